@@ -1,0 +1,35 @@
+"""The fused loop on JAX."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from keras_snn.dynamics import loop
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _run(neuron, current, potential, mask):
+    return _forward(neuron, current, potential, mask)[0]
+
+
+def _forward(neuron, current, potential, mask):
+    distance, final = loop.forward(neuron, current, potential, mask)
+    spikes = (distance > 0).astype(distance.dtype)
+    return (spikes, final), (distance, mask)
+
+
+def _backward(neuron, residuals, gradients):
+    distance, mask = residuals
+    return *loop.backward(neuron, distance, *gradients, mask), None
+
+
+_run.defvjp(_forward, _backward)
+# Compiled also where the caller runs eagerly, as Keras's own layers do not.
+_jitted = jax.jit(_run, static_argnums=0)
+
+
+def lif(neuron, current, potential, mask=None):
+    """See `keras_snn.dynamics.lif`."""
+    current, potential = jnp.asarray(current), jnp.asarray(potential)
+    return _jitted(neuron, current, potential, mask)

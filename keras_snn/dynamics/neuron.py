@@ -1,0 +1,95 @@
+"""One neuron, one timestep: the only place where Eq. 2 is written."""
+
+import dataclasses
+
+from keras import ops
+
+from keras_snn import surrogates
+from keras_snn.validation import check_choice, check_neuron
+
+RESETS = ("zero", "subtract", "none")
+
+
+@dataclasses.dataclass(frozen=True)
+class Neuron:
+    """A leaky integrate-and-fire neuron: its constants and its timestep.
+
+    Frozen and hashable, so that a backend may keep what it compiled for it.
+
+    Args:
+        k: Fraction of the potential kept per timestep, in `(0, 1]`.
+        lam: Gain of the input current, above 0.
+        theta: Firing threshold, above 0, in the unit of the potential. A
+            neuron fires strictly above it.
+        surrogate: A `surrogates.Surrogate`, or what `surrogates.get` takes.
+        reset: What a spike does to the potential: `"zero"` clears it (the
+            paper's), `"subtract"` lowers it by `theta`, `"none"` leaves it.
+        detach_reset: Whether the gradient stops at the reset instead of
+            passing through it.
+    """
+
+    k: float
+    lam: float
+    theta: float
+    surrogate: surrogates.Surrogate
+    reset: str = "zero"
+    detach_reset: bool = False
+
+    def __post_init__(self):
+        check_neuron(self.k, self.lam, self.theta)
+        check_choice("reset", self.reset, RESETS)
+        check_choice("detach_reset", self.detach_reset, (False, True))
+        # The dataclass is frozen, so that a name becomes an object this way.
+        object.__setattr__(self, "surrogate", surrogates.get(self.surrogate))
+
+    def integrate(self, potential, current):
+        """Leaks and integrates: `u_t = k v_t + lam i_t`."""
+        return self.k * potential + self.lam * current
+
+    def after_spike(self, potential, spikes):
+        """The potential after the reset, `v_{t+1}` of `u_t` and `o_t`."""
+        if self.reset == "zero":
+            return potential * (1 - spikes)
+        if self.reset == "subtract":
+            return potential - self.theta * spikes
+        return potential
+
+    def step(self, potential, current):
+        """Advances by one timestep, differentiably (Eq. 2).
+
+        Args:
+            potential: `v_t`, float tensor of any shape.
+            current: `i_t`, float tensor of the same shape.
+
+        Returns:
+            `(o_t, v_{t+1})`: the spikes and the potential after the reset.
+        """
+        potential = self.integrate(potential, current)
+        spikes = self.surrogate(potential - self.theta)
+        reset = ops.stop_gradient(spikes) if self.detach_reset else spikes
+        return spikes, self.after_spike(potential, reset)
+
+    def adjoint(self, distance, spikes_gradient, potential_gradient):
+        """Gradient of one timestep, by hand.
+
+        Args:
+            distance: `u_t - theta`, what the forward pass kept.
+            spikes_gradient: Gradient at `o_t`.
+            potential_gradient: Gradient at `v_{t+1}`.
+
+        Returns:
+            `g`, the gradient at `u_t`: that at `i_t` is `lam g`, that at
+            `v_t` is `k g`.
+        """
+        through_reset = spikes_gradient
+        if not self.detach_reset:
+            if self.reset == "zero":
+                jump = distance + self.theta
+                through_reset = spikes_gradient - potential_gradient * jump
+            elif self.reset == "subtract":
+                jump = self.theta
+                through_reset = spikes_gradient - potential_gradient * jump
+        kept = potential_gradient
+        if self.reset == "zero":
+            kept = ops.where(distance > 0, 0.0, potential_gradient)
+        return through_reset * self.surrogate.derivative(distance) + kept

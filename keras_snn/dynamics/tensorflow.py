@@ -1,0 +1,42 @@
+"""The fused loop on TensorFlow.
+
+Each loop is an XLA computation of its own inside the surrounding graph, whose
+convolutions stay on oneDNN or cuDNN.
+"""
+
+import functools
+
+import tensorflow as tf
+
+from keras_snn.dynamics import loop
+
+
+@functools.cache
+def _compiled(neuron):
+    """The two compiled loops of a neuron, traced once per rank and dtype."""
+    return tuple(
+        tf.function(
+            functools.partial(function, neuron),
+            jit_compile=True,
+            reduce_retracing=True,
+            autograph=False,
+        )
+        for function in (loop.forward, loop.backward)
+    )
+
+
+def lif(neuron, current, potential, mask=None):
+    """See `keras_snn.dynamics.lif`."""
+    forward, backward = _compiled(neuron)
+
+    @tf.custom_gradient
+    def run(current, potential):
+        distance, final = forward(current, potential, mask)
+        spikes = tf.cast(distance > 0, distance.dtype)
+
+        def grad(spikes_gradient, potential_gradient):
+            return backward(distance, spikes_gradient, potential_gradient, mask)
+
+        return (spikes, final), grad
+
+    return run(current, potential)

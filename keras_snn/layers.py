@@ -1,0 +1,382 @@
+"""Spiking neurons as Keras layers, and time folded into the batch.
+
+Axes are `(batch, timesteps, ...)`. Neurons own no weights: the synapses are
+ordinary Keras layers.
+"""
+
+import keras
+from keras import ops
+
+from keras_snn import dynamics, surrogates
+from keras_snn.validation import check_count
+
+
+def _potential_dtype(compute_dtype):
+    """Potentials integrate in float32 where the compute dtype is narrower.
+
+    Half precision would round away the small increments of `k v + lam i`.
+    """
+    return "float64" if compute_dtype == "float64" else "float32"
+
+
+def _check_time_axis(layer, input_shape):
+    if len(input_shape) < 3:
+        raise ValueError(
+            f"`{type(layer).__name__}` expects inputs with a time axis, of "
+            f"shape (batch, timesteps, ...). Received: shape={input_shape}"
+        )
+
+
+class _Spiking:
+    """The neuron's constants, shared by the cell and the layer."""
+
+    def _set_neuron(self, k, lam, theta, surrogate, reset, detach_reset):
+        self.neuron = dynamics.Neuron(
+            k, lam, theta, surrogate, reset, detach_reset
+        )
+        self.k, self.lam, self.theta = k, lam, theta
+        self.surrogate = self.neuron.surrogate
+        self.reset, self.detach_reset = reset, detach_reset
+
+    def _neuron_config(self):
+        return {
+            "k": self.k,
+            "lam": self.lam,
+            "theta": self.theta,
+            "surrogate": surrogates.serialize(self.surrogate),
+            "reset": self.reset,
+            "detach_reset": self.detach_reset,
+        }
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class LIFRNNCell(_Spiking, keras.layers.Layer):
+    """One timestep of leaky integrate-and-fire neurons (Eq. 2).
+
+    The definition, for `keras.layers.RNN`: `u = k v + lam i`,
+    `o = H(u - theta)`, `v = u (1 - o)`. `LIF` computes the same for a whole
+    sequence, faster and for any feature shape.
+
+    Args:
+        units: Number of neurons; the current has as many features, since the
+            neuron owns no weights.
+        k: Fraction of the potential kept per timestep, in `(0, 1]`.
+        lam: Gain of the input current, above 0.
+        theta: Firing threshold, above 0, in the unit of the potential.
+        surrogate: Name, config or object of a `keras_snn.surrogates`
+            surrogate, the stand-in for the derivative of the spike.
+        reset: What a spike does to the potential: `"zero"` clears it (the
+            paper's), `"subtract"` lowers it by `theta`, `"none"` leaves it.
+        detach_reset: Whether the gradient stops at the reset instead of
+            passing through it.
+        **kwargs: Those of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: Current of one timestep, `(batch, units)`.
+        states: List of one tensor, the potential `(batch, units)`.
+
+    Returns:
+        `(spikes, [potential])`: 0 or 1, and the potential after the reset.
+
+    Reference:
+        "Accelerating Training of Deep Spiking Neural Networks with Parameter
+        Initialization" (ICLR 2022 submission), Eq. 2.
+
+    Example:
+
+    >>> rnn = keras.layers.RNN(LIFRNNCell(1, k=0.5, lam=1.0, theta=1.25),
+    ...                        return_sequences=True)
+    >>> ops.convert_to_numpy(rnn(ops.ones((1, 4, 1)))).ravel().tolist()
+    [0.0, 1.0, 0.0, 1.0]
+    """
+
+    def __init__(
+        self,
+        units,
+        k=0.8,
+        lam=0.2,
+        theta=1.0,
+        surrogate="arctan",
+        reset="zero",
+        detach_reset=False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        check_count("units", units)
+        self._set_neuron(k, lam, theta, surrogate, reset, detach_reset)
+        self.units = units
+        self.state_size = self.output_size = units
+
+    @property
+    def compute_dtype(self):
+        """Float32 even under a half-precision policy, as in `LIF`.
+
+        `keras.layers.RNN` carries the state in the cell's compute dtype.
+        """
+        return _potential_dtype(super().compute_dtype)
+
+    def build(self, input_shape):
+        """Checks that the current has one feature per neuron."""
+        if input_shape[-1] != self.units or len(input_shape) != 2:
+            raise ValueError(
+                f"`LIFRNNCell` of `units={self.units}` expects a current of "
+                f"shape (batch, {self.units}) per timestep; image-shaped "
+                f"neurons are `LIF`'s. Received: shape={tuple(input_shape)}"
+            )
+
+    def call(self, inputs, states):
+        """Advances by one timestep."""
+        spikes, potential = self.neuron.step(states[0], inputs)
+        return spikes, [potential]
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return (
+            super().get_config()
+            | {"units": self.units}
+            | self._neuron_config()
+        )
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class LIF(_Spiking, keras.layers.Layer):
+    """Leaky integrate-and-fire neurons over a whole sequence (Eq. 2).
+
+    To `LIFRNNCell` what `keras.layers.LSTM` is to `LSTMCell`: the same numbers
+    to the last spike, as one fused loop over time with a gradient written by
+    hand, for any feature shape. States start at zero at every call unless
+    given or `stateful`. Second derivatives are not available.
+
+    Args:
+        k: Fraction of the potential kept per timestep, in `(0, 1]`.
+        lam: Gain of the input current, above 0.
+        theta: Firing threshold, above 0, in the unit of the potential.
+        surrogate: Name, config or object of a `keras_snn.surrogates`
+            surrogate, the stand-in for the derivative of the spike.
+        reset: What a spike does to the potential: `"zero"` clears it (the
+            paper's), `"subtract"` lowers it by `theta`, `"none"` leaves it.
+        detach_reset: Whether the gradient stops at the reset instead of
+            passing through it.
+        return_sequences: Whether to return the spikes of all timesteps (the
+            default, as the next layer wants them) or only the last.
+        return_state: Whether to return the final potential as well.
+        stateful: Whether each batch starts from the potential in which the
+            one before ended; needs a fixed batch size.
+        **kwargs: Those of `keras.layers.Layer`.
+
+    Call arguments:
+        sequences: Current, `(batch, timesteps, ...)`.
+        initial_state: Potential to start from, `(batch, ...)`, or a list of
+            that one tensor.
+        mask: Booleans `(batch, timesteps)`. As in `keras.layers.RNN`, a masked
+            timestep leaves the potential and repeats the output before it.
+
+    Returns:
+        Spikes, 0 or 1, in the shape of `sequences` (without the time axis if not
+        `return_sequences`); with `return_state` also the potential, which
+        stays in float32 under a half-precision policy.
+
+    Reference:
+        "Accelerating Training of Deep Spiking Neural Networks with Parameter
+        Initialization" (ICLR 2022 submission), Eq. 2.
+
+    Example:
+
+    >>> spikes = LIF(k=0.5, lam=1.0, theta=1.25)(ops.ones((1, 4, 1)))
+    >>> ops.convert_to_numpy(spikes).ravel().tolist()
+    [0.0, 1.0, 0.0, 1.0]
+    """
+
+    def __init__(
+        self,
+        k=0.8,
+        lam=0.2,
+        theta=1.0,
+        surrogate="arctan",
+        reset="zero",
+        detach_reset=False,
+        return_sequences=True,
+        return_state=False,
+        stateful=False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self._set_neuron(k, lam, theta, surrogate, reset, detach_reset)
+        self.return_sequences = return_sequences
+        self.return_state = return_state
+        self.stateful = stateful
+        self.supports_masking = True
+        if keras.config.backend() == "tensorflow":
+            # Under `jit_compile="auto"` the model stays an ordinary graph: the
+            # neurons compile themselves, and convolutions are faster outside
+            # XLA on the CPU. `jit_compile=True` still works.
+            self.supports_jit = False
+
+    def build(self, sequences_shape, initial_state_shape=None):
+        """Checks the shapes; makes the potential's variable if stateful."""
+        _check_time_axis(self, sequences_shape)
+        state_shape = _without_time(sequences_shape)
+        if initial_state_shape is not None:
+            given = initial_state_shape
+            if isinstance(given, list):
+                given = given[0]
+            if not _compatible(given, state_shape):
+                raise ValueError(
+                    f"`initial_state` must have shape {state_shape}. "
+                    f"Received: shape={tuple(given)}"
+                )
+        if self.stateful:
+            if None in state_shape:
+                raise ValueError(
+                    "`stateful=True` needs a fixed batch size and feature "
+                    f"shape. Received: shape={tuple(sequences_shape)}"
+                )
+            self.potential = self.add_weight(
+                shape=state_shape,
+                initializer="zeros",
+                dtype=_potential_dtype(self.compute_dtype),
+                trainable=False,
+                name="potential",
+            )
+
+    def call(self, sequences, initial_state=None, mask=None):
+        """Runs the neurons over time."""
+        _check_time_axis(self, sequences.shape)
+        shape = ops.shape(sequences)
+        dtype = _potential_dtype(self.compute_dtype)
+        state_shape = _without_time(shape)
+        if isinstance(initial_state, (list, tuple)):
+            (initial_state,) = initial_state
+        if initial_state is not None:
+            potential = ops.cast(initial_state, dtype)
+        elif self.stateful:
+            potential = ops.convert_to_tensor(self.potential)
+        else:
+            potential = ops.zeros(state_shape, dtype)
+
+        spikes, potential = dynamics.lif(
+            self.neuron,
+            ops.reshape(sequences, (*shape[:2], -1)),
+            ops.reshape(potential, (shape[0], -1)),
+            None if mask is None else ops.cast(mask, "bool"),
+        )
+        potential = ops.reshape(potential, state_shape)
+        if self.stateful:
+            self.potential.assign(ops.stop_gradient(potential))
+        if mask is not None:
+            spikes = _hold(spikes, mask)
+        if self.return_sequences:
+            output = ops.reshape(spikes, shape)
+        else:
+            output = ops.reshape(spikes[:, -1], state_shape)
+        return (output, potential) if self.return_state else output
+
+    def reset_state(self):
+        """Clears the potential that a stateful layer carries."""
+        if self.stateful and self.built:
+            self.potential.assign(ops.zeros_like(self.potential))
+
+    def compute_output_spec(self, sequences, initial_state=None, mask=None):
+        """Shapes and dtypes of the outputs, without running the loop."""
+        del initial_state, mask
+        _check_time_axis(self, sequences.shape)
+        state_shape = _without_time(sequences.shape)
+        output = keras.KerasTensor(
+            sequences.shape if self.return_sequences else state_shape,
+            dtype=self.compute_dtype,
+        )
+        if not self.return_state:
+            return output
+        potential_dtype = _potential_dtype(self.compute_dtype)
+        return output, keras.KerasTensor(state_shape, dtype=potential_dtype)
+
+    def compute_mask(self, sequences, mask):
+        """The mask goes with the sequence."""
+        del sequences
+        mask = mask if self.return_sequences else None
+        return [mask, None] if self.return_state else mask
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return (
+            super().get_config()
+            | self._neuron_config()
+            | {
+                "return_sequences": self.return_sequences,
+                "return_state": self.return_state,
+                "stateful": self.stateful,
+            }
+        )
+
+
+def _without_time(shape):
+    return (shape[0], *shape[2:])
+
+
+def _compatible(shape, expected):
+    return len(shape) == len(expected) and all(
+        None in pair or pair[0] == pair[1]
+        for pair in zip(shape, expected, strict=True)
+    )
+
+
+def _hold(spikes, mask):
+    """Repeats, where masked, the output of the last timestep that ran."""
+    steps = ops.arange(ops.shape(mask)[1])
+    ran_before = ops.expand_dims(ops.cast(mask, "bool"), 1) & (
+        steps <= ops.expand_dims(steps, 1)
+    )
+    last = ops.max(ops.where(ran_before, steps, -1), axis=-1, keepdims=True)
+    # A row without a 1, where nothing ran yet, selects zeros.
+    select = ops.cast(ops.equal(last, steps), spikes.dtype)
+    return ops.matmul(select, spikes)
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class PerTimestep(keras.layers.Wrapper):
+    """Applies a layer to every timestep at once: time folded into the batch.
+
+    What `keras.layers.TimeDistributed` computes, in one call of the layer on
+    `batch * timesteps` samples in place of one call per timestep.
+
+    Args:
+        layer: Any `keras.layers.Layer` without a time axis of its own.
+        **kwargs: Those of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: `(batch, timesteps, ...)`.
+
+    Returns:
+        `(batch, timesteps, ...)`, the layer's output for every timestep.
+
+    Example:
+
+    >>> PerTimestep(keras.layers.Dense(3))(ops.ones((2, 5, 4))).shape[1:]
+    (5, 3)
+    """
+
+    def __init__(self, layer, **kwargs):
+        super().__init__(layer, **kwargs)
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        """Builds the layer for one timestep."""
+        _check_time_axis(self, input_shape)
+        if not self.layer.built:
+            self.layer.build((None, *input_shape[2:]))
+        self.built = True
+
+    def call(self, inputs):
+        """Folds time into the batch, applies the layer, unfolds."""
+        _check_time_axis(self, inputs.shape)
+        batch, timesteps, *features = ops.shape(inputs)
+        outputs = self.layer(ops.reshape(inputs, (-1, *features)))
+        if inputs.shape[1] is not None:
+            batch = -1  # the shape stays known to TensorFlow's graph
+        return ops.reshape(outputs, (batch, timesteps, *ops.shape(outputs)[1:]))
+
+    def compute_output_shape(self, input_shape):
+        """`(batch, timesteps)`, then what the layer makes of a timestep."""
+        _check_time_axis(self, input_shape)
+        output = self.layer.compute_output_shape((None, *input_shape[2:]))
+        return (*input_shape[:2], *output[1:])

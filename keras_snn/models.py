@@ -1,0 +1,176 @@
+"""Functional builders of the paper's networks (Table A4)."""
+
+import itertools
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_snn import initializers
+from keras_snn.encoders import PoissonEncoder, as_intensity
+from keras_snn.layers import LIF, PerTimestep
+from keras_snn.validation import check_choice, check_count, check_seed
+
+ENCODERS = ("constant", "poisson", None)
+POOLING = {
+    "average": keras.layers.AveragePooling2D,
+    "max": keras.layers.MaxPooling2D,
+}
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class ImageModel(keras.Model):
+    """A functional model whose images may be `uint8` or floats in [0, 1].
+
+    A plain functional model casts its input to the one dtype it was declared
+    with: `uint8` images would arrive as floats up to 255, or floats truncated
+    to 0. This one scales `uint8` by 1/255 on the device, and refuses NumPy
+    images and eager tensors outside [0, 1].
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        """Scales the images, then runs the graph."""
+        return super().call(
+            as_intensity(ops.convert_to_tensor(inputs)), training, mask
+        )
+
+    def fit(self, x=None, *args, **kwargs):
+        """`keras.Model.fit`, with the images checked before the first step."""
+        return super().fit(_checked(x), *args, **kwargs)
+
+    def evaluate(self, x=None, *args, **kwargs):
+        """`keras.Model.evaluate`, with the images checked first."""
+        return super().evaluate(_checked(x), *args, **kwargs)
+
+    def predict(self, x, *args, **kwargs):
+        """`keras.Model.predict`, with the images checked first."""
+        return super().predict(_checked(x), *args, **kwargs)
+
+
+def _checked(x):
+    if isinstance(x, np.ndarray):
+        as_intensity(x, name="x")
+    return x
+
+
+def five_layer_snn(
+    input_shape=(28, 28, 1),
+    classes=10,
+    timesteps=20,
+    k=0.8,
+    lam=0.2,
+    theta=1.0,
+    surrogate="arctan",
+    initializer="asymptote",
+    encoder="poisson",
+    pooling="average",
+    seed=None,
+):
+    """The five-layer network of the MNIST experiments (Table A4).
+
+    `C32 P C32 P FC500 FC100 FC10`: 3x3 "same" convolutions, 2x2 pooling, a
+    `LIF` behind every convolution and hidden dense layer, none behind the
+    last. The logits are the mean over time of the last layer's output.
+
+    Args:
+        input_shape: `(height, width, channels)` of an image, at least 4x4;
+            without the time axis also where the input has one.
+        classes: Number of classes, at least 1.
+        timesteps: Length of the time axis, at least 1.
+        k: Fraction of the potential kept per timestep, in `(0, 1]`.
+        lam: Gain of the input current, above 0.
+        theta: Firing threshold, above 0.
+        surrogate: Name, config or object of a `keras_snn.surrogates` surrogate.
+        initializer: `"asymptote"`, `"glorot"`, `"he"`, `"wu"` or `"lee"`.
+        encoder: `"constant"` or `"poisson"`, or `None` if the input already
+            has a time axis.
+        pooling: `"average"` or `"max"`; the paper does not say which.
+        seed: `None`, or an integer that fixes weights and encoder.
+
+    Returns:
+        A `keras.Model`: images `(batch, *input_shape)`, `uint8` or floats in
+        [0, 1], to logits `(batch, classes)`. With `encoder=None` the input is
+        `(batch, timesteps, *input_shape)`, taken as it is.
+
+    Example:
+
+    >>> model = five_layer_snn(timesteps=5)
+    >>> model.output_shape
+    (None, 10)
+    """
+    check_choice("encoder", encoder, ENCODERS)
+    check_choice("pooling", pooling, POOLING)
+    check_count("classes", classes)
+    check_count("timesteps", timesteps)
+    check_seed(seed)
+    input_shape = _check_image_shape(input_shape, smallest=4)
+    seeds = _seeds(seed)
+
+    def synapses(layer, *args, **kwargs):
+        laws = initializers.for_layer(initializer, k, lam, theta, next(seeds))
+        return layer(*args, **kwargs, **laws)
+
+    def conv(filters):
+        return synapses(keras.layers.Conv2D, filters, 3, padding="same")
+
+    def dense(units):
+        return synapses(keras.layers.Dense, units)
+
+    # Named by hand: Keras's own counter runs on from model to model.
+    names = (f"lif_{n}" for n in itertools.count(1))
+
+    def neurons():
+        return LIF(k, lam, theta, surrogate, name=next(names))
+
+    if encoder is None:
+        inputs = keras.Input((timesteps, *input_shape))
+        x = PerTimestep(conv(32))(inputs)
+    elif encoder == "poisson":
+        inputs = keras.Input(input_shape)
+        x = PoissonEncoder(timesteps, seed=next(seeds))(inputs)
+        x = PerTimestep(conv(32))(x)
+    else:
+        # The first convolution of a constant input is constant: run it once,
+        # then repeat, which is `ConstantEncoder` taken behind it.
+        inputs = keras.Input(input_shape)
+        x = ops.expand_dims(conv(32)(inputs), 1)
+        x = ops.repeat(x, timesteps, axis=1)
+    x = neurons()(x)
+    x = PerTimestep(POOLING[pooling](2))(x)
+    x = PerTimestep(conv(32))(x)
+    x = neurons()(x)
+    x = PerTimestep(POOLING[pooling](2))(x)
+    x = PerTimestep(keras.layers.Flatten())(x)
+    for units in (500, 100):
+        x = PerTimestep(dense(units))(x)
+        x = neurons()(x)
+    # The last layer is linear: averaging its input over time averages its
+    # output, and multiplies once.
+    x = keras.layers.GlobalAveragePooling1D()(x)
+    logits = dense(classes)(x)
+    model = keras.Model if encoder is None else ImageModel
+    return model(inputs, logits, name="five_layer_snn")
+
+
+def _seeds(seed):
+    """An endless supply of different seeds derived from one, or of `None`."""
+    if seed is None:
+        while True:
+            yield None
+    sequence = np.random.SeedSequence(seed)
+    while True:
+        yield int(sequence.spawn(1)[0].generate_state(1)[0] // 2)
+
+
+def _check_image_shape(shape, smallest):
+    try:
+        height, width, channels = shape
+        fits = min(height, width) >= smallest and channels >= 1
+    except (TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise ValueError(
+            "`input_shape` must be (height, width, channels), at least "
+            f"{smallest}x{smallest}. Received: input_shape={shape!r}"
+        )
+    return tuple(shape)

@@ -1,0 +1,236 @@
+"""The spike, and the smooth steps that stand in for it in the gradient.
+
+A spike is `H(x)` of the distance `x = u - theta` between potential and
+threshold, with `H(0) = 0`. Its derivative is zero almost everywhere, so that
+the backward pass uses the derivative `h'` of a smooth step `h` instead. The
+forward pass is always `H`.
+
+Reference:
+    "Accelerating Training of Deep Spiking Neural Networks with Parameter
+    Initialization" (ICLR 2022 submission), Table A3 and Fig. A7.
+"""
+
+import dataclasses
+import math
+
+import keras
+from keras import ops
+
+from keras_snn.validation import check_number
+
+
+class Surrogate:
+    """Base class: a spike whose gradient is `derivative`.
+
+    A subclass is a frozen dataclass with `smooth` and `derivative`, registered
+    with `keras.saving.register_keras_serializable`; its fields are its config.
+
+    Call arguments:
+        distance: Float tensor of any shape, potential minus threshold.
+
+    Returns:
+        The spikes, 0 or 1, in the dtype and shape of `distance`.
+    """
+
+    def smooth(self, distance):
+        """The smooth step `h`, for reading and plotting: training never does."""
+        raise NotImplementedError
+
+    def derivative(self, distance):
+        """The derivative `h'` that replaces that of the step."""
+        raise NotImplementedError
+
+    def __call__(self, distance):
+        @ops.custom_gradient
+        def spike(distance):
+            def grad(*args, upstream=None):
+                # PyTorch passes the upstream gradient by keyword.
+                upstream = args[0] if upstream is None else upstream
+                return upstream * self.derivative(distance)
+
+            return ops.cast(distance > 0, distance.dtype), grad
+
+        return spike(distance)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """Rebuilds a surrogate from its config."""
+        return cls(**config)
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+@dataclasses.dataclass(frozen=True)
+class Sigmoid(Surrogate):
+    """`h(x) = 1 / (1 + exp(-a x))`, `h'(x) = a h (1 - h)` (Table A3).
+
+    Args:
+        a: Steepness, above 0. The paper uses 2.
+    """
+
+    a: float = 2.0
+
+    def __post_init__(self):
+        check_number("a", self.a)
+
+    def smooth(self, distance):
+        """`1 / (1 + exp(-a x))`."""
+        return ops.sigmoid(self.a * distance)
+
+    def derivative(self, distance):
+        """`a h (1 - h)`."""
+        smooth = self.smooth(distance)
+        return self.a * smooth * (1 - smooth)
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+@dataclasses.dataclass(frozen=True)
+class Tanh(Surrogate):
+    """`h(x) = tanh(a x)/2 + 1/2`, `h'(x) = a/2 (1 - tanh(a x)^2)` (Table A3).
+
+    Args:
+        a: Steepness, above 0. The paper uses 2.
+    """
+
+    a: float = 2.0
+
+    def __post_init__(self):
+        check_number("a", self.a)
+
+    def smooth(self, distance):
+        """`tanh(a x) / 2 + 1 / 2`."""
+        return (ops.tanh(self.a * distance) + 1) / 2
+
+    def derivative(self, distance):
+        """`a / 2 (1 - tanh(a x)^2)`."""
+        return self.a / 2 * (1 - ops.square(ops.tanh(self.a * distance)))
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+@dataclasses.dataclass(frozen=True)
+class HardTanh(Surrogate):
+    """`h(x) = clip(a x + 1/2, 0, 1)`, `h'(x) = a` on the ramp (Table A3).
+
+    Args:
+        a: Steepness, above 0. The paper uses 1.
+    """
+
+    a: float = 1.0
+
+    def __post_init__(self):
+        check_number("a", self.a)
+
+    def smooth(self, distance):
+        """`clip(a x + 1 / 2, 0, 1)`."""
+        return ops.clip(self.a * distance + 0.5, 0, 1)
+
+    def derivative(self, distance):
+        """`a` where `|x| < 1 / (2 a)`, 0 elsewhere."""
+        on_ramp = ops.abs(distance) < 1 / (2 * self.a)
+        return self.a * ops.cast(on_ramp, distance.dtype)
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+@dataclasses.dataclass(frozen=True)
+class Arctan(Surrogate):
+    """`h(x) = arctan(pi a x)/pi + 1/2`, `h'(x) = a / (1 + (pi a x)^2)`.
+
+    Table A3.
+
+    Args:
+        a: Steepness, above 0. The paper uses 2 in its main runs and 1 in
+            Table A7.
+    """
+
+    a: float = 2.0
+
+    def __post_init__(self):
+        check_number("a", self.a)
+
+    def smooth(self, distance):
+        """`arctan(pi a x) / pi + 1 / 2`."""
+        return ops.arctan(math.pi * self.a * distance) / math.pi + 0.5
+
+    def derivative(self, distance):
+        """`a / (1 + (pi a x)^2)`."""
+        return self.a / (1 + ops.square(math.pi * self.a * distance))
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+@dataclasses.dataclass(frozen=True)
+class SpikeGated(Surrogate):
+    """Lets the gradient of another surrogate through only where a spike fired.
+
+    The exception that Section 2.1 names (Lee et al. 2020a).
+
+    Args:
+        surrogate: The surrogate to gate: a name, a config or a `Surrogate`.
+    """
+
+    surrogate: Surrogate = Arctan()
+
+    def __post_init__(self):
+        # The dataclass is frozen, so that a name becomes an object this way.
+        object.__setattr__(self, "surrogate", get(self.surrogate))
+
+    def smooth(self, distance):
+        """The gated surrogate's `h`; where no spike fired, its value at 0."""
+        return self.surrogate.smooth(ops.maximum(distance, 0))
+
+    def derivative(self, distance):
+        """The gated surrogate's `h'` where `x > 0`, 0 elsewhere."""
+        fired = ops.cast(distance > 0, distance.dtype)
+        return fired * self.surrogate.derivative(distance)
+
+
+NAMES = {
+    "sigmoid": Sigmoid,
+    "tanh": Tanh,
+    "hardtanh": HardTanh,
+    "arctan": Arctan,
+}
+
+
+def get(identifier):
+    """Returns the surrogate that a name, a config or an object stands for.
+
+    Args:
+        identifier: One of `"sigmoid"`, `"tanh"`, `"hardtanh"`, `"arctan"`
+            (each at its default steepness), the dictionary that `serialize`
+            returns, or a `Surrogate`.
+
+    Returns:
+        A `Surrogate`.
+
+    Raises:
+        ValueError: If `identifier` is none of these.
+
+    Example:
+
+    >>> get("arctan")
+    Arctan(a=2.0)
+    """
+    if isinstance(identifier, Surrogate):
+        return identifier
+    if isinstance(identifier, str) and identifier in NAMES:
+        return NAMES[identifier]()
+    if isinstance(identifier, dict):
+        surrogate = keras.saving.deserialize_keras_object(identifier)
+        if isinstance(surrogate, Surrogate):
+            return surrogate
+    raise ValueError(
+        f"`surrogate` must be one of {', '.join(map(repr, NAMES))}, the config "
+        "of a surrogate, or an instance of `keras_snn.surrogates.Surrogate`. "
+        f"Received: surrogate={identifier!r}"
+    )
+
+
+def serialize(surrogate):
+    """Returns the config from which `get` rebuilds `surrogate`."""
+    return keras.saving.serialize_keras_object(surrogate)

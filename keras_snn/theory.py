@@ -1,0 +1,153 @@
+"""The response of the neuron and the initialization that follows from it.
+
+Pure functions of numbers and NumPy arrays, in float64. Throughout, a neuron is
+`u_t = k v_t + lam i_t`, `o_t = H(u_t - theta)`, `v_{t+1} = u_t (1 - o_t)`
+(Eq. 2), with
+
+- `k`: fraction of the potential kept per timestep, in `(0, 1]`;
+- `lam`: gain of the input current, above 0;
+- `theta`: firing threshold, above 0, in the unit of the potential.
+
+Reference:
+    "Accelerating Training of Deep Spiking Neural Networks with Parameter
+    Initialization" (ICLR 2022 submission): Eq. 2, Theorems 1 and 2, Eq. 11.
+"""
+
+import math
+
+import numpy as np
+
+from keras_snn.validation import check_count, check_neuron, check_number
+
+
+def firing_rate(current, k, lam, theta):
+    """Firing rate under a constant current (Theorem 1).
+
+    Args:
+        current: Number or array, the constant input current `i`.
+        k: Fraction of the potential kept per timestep, in `(0, 1]`.
+        lam: Gain of the current, above 0.
+        theta: Firing threshold, above 0.
+
+    Returns:
+        Spikes per timestep, in [0, 1], of the shape of `current`.
+
+    Example:
+
+    >>> firing_rate(np.array([0.5, 2.0]), k=1.0, lam=0.2, theta=1.0).tolist()
+    [0.1, 0.4]
+    """
+    check_neuron(k, lam, theta)
+    current = np.asarray(current, dtype="float64")
+    if k == 1:
+        return np.clip(lam * current / theta, 0.0, 1.0)
+    # Below (1 - k) theta / lam the potential settles under the threshold;
+    # from `saturation` on, one timestep is enough to cross it.
+    silence = (1 - k) * theta / lam
+    saturation = theta / lam * (k - 1) / math.expm1(k - 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rate = (k - 1) / np.log1p((k - 1) * theta / (lam * current))
+    rate = np.where(current >= saturation, 1.0, rate)
+    return np.where(current <= silence, 0.0, rate)
+
+
+def asymptote(current, k, lam, theta):
+    """Slant asymptote of the response, clipped to [0, 1] (Theorem 2).
+
+    Args:
+        current: Number or array, the constant input current `i`.
+        k: Fraction of the potential kept per timestep, in `(0, 1]`.
+        lam: Gain of the current, above 0.
+        theta: Firing threshold, above 0.
+
+    Returns:
+        `lam / theta * i + (k - 1) / 2`, clipped, of the shape of `current`.
+
+    Example:
+
+    >>> float(asymptote(3.0, k=0.8, lam=0.2, theta=1.0))
+    0.5
+    """
+    check_neuron(k, lam, theta)
+    current = np.asarray(current, dtype="float64")
+    return np.clip(lam / theta * current + (k - 1) / 2, 0.0, 1.0)
+
+
+def transition_current(k, lam, theta):
+    """Current at which the asymptote leaves zero: the bias of Eq. 11.
+
+    Under this current alone the potential settles at `theta / 2`, whatever the
+    neuron: half way to a spike.
+
+    Args:
+        k: Fraction of the potential kept per timestep, in `(0, 1]`.
+        lam: Gain of the current, above 0.
+        theta: Firing threshold, above 0.
+
+    Returns:
+        `theta (1 - k) / (2 lam)`, a float.
+
+    Example:
+
+    >>> round(transition_current(k=0.8, lam=0.2, theta=1.0), 6)
+    0.5
+    """
+    check_neuron(k, lam, theta)
+    return theta * (1 - k) / (2 * lam)
+
+
+def weight_stddev(fan_in, lam, theta):
+    """Standard deviation of the weights (Eq. 11).
+
+    Args:
+        fan_in: Number of inputs that one unit sums, at least 1.
+        lam: Gain of the current, above 0.
+        theta: Firing threshold, above 0.
+
+    Returns:
+        `sqrt(2 / fan_in) theta / lam`, a float.
+
+    Example:
+
+    >>> weight_stddev(fan_in=50, lam=0.2, theta=1.0)
+    1.0
+    """
+    check_count("fan_in", fan_in)
+    check_number("lam", lam)
+    check_number("theta", theta)
+    return math.sqrt(2 / fan_in) * theta / lam
+
+
+def simulate(current, k, lam, theta, timesteps):
+    """Iterates the neuron of Eq. 2 under a constant current.
+
+    Args:
+        current: Number or array, the constant input current `i`.
+        k: Fraction of the potential kept per timestep, in `(0, 1]`.
+        lam: Gain of the current, above 0.
+        theta: Firing threshold, above 0.
+        timesteps: Number of timesteps, at least 1.
+
+    Returns:
+        `(spikes, potential)`, each of shape `(timesteps, *current.shape)`:
+        the spikes `o_t`, 0 or 1, whose mean over time is the firing rate, and
+        the membrane potential `u_t` before the reset.
+
+    Example:
+
+    >>> spikes, potential = simulate(1.0, k=0.5, lam=1.0, theta=1.25,
+    ...                              timesteps=4)
+    >>> potential.tolist(), spikes.tolist()
+    ([1.0, 1.5, 1.0, 1.5], [0.0, 1.0, 0.0, 1.0])
+    """
+    check_neuron(k, lam, theta)
+    check_count("timesteps", timesteps)
+    current = np.asarray(current, dtype="float64")
+    spikes = np.empty((timesteps, *current.shape))
+    potential = np.empty_like(spikes)
+    kept = np.zeros_like(current)
+    for t in range(timesteps):
+        potential[t] = k * kept + lam * current
+        spikes[t] = potential[t] > theta
+        kept = potential[t] * (1 - spikes[t])
+    return spikes, potential

@@ -1,0 +1,74 @@
+"""The one sentence in which every range error is told.
+
+A leaf of the import graph: any module may use it, it uses none.
+"""
+
+import math
+import numbers
+
+
+def check_number(name, value, low=0.0, high=math.inf):
+    """Raises unless `value` is a finite real number in `(low, high]`.
+
+    Args:
+        name: Name of the argument, for the message.
+        value: The value received.
+        low: Exclusive lower bound.
+        high: Inclusive upper bound; infinity for none.
+
+    Raises:
+        TypeError: If `value` is not a real number.
+        ValueError: If it lies outside the range.
+    """
+    bounds = f"in ({low:g}, {high:g}]" if high < math.inf else f"above {low:g}"
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(
+            f"`{name}` must be a number {bounds}. Received: {name}={value!r}"
+        )
+    if not (low < value <= high and math.isfinite(value)):
+        raise ValueError(
+            f"`{name}` must be {bounds}. Received: {name}={value!r}"
+        )
+
+
+def check_neuron(k, lam, theta):
+    """Raises unless `k`, `lam`, `theta` describe a neuron of Eq. 2."""
+    check_number("k", k, high=1.0)
+    check_number("lam", lam)
+    check_number("theta", theta)
+
+
+def check_count(name, value, low=1):
+    """Raises unless `value` is an integer of at least `low`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(
+            f"`{name}` must be an integer of at least {low}. "
+            f"Received: {name}={value!r}"
+        )
+    if value < low:
+        raise ValueError(
+            f"`{name}` must be at least {low}. Received: {name}={value!r}"
+        )
+
+
+def check_seed(seed, *kinds):
+    """Raises unless `seed` is `None`, an integer, or one of `kinds`."""
+    is_integer = isinstance(seed, numbers.Integral)
+    if isinstance(seed, bool) or not (
+        seed is None or is_integer or isinstance(seed, kinds)
+    ):
+        names = ["`None`", "an integer", *(f"a `{x.__name__}`" for x in kinds)]
+        raise TypeError(
+            f"`seed` must be {' or '.join(names)}. Received: seed={seed!r}"
+        )
+    if is_integer and seed < 0:
+        raise ValueError(f"`seed` must be at least 0. Received: seed={seed!r}")
+
+
+def check_choice(name, value, choices):
+    """Raises unless `value` is one of `choices`."""
+    if value not in choices:
+        names = ", ".join(repr(choice) for choice in choices)
+        raise ValueError(
+            f"`{name}` must be one of {names}. Received: {name}={value!r}"
+        )
