@@ -59,7 +59,9 @@ def parse_args(argv=None):
     parser.add_argument("--theta", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--out", type=pathlib.Path, default="results/compare_initializers"
+        "--out",
+        type=pathlib.Path,
+        default=pathlib.Path("results/compare_initializers"),
     )
     return parser.parse_args(argv)
 
@@ -94,7 +96,7 @@ def train(name, data, args):
         y_train,
         batch_size=args.batch_size,
         epochs=args.epochs,
-        callbacks=[curves, _Quiet(monitor)],
+        callbacks=[curves, monitor],
     )
     seconds = time.perf_counter() - start
     _, accuracy = model.evaluate(x_test, y_test, verbose=0)
@@ -118,10 +120,6 @@ def train(name, data, args):
     }
 
 
-class _Quiet(keras.callbacks.Callback):
-    """Runs a monitor without its many numbers on the progress bar."""
-
-
 def table(runs):
     """The numbers as lines of text, one network each."""
     layers = list(next(iter(runs.values()))["initial_firing_rate"])
@@ -141,6 +139,45 @@ def table(runs):
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
-        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        "  ".join(
+            cell.rjust(width) for cell, width in zip(row, widths, strict=True)
+        )
         for row in rows
     )
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    args.epochs = args.epochs or {"digits": 10, "mnist": 1}[args.dataset]
+    (x_train, y_train), test = datasets.load(args.dataset)
+    # Whole batches only, as in the paper's analysis runs.
+    samples = min(args.samples or len(x_train), len(x_train))
+    samples -= samples % args.batch_size
+    if not samples:
+        raise SystemExit(
+            f"--samples must be at least --batch-size. "
+            f"Received: {args.samples}, {args.batch_size}"
+        )
+    data = (x_train[:samples], y_train[:samples]), test
+
+    runs = {}
+    for name in args.initializers:
+        print(f"\n{name}: {args.dataset}, {args.timesteps} timesteps")
+        model, runs[name] = train(name, data, args)
+        with replacing(args.out / f"{name}.keras") as partial:
+            model.save(partial)
+        # After every network, so that a run cut short leaves what it had.
+        with replacing(args.out / "results.json") as partial:
+            settings = {**vars(args), "out": None, "samples": samples}
+            settings |= {"backend": keras.config.backend()}
+            partial.write_text(json.dumps({"args": settings, "runs": runs}))
+        with replacing(args.out / "curves.png") as partial:
+            plots.learning_curves(runs).savefig(partial, dpi=130)
+
+    print(f"\n{table(runs)}")
+    print(f"\nCurves, numbers and networks: {args.out}")
+    return runs
+
+
+if __name__ == "__main__":
+    main()

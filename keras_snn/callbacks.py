@@ -110,7 +110,6 @@ class FiringRateMonitor(keras.callbacks.Callback):
             before training: `"iteration"`, and the two keys of every layer.
 
     Example:
-
     >>> from keras_snn.models import five_layer_snn
     >>> model = five_layer_snn((8, 8, 1), timesteps=2)
     >>> monitor = FiringRateMonitor(np.ones((1, 8, 8, 1), "float32"))

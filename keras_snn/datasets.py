@@ -43,7 +43,6 @@ def load(name, data_dir=None):
         RuntimeError: If the data is neither here nor can be downloaded.
 
     Example:
-
     >>> (x_train, y_train), (x_test, y_test) = load("digits")
     >>> x_train.shape, x_train.dtype, y_test.shape
     ((1437, 8, 8, 1), dtype('uint8'), (360,))
@@ -55,7 +54,9 @@ def load(name, data_dir=None):
     if not path.exists():
         arrays = _from_tfds(name, data_dir, path)
         with replacing(path) as partial:
-            np.savez_compressed(partial, **dict(zip(ARRAYS, arrays, strict=True)))
+            np.savez_compressed(
+                partial, **dict(zip(ARRAYS, arrays, strict=True))
+            )
     try:
         with np.load(path) as arrays:
             x_train, y_train, x_test, y_test = (arrays[key] for key in ARRAYS)

@@ -104,7 +104,6 @@ class ConstantEncoder(_Encoder):
         Floats in [0, 1], `(batch, timesteps, ...)`.
 
     Example:
-
     >>> ConstantEncoder(3)(ops.ones((2, 28, 28, 1))).shape[1:]
     (3, 28, 28, 1)
     """
@@ -132,7 +131,6 @@ class PoissonEncoder(_Encoder):
         Spikes, 0 or 1, `(batch, timesteps, ...)`.
 
     Example:
-
     >>> PoissonEncoder(3)(ops.ones((2, 28, 28, 1))).shape[1:]
     (3, 28, 28, 1)
     """

@@ -89,7 +89,6 @@ class AsymptoteInitializer(_KernelInitializer):
         Initialization" (ICLR 2022 submission), Eq. 11.
 
     Example:
-
     >>> neuron = dict(k=0.8, lam=0.2, theta=1.0)
     >>> layer = keras.layers.Dense(
     ...     500,
@@ -226,13 +225,14 @@ def for_layer(name, k, lam, theta, seed=None):
         Dictionary of `kernel_initializer` and `bias_initializer`.
 
     Example:
-
     >>> layer = keras.layers.Dense(10, **for_layer("wu", 0.8, 0.2, 1.0))
     """
     check_choice("initializer", name, NAMES)
     if name == "asymptote":
         return {
-            "kernel_initializer": AsymptoteInitializer(k, lam, theta, seed=seed),
+            "kernel_initializer": AsymptoteInitializer(
+                k, lam, theta, seed=seed
+            ),
             "bias_initializer": AsymptoteBias(k, lam, theta),
         }
     kernels = {

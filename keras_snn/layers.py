@@ -83,7 +83,6 @@ class LIFRNNCell(_Spiking, keras.layers.Layer):
         Initialization" (ICLR 2022 submission), Eq. 2.
 
     Example:
-
     >>> rnn = keras.layers.RNN(LIFRNNCell(1, k=0.5, lam=1.0, theta=1.25),
     ...                        return_sequences=True)
     >>> ops.convert_to_numpy(rnn(ops.ones((1, 4, 1)))).ravel().tolist()
@@ -132,9 +131,7 @@ class LIFRNNCell(_Spiking, keras.layers.Layer):
     def get_config(self):
         """The constructor's arguments."""
         return (
-            super().get_config()
-            | {"units": self.units}
-            | self._neuron_config()
+            super().get_config() | {"units": self.units} | self._neuron_config()
         )
 
 
@@ -181,7 +178,6 @@ class LIF(_Spiking, keras.layers.Layer):
         Initialization" (ICLR 2022 submission), Eq. 2.
 
     Example:
-
     >>> spikes = LIF(k=0.5, lam=1.0, theta=1.25)(ops.ones((1, 4, 1)))
     >>> ops.convert_to_numpy(spikes).ravel().tolist()
     [0.0, 1.0, 0.0, 1.0]
@@ -350,7 +346,6 @@ class PerTimestep(keras.layers.Wrapper):
         `(batch, timesteps, ...)`, the layer's output for every timestep.
 
     Example:
-
     >>> PerTimestep(keras.layers.Dense(3))(ops.ones((2, 5, 4))).shape[1:]
     (5, 3)
     """

@@ -93,7 +93,6 @@ def five_layer_snn(
         `(batch, timesteps, *input_shape)`, taken as it is.
 
     Example:
-
     >>> model = five_layer_snn(timesteps=5)
     >>> model.output_shape
     (None, 10)

@@ -212,7 +212,6 @@ def get(identifier):
         ValueError: If `identifier` is none of these.
 
     Example:
-
     >>> get("arctan")
     Arctan(a=2.0)
     """

@@ -33,7 +33,6 @@ def firing_rate(current, k, lam, theta):
         Spikes per timestep, in [0, 1], of the shape of `current`.
 
     Example:
-
     >>> firing_rate(np.array([0.5, 2.0]), k=1.0, lam=0.2, theta=1.0).tolist()
     [0.1, 0.4]
     """
@@ -64,7 +63,6 @@ def asymptote(current, k, lam, theta):
         `lam / theta * i + (k - 1) / 2`, clipped, of the shape of `current`.
 
     Example:
-
     >>> float(asymptote(3.0, k=0.8, lam=0.2, theta=1.0))
     0.5
     """
@@ -88,7 +86,6 @@ def transition_current(k, lam, theta):
         `theta (1 - k) / (2 lam)`, a float.
 
     Example:
-
     >>> round(transition_current(k=0.8, lam=0.2, theta=1.0), 6)
     0.5
     """
@@ -108,7 +105,6 @@ def weight_stddev(fan_in, lam, theta):
         `sqrt(2 / fan_in) theta / lam`, a float.
 
     Example:
-
     >>> weight_stddev(fan_in=50, lam=0.2, theta=1.0)
     1.0
     """
@@ -134,7 +130,6 @@ def simulate(current, k, lam, theta, timesteps):
         the membrane potential `u_t` before the reset.
 
     Example:
-
     >>> spikes, potential = simulate(1.0, k=0.5, lam=1.0, theta=1.25,
     ...                              timesteps=4)
     >>> potential.tolist(), spikes.tolist()

@@ -42,9 +42,7 @@ def forward(neuron, current, potential, mask):
     def timestep(t, carry):
         potential, distance = carry
         now = _read(current, t)
-        integrated = neuron.integrate(
-            potential, ops.cast(now, potential.dtype)
-        )
+        integrated = neuron.integrate(potential, ops.cast(now, potential.dtype))
         # The spike is read off the distance as it is stored, so that forward
         # and backward agree on it in half precision too.
         kept = ops.cast(integrated - neuron.theta, current.dtype)
