@@ -104,8 +104,8 @@ class ConstantEncoder(_Encoder):
         Floats in [0, 1], `(batch, timesteps, ...)`.
 
     Example:
-    >>> ConstantEncoder(3)(ops.ones((2, 28, 28, 1))).shape[1:]
-    (3, 28, 28, 1)
+    >>> tuple(ConstantEncoder(3)(ops.ones((2, 28, 28, 1))).shape)
+    (2, 3, 28, 28, 1)
     """
 
     def encode(self, intensity):
@@ -131,8 +131,8 @@ class PoissonEncoder(_Encoder):
         Spikes, 0 or 1, `(batch, timesteps, ...)`.
 
     Example:
-    >>> PoissonEncoder(3)(ops.ones((2, 28, 28, 1))).shape[1:]
-    (3, 28, 28, 1)
+    >>> tuple(PoissonEncoder(3)(ops.ones((2, 28, 28, 1))).shape)
+    (2, 3, 28, 28, 1)
     """
 
     def __init__(self, timesteps, seed=None, **kwargs):

@@ -6,6 +6,7 @@ around it.
 
 import math
 import random
+import warnings
 
 import keras
 from keras import ops
@@ -35,8 +36,10 @@ class _KernelInitializer(keras.initializers.Initializer):
         check_seed(seed, keras.random.SeedGenerator)
         self.fan_in = fan_in
         self.seed = seed
+        self._drawn = set()
 
     def __call__(self, shape, dtype=None):
+        """Draws a kernel of a shape of rank 2 or more."""
         if len(shape) < 2:
             raise ValueError(
                 f"`{type(self).__name__}` expects a kernel of rank 2 or more, "
@@ -49,6 +52,16 @@ class _KernelInitializer(keras.initializers.Initializer):
             # Python's generator, which `keras.utils.set_random_seed` seeds and
             # Keras's own initializers draw from, works inside any trace.
             seed = random.randrange(2**31)
+        elif isinstance(seed, int):
+            if tuple(shape) in self._drawn:
+                warnings.warn(
+                    f"This `{type(self).__name__}` with the integer seed "
+                    f"{seed} gives the same kernel again to shape "
+                    f"{tuple(shape)}; layers that should differ want "
+                    "initializers of their own seeds, or `seed=None`.",
+                    stacklevel=2,
+                )
+            self._drawn.add(tuple(shape))
         dtype = dtype or keras.config.floatx()
         return self._draw(tuple(shape), fan_in, dtype, seed)
 
@@ -137,6 +150,7 @@ class AsymptoteBias(keras.initializers.Initializer):
         self.k, self.lam, self.theta = k, lam, theta
 
     def __call__(self, shape, dtype=None):
+        """The constant bias."""
         bias = theory.transition_current(self.k, self.lam, self.theta)
         return ops.full(shape, bias, dtype=dtype or keras.config.floatx())
 

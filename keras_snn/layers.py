@@ -169,8 +169,8 @@ class LIF(_Spiking, keras.layers.Layer):
             timestep leaves the potential and repeats the output before it.
 
     Returns:
-        Spikes, 0 or 1, in the shape of `sequences` (without the time axis if not
-        `return_sequences`); with `return_state` also the potential, which
+        Spikes, 0 or 1, in the shape of `sequences`, without the time axis if
+        not `return_sequences`; with `return_state` also the potential, which
         stays in float32 under a half-precision policy.
 
     Reference:
@@ -203,9 +203,9 @@ class LIF(_Spiking, keras.layers.Layer):
         self.stateful = stateful
         self.supports_masking = True
         if keras.config.backend() == "tensorflow":
-            # Under `jit_compile="auto"` the model stays an ordinary graph: the
-            # neurons compile themselves, and convolutions are faster outside
-            # XLA on the CPU. `jit_compile=True` still works.
+            # The model stays an ordinary graph, as one with Keras's own LSTM
+            # does: the neurons compile themselves, and convolutions are faster
+            # outside XLA on the CPU.
             self.supports_jit = False
 
     def build(self, sequences_shape, initial_state_shape=None):
@@ -270,7 +270,7 @@ class LIF(_Spiking, keras.layers.Layer):
     def reset_state(self):
         """Clears the potential that a stateful layer carries."""
         if self.stateful and self.built:
-            self.potential.assign(ops.zeros_like(self.potential))
+            self.potential.assign(ops.zeros_like(self.potential.value))
 
     def compute_output_spec(self, sequences, initial_state=None, mask=None):
         """Shapes and dtypes of the outputs, without running the loop."""
@@ -346,8 +346,8 @@ class PerTimestep(keras.layers.Wrapper):
         `(batch, timesteps, ...)`, the layer's output for every timestep.
 
     Example:
-    >>> PerTimestep(keras.layers.Dense(3))(ops.ones((2, 5, 4))).shape[1:]
-    (5, 3)
+    >>> tuple(PerTimestep(keras.layers.Dense(3))(ops.ones((2, 5, 4))).shape)
+    (2, 5, 3)
     """
 
     def __init__(self, layer, **kwargs):

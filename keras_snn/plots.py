@@ -11,6 +11,8 @@ COLORS = {
     "wu": "#CC79A7",
     "lee": "#E69F00",
 }
+# Silent networks lie on top of each other: gaps let each be seen.
+DASHES = {"wu": (0, (6, 6)), "lee": (6, (6, 6)), "he": (0, (12, 2))}
 
 
 def learning_curves(runs, smooth=10):
@@ -29,18 +31,22 @@ def learning_curves(runs, smooth=10):
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    figure = Figure(figsize=(13, 3.6), layout="constrained")
     axes = figure.subplots(1, 3)
     for name, run in runs.items():
-        style = {"color": COLORS.get(name), "label": name, "linewidth": 1.6}
+        style = {
+            "color": COLORS.get(name),
+            "linestyle": DASHES.get(name, "-"),
+            "linewidth": 1.8,
+        }
         for axis, key in zip(axes, ("loss", "accuracy"), strict=False):
             values = _trailing_mean(run[key], smooth)
             axis.plot(np.arange(1, len(values) + 1), values, **style)
-        axes[2].plot(run["iteration"], run["firing_rate"], **style)
+        axes[2].plot(run["iteration"], run["firing_rate"], label=name, **style)
     titles = (
         "Training loss",
         "Training accuracy",
-        "Firing rate (spikes per neuron and timestep)",
+        "Spikes per neuron and timestep",
     )
     for axis, title in zip(axes, titles, strict=True):
         axis.set_title(title, fontsize=11)
@@ -52,7 +58,7 @@ def learning_curves(runs, smooth=10):
     axes[1].axhline(0.6, color="gray", linewidth=0.8, linestyle="--")
     axes[1].set_ylim(0, 1)
     axes[2].set_ylim(bottom=0)
-    axes[1].legend(loc="lower right", fontsize=9, frameon=False)
+    figure.legend(loc="outside right center", frameon=False, handlelength=3.5)
     return figure
 
 

@@ -33,7 +33,7 @@ class Surrogate:
     """
 
     def smooth(self, distance):
-        """The smooth step `h`, for reading and plotting: training never does."""
+        """The smooth step `h`, which training itself never evaluates."""
         raise NotImplementedError
 
     def derivative(self, distance):
@@ -41,6 +41,8 @@ class Surrogate:
         raise NotImplementedError
 
     def __call__(self, distance):
+        """The spikes of a distance, 0 or 1."""
+
         @ops.custom_gradient
         def spike(distance):
             def grad(*args, upstream=None):

@@ -63,7 +63,7 @@ def asymptote(current, k, lam, theta):
         `lam / theta * i + (k - 1) / 2`, clipped, of the shape of `current`.
 
     Example:
-    >>> float(asymptote(3.0, k=0.8, lam=0.2, theta=1.0))
+    >>> float(asymptote(3.0, k=0.5, lam=0.25, theta=1.0))
     0.5
     """
     check_neuron(k, lam, theta)

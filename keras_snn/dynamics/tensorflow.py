@@ -31,6 +31,8 @@ def lif(neuron, current, potential, mask=None):
 
     @tf.custom_gradient
     def run(current, potential):
+        # The tape of an eager caller is still listening here.
+        current, potential = map(tf.stop_gradient, (current, potential))
         distance, final = forward(current, potential, mask)
         spikes = tf.cast(distance > 0, distance.dtype)
 

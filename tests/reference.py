@@ -1,0 +1,82 @@
+"""The neuron in plain NumPy, float64. Imports nothing of ours.
+
+`lif` iterates Eq. 2. `gradient` differentiates it in forward mode, one input at
+a time, where the package goes backward through time: two derivations of the
+same numbers.
+"""
+
+import numpy as np
+
+
+def lif(current, k, lam, theta, reset="zero", potential=None, mask=None):
+    """Spikes (batch, timesteps, units) and the final potential."""
+    current = np.asarray(current, dtype="float64")
+    batch, timesteps, *units = current.shape
+    v = np.zeros((batch, *units)) if potential is None else potential
+    spikes = np.zeros_like(current)
+    held = np.zeros((batch, *units))
+    for t in range(timesteps):
+        u = k * v + lam * current[:, t]
+        fired = (u > theta).astype("float64")
+        after = {"zero": u * (1 - fired), "subtract": u - theta * fired}.get(
+            reset, u
+        )
+        runs = True
+        if mask is not None:
+            runs = mask[:, t].reshape(batch, *[1] * len(units))
+        v = np.where(runs, after, v)
+        held = np.where(runs, fired, held)
+        spikes[:, t] = held
+    return spikes, v
+
+
+def gradient(
+    current,
+    at_spikes,
+    at_potential,
+    derivative,
+    k,
+    lam,
+    theta,
+    reset,
+    detach_reset,
+):
+    """Gradient of sum(at_spikes * spikes) + sum(at_potential * potential)."""
+    current = np.asarray(current, dtype="float64")
+    timesteps = current.shape[1]
+    result = np.zeros_like(current)
+    for source in range(timesteps):
+        v = np.zeros_like(current[:, 0])
+        dv = np.zeros_like(v)
+        for t in range(timesteps):
+            u = k * v + lam * current[:, t]
+            du = k * dv + (lam if t == source else 0.0)
+            o = (u > theta).astype("float64")
+            do = derivative(u - theta) * du
+            result[:, source] += at_spikes[:, t] * do
+            if detach_reset:
+                do = 0.0 * do
+            if reset == "zero":
+                v, dv = u * (1 - o), du * (1 - o) - u * do
+            elif reset == "subtract":
+                v, dv = u - theta * o, du - theta * do
+            else:
+                v, dv = u, du
+        result[:, source] += at_potential * dv
+    return result
+
+
+# Table A3, in NumPy.
+SMOOTH = {
+    "sigmoid": lambda x, a: 1 / (1 + np.exp(-a * x)),
+    "tanh": lambda x, a: np.tanh(a * x) / 2 + 0.5,
+    "hardtanh": lambda x, a: np.clip(a * x + 0.5, 0, 1),
+    "arctan": lambda x, a: np.arctan(np.pi * a * x) / np.pi + 0.5,
+}
+DERIVATIVE = {
+    "sigmoid": lambda x, a: a * np.exp(-a * x) / (1 + np.exp(-a * x)) ** 2,
+    "tanh": lambda x, a: a / 2 / np.cosh(a * x) ** 2,
+    "hardtanh": lambda x, a: np.where(np.abs(x) < 1 / (2 * a), a, 0.0),
+    "arctan": lambda x, a: a / (1 + (np.pi * a * x) ** 2),
+}
+STEEPNESS = {"sigmoid": 2.0, "tanh": 2.0, "hardtanh": 1.0, "arctan": 2.0}

@@ -1,0 +1,153 @@
+import keras
+import numpy as np
+import pytest
+from backend import to_numpy
+
+from keras_snn import callbacks
+from keras_snn.layers import LIF, LIFRNNCell, PerTimestep
+from keras_snn.models import five_layer_snn
+
+LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def network(**kwargs):
+    model = five_layer_snn(
+        **{"input_shape": (8, 8, 1), "timesteps": 3, "seed": 0} | kwargs
+    )
+    model.compile("adam", LOSS, metrics=["accuracy"])
+    return model
+
+
+@pytest.fixture
+def data(rng):
+    x = rng.integers(0, 256, size=(16, 8, 8, 1)).astype("uint8")
+    return x, rng.integers(0, 10, size=16)
+
+
+def test_rates_are_means_of_the_spikes(data):
+    model = network(encoder="constant")
+    x, _ = data
+    rates = callbacks.firing_rates(model, x, batch_size=5)
+    assert list(rates) == ["lif_1", "lif_2", "lif_3", "lif_4"]
+    for name, (rate, silent) in rates.items():
+        probe = keras.Model(model.input, model.get_layer(name).output)
+        spikes = probe.predict(x.astype("float32") / 255, verbose=0)
+        assert rate == pytest.approx(spikes.mean(), rel=1e-5)
+        assert silent == np.mean(spikes.sum(axis=(0, 1)) == 0)
+
+
+def test_measuring_leaves_no_trace(data):
+    x, y = data
+
+    def trained(*watchers):
+        keras.utils.set_random_seed(1)  # equal batches
+        model = network()
+        model.fit(x, y, epochs=2, batch_size=8, verbose=0, callbacks=watchers)
+        return model.get_weights()
+
+    watched = trained(callbacks.FiringRateMonitor(x, every=1))
+    for a, b in zip(watched, trained(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_logs_reach_history_and_csv(data, tmp_path):
+    x, y = data
+    monitor = callbacks.FiringRateMonitor(x)
+    history = network().fit(
+        x,
+        y,
+        epochs=2,
+        verbose=0,
+        callbacks=[monitor, keras.callbacks.CSVLogger(tmp_path / "log.csv")],
+    )
+    keys = [
+        f"lif_{n}_{what}"
+        for n in (1, 2, 3, 4)
+        for what in ("firing_rate", "silent_fraction")
+    ]
+    assert set(keys) <= set(history.history)
+    assert all(len(history.history[key]) == 2 for key in keys)
+    assert set(keys) <= set(
+        (tmp_path / "log.csv").read_text().split("\n")[0].split(",")
+    )
+    assert monitor.history["iteration"] == [0, 1, 2]
+    for key in keys:
+        assert monitor.history[key][1:] == history.history[key]
+
+
+def test_monitor_measures_every_so_many_iterations(data):
+    x, y = data
+    monitor = callbacks.FiringRateMonitor(x, every=2)
+    network().fit(x, y, epochs=2, batch_size=4, verbose=0, callbacks=[monitor])
+    assert monitor.history["iteration"] == [0, 2, 4, 6, 8]
+
+
+def test_nested_models_and_rnns_of_the_cell_are_found(rng):
+    cell = keras.layers.RNN(
+        LIFRNNCell(3, 0.5, 0.5, 1.0), return_sequences=True, name="slow"
+    )
+    inner = keras.Sequential(
+        [keras.Input((4, 3)), PerTimestep(keras.layers.Dense(3)), cell]
+    )
+    inputs = keras.Input((4, 3))
+    model = keras.Model(inputs, LIF(0.5, 0.5, 1.0, name="fast")(inner(inputs)))
+    current = 4 * rng.random((5, 4, 3)).astype("float32")
+    rates = callbacks.firing_rates(model, current)
+    assert list(rates) == ["slow", "fast"]
+    assert rates["slow"][0] == pytest.approx(to_numpy(inner(current)).mean())
+
+
+def test_iteration_history_takes_running_means_apart(data):
+    x, y = data
+    model = network(encoder="constant")
+    model.compile(keras.optimizers.SGD(0.0), LOSS, metrics=["accuracy"])
+    history = callbacks.IterationHistory()
+    model.fit(
+        x,
+        y,
+        batch_size=4,
+        epochs=2,
+        shuffle=False,
+        verbose=0,
+        callbacks=[history],
+    )
+    # A learning rate of 0 leaves the network alone: evaluate batch by batch.
+    expected = [
+        model.evaluate(x[i : i + 4], y[i : i + 4], verbose=0)
+        for i in range(0, 16, 4)
+    ]
+    loss, accuracy = np.array(expected + expected).T
+    np.testing.assert_allclose(history.history["loss"], loss, rtol=1e-4)
+    np.testing.assert_allclose(history.history["accuracy"], accuracy, atol=1e-5)
+
+
+def test_checkpoint_goes_on_where_it_stopped(data, tmp_path):
+    x, y = data
+    path = tmp_path / "folder" / "model.keras"
+    whole = network(encoder="constant")
+    whole.fit(x, y, epochs=4, shuffle=False, verbose=0)
+    half = network(encoder="constant")
+    half.fit(
+        x,
+        y,
+        epochs=2,
+        shuffle=False,
+        verbose=0,
+        callbacks=[callbacks.Checkpoint(path)],
+    )
+    assert [each.name for each in path.parent.iterdir()] == ["model.keras"]
+    resumed = keras.models.load_model(path)
+    resumed.fit(x, y, epochs=4, initial_epoch=2, shuffle=False, verbose=0)
+    for a, b in zip(resumed.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_bad_arguments_are_refused(data):
+    x, _ = data
+    with pytest.raises(ValueError, match="`every` must be at least 1"):
+        callbacks.FiringRateMonitor(x, every=0)
+    with pytest.raises(ValueError, match="`x` must hold at least one sample"):
+        callbacks.firing_rates(network(), x[:0])
+    silent = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    with pytest.raises(ValueError, match="`model` must have a `LIF` layer"):
+        callbacks.firing_rates(silent, np.ones((1, 3)))

@@ -1,0 +1,297 @@
+"""The fused loops against the step-by-step definition and against NumPy."""
+
+import keras
+import numpy as np
+import pytest
+import reference
+from backend import gradients, to_numpy
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keras_snn import dynamics, surrogates
+from keras_snn.dynamics import reference as stepwise
+
+SURROGATES = {
+    **surrogates.NAMES,
+    "gated": lambda: surrogates.SpikeGated("sigmoid"),
+}
+CASES = [
+    pytest.param(reset, detach, id=f"{reset}-{'detached' if detach else ''}")
+    for reset in dynamics.RESETS
+    for detach in (False, True)
+]
+neurons = st.builds(
+    dynamics.Neuron,
+    k=st.sampled_from([0.25, 0.5, 0.75, 1.0]),
+    lam=st.sampled_from([0.25, 0.5, 1.0]),
+    theta=st.sampled_from([0.5, 1.0, 1.5]),
+    surrogate=st.sampled_from([surrogates.Arctan(), surrogates.Tanh()]),
+    reset=st.sampled_from(dynamics.RESETS),
+    detach_reset=st.booleans(),
+)
+
+
+def exact_current(rng, shape):
+    """Sixteenths: with `k` a power of 1/2, few steps stay exact in float32."""
+    return (rng.integers(-16, 49, size=shape) / 16).astype("float32")
+
+
+def run(function, neuron, current, potential=None, mask=None):
+    if potential is None:
+        potential = np.zeros((current.shape[0], current.shape[2]), "float32")
+    outputs = function(
+        neuron,
+        keras.ops.convert_to_tensor(current),
+        keras.ops.convert_to_tensor(potential),
+        mask,
+    )
+    return [to_numpy(output) for output in outputs]
+
+
+@pytest.mark.parametrize(("reset", "detach"), CASES)
+@pytest.mark.parametrize("surrogate", SURROGATES)
+@pytest.mark.parametrize("masked", [False, True], ids=["", "masked"])
+def test_fused_equals_stepwise(rng, reset, detach, surrogate, masked):
+    neuron = dynamics.Neuron(
+        0.5, 0.5, 1.0, SURROGATES[surrogate](), reset, detach
+    )
+    arrays = [
+        exact_current(rng, (3, 8, 5)),
+        exact_current(rng, (3, 5)),
+    ]
+    cotangents = [
+        rng.normal(size=(3, 8, 5)).astype("float32"),
+        rng.normal(size=(3, 5)).astype("float32"),
+    ]
+    mask = None
+    if masked:
+        mask = keras.ops.convert_to_tensor(rng.random((3, 8)) < 0.7)
+
+    fused = run(dynamics.lif, neuron, *arrays, mask)
+    expected = run(stepwise.lif, neuron, *arrays, mask)
+    assert 0 < expected[0].mean() < 1
+    for ours, theirs in zip(fused, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+    fused, expected = (
+        gradients(
+            lambda i, v, lif=lif: lif(neuron, i, v, mask), arrays, cotangents
+        )
+        for lif in (dynamics.lif, stepwise.lif)
+    )
+    for ours, theirs in zip(fused, expected, strict=True):
+        assert np.abs(theirs).max() > 0
+        error = np.linalg.norm(ours - theirs) / np.linalg.norm(theirs)
+        assert error < 1e-6
+
+
+@pytest.mark.parametrize(("reset", "detach"), CASES)
+@pytest.mark.parametrize("surrogate", surrogates.NAMES)
+def test_fused_equals_numpy(rng, reset, detach, surrogate):
+    constants = {"k": 0.5, "lam": 0.5, "theta": 1.0}
+    neuron = dynamics.Neuron(
+        **constants, surrogate=surrogate, reset=reset, detach_reset=detach
+    )
+    current = exact_current(rng, (3, 8, 5))
+    cotangents = [
+        rng.normal(size=(3, 8, 5)).astype("float32"),
+        rng.normal(size=(3, 5)).astype("float32"),
+    ]
+    spikes, potential = run(dynamics.lif, neuron, current)
+    expected = reference.lif(current, **constants, reset=reset)
+    np.testing.assert_array_equal(spikes, expected[0])
+    np.testing.assert_array_equal(potential, expected[1])
+
+    a = reference.STEEPNESS[surrogate]
+    expected = reference.gradient(
+        current,
+        *cotangents,
+        lambda x: reference.DERIVATIVE[surrogate](x, a),
+        **constants,
+        reset=reset,
+        detach_reset=detach,
+    )
+    zeros = np.zeros((3, 5), "float32")
+    gradient, _ = gradients(
+        lambda i, v: dynamics.lif(neuron, i, v), [current, zeros], cotangents
+    )
+    # float32 through eight timesteps against float64.
+    assert np.linalg.norm(gradient - expected) < 1e-6 * np.linalg.norm(expected)
+
+
+@given(neurons, st.integers(0, 2**16))
+def test_two_halves_with_carried_potential_are_the_whole(neuron, seed):
+    current = exact_current(np.random.default_rng(seed), (2, 6, 3))
+    spikes, potential = run(dynamics.lif, neuron, current)
+    first, carried = run(dynamics.lif, neuron, current[:, :3])
+    second, final = run(dynamics.lif, neuron, current[:, 3:], carried)
+    np.testing.assert_array_equal(np.concatenate([first, second], 1), spikes)
+    np.testing.assert_array_equal(final, potential)
+
+
+@given(neurons, st.integers(0, 2**16))
+def test_batch_samples_are_independent(neuron, seed):
+    current = exact_current(np.random.default_rng(seed), (3, 6, 3))
+    spikes, _ = run(dynamics.lif, neuron, current)
+    # Same batch size, so that nothing is compiled anew.
+    alone, _ = run(dynamics.lif, neuron, np.repeat(current[1:2], 3, axis=0))
+    np.testing.assert_array_equal(alone[0], spikes[1])
+
+
+@given(st.integers(0, 2**16))
+def test_charge_is_conserved_by_reset_by_subtraction(seed):
+    # k = 1: lam x total current = theta x spikes + final potential.
+    neuron = dynamics.Neuron(1.0, 0.5, 1.0, "arctan", reset="subtract")
+    current = exact_current(np.random.default_rng(seed), (2, 10, 4))
+    spikes, potential = run(dynamics.lif, neuron, current)
+    np.testing.assert_array_equal(
+        0.5 * current.sum(1), spikes.sum(1) + potential
+    )
+
+
+@given(neurons, st.integers(0, 2**16))
+def test_doubling_threshold_and_current_changes_no_spike(neuron, seed):
+    current = exact_current(np.random.default_rng(seed), (2, 6, 3))
+    doubled = dynamics.Neuron(
+        neuron.k, neuron.lam, 2 * neuron.theta, "arctan", neuron.reset
+    )
+    spikes, _ = run(dynamics.lif, neuron, current)
+    np.testing.assert_array_equal(
+        run(dynamics.lif, doubled, 2 * current)[0], spikes
+    )
+
+
+@pytest.mark.parametrize("reset", dynamics.RESETS)
+def test_nothing_fires_at_the_threshold_itself(reset):
+    neuron = dynamics.Neuron(1.0, 1.0, 1.0, "arctan", reset)
+    at = np.array([[[1.0], [0.0], [0.0]]], "float32")
+    spikes, potential = run(dynamics.lif, neuron, at)
+    assert not spikes.any()
+    assert potential == 1.0
+    spikes, _ = run(dynamics.lif, neuron, np.nextafter(at, 2 * at))
+    assert spikes[0, 0, 0] == 1
+
+
+def test_no_input_never_fires():
+    neuron = dynamics.Neuron(0.8, 0.2, 1.0, "arctan")
+    spikes, _ = run(dynamics.lif, neuron, np.zeros((2, 50, 3), "float32"))
+    assert not spikes.any()
+
+
+def test_final_potential_alone_has_a_gradient():
+    neuron = dynamics.Neuron(0.5, 0.5, 1.0, "arctan", reset="none")
+    current = np.zeros((1, 3, 1), "float32")
+    potential = np.zeros((1, 1), "float32")
+    ones = np.ones((1, 1), "float32")
+    at_current, at_potential = gradients(
+        lambda i, v: dynamics.lif(neuron, i, v)[1:],
+        [current, potential],
+        [ones],
+    )
+    # v_3 = k^3 v_0 + lam (k^2 i_0 + k i_1 + i_2)
+    assert at_current.ravel().tolist() == [0.125, 0.25, 0.5]
+    assert at_potential.item() == 0.125
+
+
+def test_the_fused_loop_is_the_one_that_runs(monkeypatch):
+    def forbidden(*args):
+        raise AssertionError("the stepwise definition ran")
+
+    monkeypatch.setattr(stepwise, "lif", forbidden)
+    neuron = dynamics.Neuron(0.5, 0.5, 1.0, "arctan")
+    run(dynamics.lif, neuron, np.ones((1, 2, 3), "float32"))
+    monkeypatch.setattr(keras.config, "backend", lambda: "numpy")
+    with pytest.raises(AssertionError, match="the stepwise definition ran"):
+        run(dynamics.lif, neuron, np.ones((1, 2, 3), "float32"))
+
+
+@pytest.mark.skipif(
+    keras.config.backend() == "torch", reason="PyTorch traces nothing"
+)
+def test_equal_neurons_of_equal_shape_are_traced_once():
+    def compiled():
+        if keras.config.backend() == "jax":
+            from keras_snn.dynamics import jax
+
+            return jax._jitted._cache_size()
+        from keras_snn.dynamics import tensorflow
+
+        forward, _ = tensorflow._compiled(neuron)
+        return forward.experimental_get_tracing_count()
+
+    current = np.ones((2, 5, 3), "float32")
+    neuron = dynamics.Neuron(0.3, 0.7, 1.1, "tanh")
+    run(dynamics.lif, neuron, current)
+    once = compiled()
+    run(dynamics.lif, neuron, current)
+    run(dynamics.lif, dynamics.Neuron(0.3, 0.7, 1.1, "tanh"), current)
+    assert compiled() == once
+
+
+@pytest.mark.skipif(
+    keras.config.backend() != "jax", reason="vmap and jit are JAX's"
+)
+def test_jax_transformations_change_nothing(rng):
+    import jax
+
+    neuron = dynamics.Neuron(0.5, 0.5, 1.0, "arctan")
+    current = exact_current(rng, (4, 2, 6, 3))
+    potential = np.zeros((2, 3), "float32")
+
+    def total(current):
+        spikes, final = dynamics.lif(neuron, current, potential)
+        return (spikes * current).sum() + final.sum()
+
+    one_by_one = np.stack([jax.grad(total)(x) for x in current])
+    at_once = jax.jit(jax.vmap(jax.grad(total)))(current)
+    np.testing.assert_allclose(at_once, one_by_one, rtol=1e-6)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="tf.function is TensorFlow's"
+)
+def test_inside_a_function_of_dynamic_shape(rng, jit_compile):
+    import tensorflow as tf
+
+    neuron = dynamics.Neuron(0.5, 0.5, 1.0, "arctan")
+    spec = tf.TensorSpec((None, None, 3), "float32")
+
+    @tf.function(input_signature=[spec], jit_compile=jit_compile)
+    def gradient(current):
+        with tf.GradientTape() as tape:
+            tape.watch(current)
+            start = tf.zeros((tf.shape(current)[0], 3))
+            spikes, _ = dynamics.lif(neuron, current, start)
+            total = tf.reduce_sum(spikes * current)
+        return spikes, tape.gradient(total, current)
+
+    for shape in [(2, 5, 3), (1, 7, 3)]:
+        current = exact_current(rng, shape)
+        spikes, slope = gradient(current)
+        expected, _ = reference.lif(current, 0.5, 0.5, 1.0)
+        np.testing.assert_array_equal(spikes, expected)
+        assert np.isfinite(slope).all()
+        assert np.abs(slope).max() > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"k": 1.5}, r"`k` must be in \(0, 1\]. Received: k=1.5"),
+        ({"lam": 0}, "`lam` must be above 0. Received: lam=0"),
+        ({"theta": -1.0}, "`theta` must be above 0. Received: theta=-1.0"),
+        ({"surrogate": "step"}, "`surrogate` must be one of 'sigmoid'"),
+        (
+            {"reset": "soft"},
+            "`reset` must be one of 'zero', 'subtract', 'none'. "
+            "Received: reset='soft'",
+        ),
+        ({"detach_reset": "yes"}, "`detach_reset` must be one of False, True"),
+    ],
+    ids=str,
+)
+def test_impossible_neurons_are_refused(change, message):
+    arguments = {"k": 0.5, "lam": 1.0, "theta": 1.0, "surrogate": "arctan"}
+    with pytest.raises(ValueError, match=message):
+        dynamics.Neuron(**arguments | change)

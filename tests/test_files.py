@@ -1,0 +1,98 @@
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from keras_snn import files
+from keras_snn.files import replacing
+
+
+def test_success_replaces_the_file_and_leaves_no_litter(tmp_path):
+    path = tmp_path / "data.npz"
+    path.write_text("old")
+    with replacing(path) as partial:
+        partial.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_error_leaves_the_old_file_and_no_litter(tmp_path):
+    path = tmp_path / "data.npz"
+    path.write_text("old")
+
+    def write():
+        with replacing(path) as partial:
+            partial.write_text("half of the n")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_error_leaves_no_file_where_none_was(tmp_path):
+    def write():
+        with replacing(tmp_path / "data.npz") as partial:
+            partial.write_text("half of the n")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_folders_are_made(tmp_path):
+    path = tmp_path / "a" / "b" / "data.npz"
+    with replacing(str(path)) as partial:
+        partial.write_text("new")
+    assert path.read_text() == "new"
+
+
+def test_a_path_without_a_folder_is_in_the_working_folder(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    with replacing("data.npz") as partial:
+        partial.write_text("new")
+    assert (tmp_path / "data.npz").read_text() == "new"
+
+
+def test_the_partial_file_keeps_the_suffix(tmp_path):
+    # NumPy and Keras choose the format by it, or append it.
+    with replacing(tmp_path / "model.weights.h5") as partial:
+        assert partial.suffixes == [".weights", ".h5"]
+        partial.write_text("new")
+
+
+def test_the_file_is_as_readable_as_any_other(tmp_path):
+    with replacing(tmp_path / "data.npz") as partial:
+        partial.write_text("new")
+    (tmp_path / "other").write_text("other")
+    modes = {path.stat().st_mode for path in tmp_path.iterdir()}
+    assert len(modes) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_a_killed_process_leaves_the_old_file_intact(tmp_path):
+    path = tmp_path / "data.npz"
+    path.write_text("old")
+    # By its path, the module starts without waiting for Keras.
+    script = (
+        "import os, runpy, signal, sys\n"
+        "replacing = runpy.run_path(sys.argv[1])['replacing']\n"
+        "with replacing(sys.argv[2]) as partial, open(partial, 'w') as file:\n"
+        "    file.write('half of the n')\n"
+        "    file.flush()\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    command = [sys.executable, "-c", script, files.__file__, str(path)]
+    ended = subprocess.run(command, timeout=30, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert path.read_text() == "old"
+    # The next run is not in the way of what the killed one left.
+    with replacing(path) as partial:
+        partial.write_text("new")
+    assert path.read_text() == "new"

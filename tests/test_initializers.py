@@ -1,0 +1,389 @@
+import math
+
+import keras
+import numpy as np
+import pytest
+from backend import to_numpy
+
+from keras_snn import initializers
+from keras_snn.initializers import (
+    AsymptoteBias,
+    AsymptoteInitializer,
+    LeeInitializer,
+    WuInitializer,
+)
+
+# theta / lam is 6, so that a law which forgot either is off by a factor.
+NEURON = {"k": 0.5, "lam": 0.25, "theta": 1.5}
+
+
+def asymptote(**kwargs):
+    return AsymptoteInitializer(**NEURON, **kwargs)
+
+
+RANDOM = [asymptote, WuInitializer, LeeInitializer]
+random_initializers = pytest.mark.parametrize(
+    "initializer", RANDOM, ids=["asymptote", "wu", "lee"]
+)
+
+
+def dense(initializer):
+    return keras.layers.Dense(64, kernel_initializer=initializer), (None, 400)
+
+
+def conv1d(initializer):
+    layer = keras.layers.Conv1D(128, 5, kernel_initializer=initializer)
+    return layer, (None, 9, 16)
+
+
+def conv2d(initializer):
+    layer = keras.layers.Conv2D(128, 3, kernel_initializer=initializer)
+    return layer, (None, 9, 9, 16)
+
+
+def conv3d(initializer):
+    layer = keras.layers.Conv3D(128, 2, kernel_initializer=initializer)
+    return layer, (None, 4, 4, 4, 16)
+
+
+def grouped(initializer):
+    layer = keras.layers.Conv2D(
+        256, 3, groups=4, kernel_initializer=initializer
+    )
+    return layer, (None, 9, 9, 16)
+
+
+def depthwise(initializer):
+    layer = keras.layers.DepthwiseConv2D(
+        5, depth_multiplier=32, depthwise_initializer=initializer
+    )
+    return layer, (None, 9, 9, 16)
+
+
+def einsum(initializer):
+    layer = keras.layers.EinsumDense(
+        "abc,cde->abde",
+        output_shape=(None, 4, 32),
+        kernel_initializer=initializer,
+    )
+    return layer, (None, 7, 100)
+
+
+# The layer, how many inputs one of its units sums, and the leading axes of the
+# kernel over which it does. A unit of a grouped convolution sees 4 of the 16
+# channels; the last two shapes do not tell.
+LAYERS = [
+    (dense, 400, (0,), {}),
+    (conv1d, 5 * 16, (0, 1), {}),
+    (conv2d, 3 * 3 * 16, (0, 1, 2), {}),
+    (conv3d, 2 * 2 * 2 * 16, (0, 1, 2, 3), {}),
+    (grouped, 3 * 3 * 4, (0, 1, 2), {}),
+    (depthwise, 5 * 5, (0, 1), {"fan_in": 25}),
+    (einsum, 100, (0,), {"fan_in": 100}),
+]
+layers = pytest.mark.parametrize(
+    ("make", "fan_in", "axes", "given"),
+    LAYERS,
+    ids=[make.__name__ for make, *_ in LAYERS],
+)
+
+
+def kernel_of(make, initializer):
+    layer, input_shape = make(initializer)
+    layer.build(input_shape)
+    return to_numpy(layer.weights[0]).astype("float64")
+
+
+@layers
+def test_asymptote_kernel_is_normal_with_the_variance_of_eq_11(
+    make, fan_in, axes, given
+):
+    kernel = kernel_of(make, asymptote(**given))
+    stddev = math.sqrt(2 / fan_in) * 1.5 / 0.25
+    # Five standard errors, one failure in a million seeds: stddev / sqrt(n) of
+    # a mean, stddev / sqrt(2n) of a normal's standard deviation, and a
+    # binomial's of a share.
+    n = kernel.size
+    assert kernel.mean() == pytest.approx(0, abs=5 * stddev / math.sqrt(n))
+    assert kernel.std() == pytest.approx(stddev, rel=5 / math.sqrt(2 * n))
+    # A truncated normal, Keras's usual one, has nothing out there.
+    tails = math.erfc(2 / math.sqrt(2))
+    assert np.mean(abs(kernel) > 2 * stddev) == pytest.approx(
+        tails, abs=5 * math.sqrt(tails * (1 - tails) / n)
+    )
+
+
+@layers
+def test_lee_kernel_is_uniform_up_to_its_bounds(make, fan_in, axes, given):
+    kernel = kernel_of(make, LeeInitializer(**given))
+    limit = math.sqrt(3 / fan_in)
+    stddev = limit / math.sqrt(3)
+    n = kernel.size
+    # One float32 rounding beyond. That all of n stay 20/n below has the
+    # probability (1 - 20/n)^n, about exp(-20).
+    assert abs(kernel).max() <= limit * (1 + 1e-6)
+    assert kernel.max() > limit * (1 - 40 / n)
+    assert kernel.min() < -limit * (1 - 40 / n)
+    # Five standard errors; that of a standard deviation is
+    # sqrt((kurtosis - 1) / 4n) of it, with a kurtosis of 9/5.
+    assert kernel.mean() == pytest.approx(0, abs=5 * stddev / math.sqrt(n))
+    assert kernel.std() == pytest.approx(stddev, rel=5 * math.sqrt(0.2 / n))
+
+
+@layers
+def test_wu_units_have_incoming_weights_of_norm_one(make, fan_in, axes, given):
+    kernel = kernel_of(make, WuInitializer(**given))
+    norms = np.sqrt((kernel**2).sum(axes))
+    # float32: each of fan_in squares is rounded to 6e-8 of it.
+    np.testing.assert_allclose(norms, 1, rtol=1e-5)
+    assert norms.size * fan_in == kernel.size
+    # So the mean square is 1 / fan_in, and the mean five standard errors off 0.
+    assert kernel.mean() == pytest.approx(
+        0, abs=5 / math.sqrt(kernel.size * fan_in)
+    )
+
+
+def test_wu_weights_are_uniform_before_the_norm():
+    kernel = to_numpy(WuInitializer()((1000, 200))).astype("float64")
+    # fan_in^2 E[w^4] of a normalized uniform is its kurtosis 9/5 to within
+    # O(1 / fan_in), below 0.01. The fourth power 9 u^4 has the variance
+    # 81 (1/9 - 1/25) = 5.76: five standard errors are 0.027 here. A normal, or
+    # a uniform on [0, 1], would be at 3, or have no negative weights.
+    assert 1000**2 * np.mean(kernel**4) == pytest.approx(9 / 5, abs=0.037)
+    assert np.mean(kernel < 0) == pytest.approx(
+        0.5, abs=2.5 / math.sqrt(kernel.size)
+    )
+
+
+@pytest.mark.parametrize(
+    ("k", "lam", "theta", "bias"),
+    # theta (1 - k) / (2 lam), by hand, in binary fractions.
+    [(0.5, 0.25, 2.0, 2.0), (0.75, 0.5, 1.0, 0.25), (1.0, 0.5, 3.0, 0.0)],
+)
+def test_asymptote_bias_is_eq_11(k, lam, theta, bias):
+    layer = keras.layers.Dense(3, bias_initializer=AsymptoteBias(k, lam, theta))
+    layer.build((None, 2))
+    np.testing.assert_array_equal(to_numpy(layer.bias), [bias] * 3)
+
+
+@random_initializers
+def test_an_unseeded_instance_gives_every_layer_another_kernel(initializer):
+    shared = initializer()
+    kernels = [kernel_of(dense, shared) for _ in range(3)]
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert not np.isclose(kernels[one], kernels[other]).all()
+
+
+@random_initializers
+def test_keras_seed_makes_unseeded_kernels_reproducible(initializer):
+    kernels = []
+    for seed in (7, 7, 8):
+        keras.utils.set_random_seed(seed)
+        kernels.append(to_numpy(initializer()((6, 5))))
+    np.testing.assert_array_equal(kernels[0], kernels[1])
+    assert (kernels[0] != kernels[2]).any()
+
+
+@random_initializers
+def test_an_integer_seed_decides_the_kernel(initializer):
+    first = to_numpy(initializer(seed=3)((6, 5)))
+    keras.utils.set_random_seed(1)
+    again = to_numpy(initializer(seed=3)((6, 5)))
+    np.testing.assert_array_equal(first, again)
+    assert (first != to_numpy(initializer(seed=4)((6, 5)))).any()
+
+
+@pytest.mark.parametrize("seed", [3, np.int64(3)], ids=["int", "numpy"])
+@random_initializers
+def test_an_integer_seed_warns_of_a_second_layer_of_equal_shape(
+    initializer, seed
+):
+    shared = initializer(seed=seed)
+    first = to_numpy(shared((6, 5)))
+    with pytest.warns(UserWarning, match="same kernel"):
+        second = to_numpy(shared((6, 5)))
+    np.testing.assert_array_equal(first, second)
+
+
+@random_initializers
+def test_an_integer_seed_does_not_warn_of_other_shapes(initializer):
+    # Warnings are errors here.
+    shared = initializer(seed=3)
+    shared((6, 5))
+    shared((5, 6))
+    shared((3, 2, 5))
+
+
+@random_initializers
+def test_a_seed_generator_advances(initializer):
+    kernels = []
+    for _ in range(2):
+        shared = initializer(seed=keras.random.SeedGenerator(3))
+        kernels.append([to_numpy(shared((6, 5))) for _ in range(2)])
+    assert (kernels[0][0] != kernels[0][1]).any()
+    np.testing.assert_array_equal(kernels[0], kernels[1])
+
+
+@pytest.mark.parametrize(
+    "initializer",
+    [
+        asymptote(),
+        asymptote(fan_in=7, seed=3),
+        AsymptoteBias(**NEURON),
+        WuInitializer(),
+        WuInitializer(fan_in=6, seed=3),
+        LeeInitializer(),
+        LeeInitializer(fan_in=7, seed=3),
+    ],
+    ids=lambda x: f"{type(x).__name__}-{x.get_config().get('seed')}",
+)
+def test_serialized_initializers_come_back_equal(initializer):
+    config = keras.initializers.serialize(initializer)
+    copy = keras.initializers.deserialize(config)
+    assert type(copy) is type(initializer)
+    assert copy.get_config() == initializer.get_config()
+
+
+def test_serialized_arguments_are_those_given():
+    config = keras.initializers.serialize(asymptote(fan_in=7, seed=3))
+    assert config["config"] == NEURON | {"fan_in": 7, "seed": 3}
+
+
+@random_initializers
+def test_a_serialized_seed_generator_starts_anew(initializer):
+    original = initializer(seed=keras.random.SeedGenerator(3))
+    config = keras.initializers.serialize(original)
+    first = to_numpy(original((6, 5)))
+    copy = keras.initializers.deserialize(config)
+    assert isinstance(copy.seed, keras.random.SeedGenerator)
+    np.testing.assert_array_equal(to_numpy(copy((6, 5))), first)
+
+
+@pytest.mark.parametrize(
+    "initializer",
+    [asymptote(), AsymptoteBias(**NEURON), WuInitializer(), LeeInitializer()],
+    ids=lambda x: type(x).__name__,
+)
+def test_dtype_is_the_one_asked_for_or_keras_default(initializer):
+    for dtype, expected in (
+        (None, keras.config.floatx()),
+        ("float32", "float32"),
+        ("bfloat16", "bfloat16"),
+    ):
+        kernel = initializer((6, 5), dtype=dtype)
+        assert keras.backend.standardize_dtype(kernel.dtype) == expected
+
+
+@random_initializers
+@pytest.mark.parametrize("shape", [(5,), ()])
+def test_a_kernel_needs_inputs_and_units(initializer, shape):
+    with pytest.raises(ValueError, match="a kernel of rank 2 or more"):
+        initializer()(shape)
+
+
+@random_initializers
+@pytest.mark.parametrize(
+    ("kwargs", "error", "message"),
+    [
+        ({"fan_in": 0}, ValueError, "`fan_in` must be at least 1.*fan_in=0"),
+        ({"fan_in": 2.5}, TypeError, "`fan_in` must be an integer .*=2.5"),
+        ({"fan_in": True}, TypeError, "`fan_in` must be an integer .*=True"),
+        ({"seed": "3"}, TypeError, "`seed` must be `None` or .*seed='3'"),
+        ({"seed": 3.0}, TypeError, "`seed` must be `None` or .*seed=3.0"),
+        ({"seed": True}, TypeError, "`seed` must be `None` or .*seed=True"),
+        ({"seed": -1}, ValueError, "`seed` must be at least 0.*seed=-1"),
+    ],
+    ids=str,
+)
+def test_impossible_fan_in_and_seed_are_refused(
+    initializer, kwargs, error, message
+):
+    with pytest.raises(error, match=message):
+        initializer(**kwargs)
+
+
+@random_initializers
+def test_a_layer_without_inputs_is_refused_or_empty(initializer):
+    # Keras's own initializers return the empty kernel.
+    try:
+        kernel = initializer()((0, 5))
+    except ValueError as error:
+        assert "fan_in" in str(error)  # noqa: PT017
+    else:
+        assert tuple(kernel.shape) == (0, 5)
+
+
+@pytest.mark.parametrize("kind", [AsymptoteInitializer, AsymptoteBias])
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        ({"k": 0}, ValueError, r"`k` must be in \(0, 1\]. Received: k=0"),
+        ({"k": 1.1}, ValueError, r"`k` must be in \(0, 1\]. .*k=1.1"),
+        ({"lam": 0}, ValueError, "`lam` must be above 0. Received: lam=0"),
+        ({"theta": -1}, ValueError, "`theta` must be above 0. .*theta=-1"),
+        ({"k": math.nan}, ValueError, r"`k` must be in \(0, 1\]. .*k=nan"),
+        ({"theta": "1"}, TypeError, "`theta` must be a number .*theta='1'"),
+    ],
+    ids=str,
+)
+def test_impossible_neurons_are_refused(kind, wrong, error, message):
+    with pytest.raises(error, match=message):
+        kind(**(NEURON | wrong))
+
+
+def test_wu_refuses_a_fan_in_that_is_no_product_of_leading_axes():
+    with pytest.raises(
+        ValueError, match=r"leading axes .* fan_in=4, shape=\(3, 4, 5\)"
+    ):
+        WuInitializer(fan_in=4)((3, 4, 5))
+
+
+def test_a_name_stands_for_the_asymptote_kernel_and_bias():
+    arguments = initializers.for_layer("asymptote", **NEURON, seed=3)
+    kernel = arguments["kernel_initializer"]
+    assert type(kernel) is AsymptoteInitializer
+    assert kernel.get_config() == NEURON | {"fan_in": None, "seed": 3}
+    bias = arguments["bias_initializer"]
+    assert type(bias) is AsymptoteBias
+    assert bias.get_config() == NEURON
+
+
+@pytest.mark.parametrize(
+    ("name", "stddev"),
+    # For 400 inputs and 600 units: uniform up to sqrt(6 / (inputs + units)) has
+    # the variance 2 / 1000; 2 / inputs; one, and again one, over inputs.
+    [
+        ("glorot", math.sqrt(2 / 1000)),
+        ("he", math.sqrt(2 / 400)),
+        ("wu", math.sqrt(1 / 400)),
+        ("lee", math.sqrt(1 / 400)),
+    ],
+)
+def test_a_name_stands_for_the_variance_of_a_baseline_and_no_bias(name, stddev):
+    layer = keras.layers.Dense(600, **initializers.for_layer(name, **NEURON))
+    layer.build((None, 400))
+    kernel = to_numpy(layer.kernel)
+    # Five standard errors of a normal, the widest of them.
+    assert kernel.std() == pytest.approx(
+        stddev, rel=5 / math.sqrt(2 * kernel.size)
+    )
+    np.testing.assert_array_equal(to_numpy(layer.bias), np.zeros(600))
+
+
+@pytest.mark.parametrize("name", initializers.NAMES)
+def test_the_seed_of_a_name_decides_its_kernel(name):
+    kernels = []
+    for seed in (3, 3, 4):
+        arguments = initializers.for_layer(name, **NEURON, seed=seed)
+        kernels.append(to_numpy(arguments["kernel_initializer"]((6, 5))))
+    np.testing.assert_array_equal(kernels[0], kernels[1])
+    assert (kernels[0] != kernels[2]).any()
+
+
+def test_an_unknown_name_is_refused():
+    with pytest.raises(
+        ValueError,
+        match="`initializer` must be one of 'asymptote', .*Received: "
+        "initializer='orthogonal'",
+    ):
+        initializers.for_layer("orthogonal", **NEURON)

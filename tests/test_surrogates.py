@@ -1,0 +1,97 @@
+import keras
+import numpy as np
+import pytest
+import reference
+from backend import gradients, to_numpy
+
+from keras_snn import surrogates
+
+# 1/4 and 1/2 off the corners of the hard ramp, zero and both sides of it.
+POINTS = np.array([-3, -0.75, -0.4, -0.01, 0, 0.01, 0.4, 0.75, 3], "float32")
+NAMES = list(surrogates.NAMES)
+
+
+@pytest.mark.parametrize("a", [None, 0.5, 3.0])
+@pytest.mark.parametrize("name", NAMES)
+def test_smooth_step_and_derivative_are_table_a3(name, a):
+    surrogate = surrogates.NAMES[name](*([] if a is None else [a]))
+    a = a or reference.STEEPNESS[name]
+    x = POINTS.astype("float64")
+    # float32 against float64: a few units in the last place.
+    np.testing.assert_allclose(
+        to_numpy(surrogate.smooth(POINTS)),
+        reference.SMOOTH[name](x, a),
+        rtol=1e-5,
+        atol=1e-6,
+    )
+    np.testing.assert_allclose(
+        to_numpy(surrogate.derivative(keras.ops.convert_to_tensor(POINTS))),
+        reference.DERIVATIVE[name](x, a),
+        rtol=1e-5,
+        atol=1e-6,
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_forward_is_the_strict_step(name):
+    spikes = surrogates.get(name)(keras.ops.convert_to_tensor(POINTS))
+    np.testing.assert_array_equal(to_numpy(spikes), POINTS > 0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gradient_is_the_derivative_times_what_comes_from_above(name):
+    upstream = np.linspace(-2, 2, len(POINTS)).astype("float32")
+    (gradient,) = gradients(
+        lambda x: (surrogates.get(name)(x),), [POINTS], [upstream]
+    )
+    a = reference.STEEPNESS[name]
+    expected = upstream * reference.DERIVATIVE[name](POINTS.astype(float), a)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gated_gradient_passes_only_where_a_spike_fired(name):
+    ones = np.ones_like(POINTS)
+    gated = surrogates.SpikeGated(name)
+    (gradient,) = gradients(lambda x: (gated(x),), [POINTS], [ones])
+    a = reference.STEEPNESS[name]
+    expected = reference.DERIVATIVE[name](POINTS.astype(float), a)
+    np.testing.assert_allclose(
+        gradient, np.where(POINTS > 0, expected, 0), rtol=1e-5, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    "surrogate",
+    [
+        surrogates.Sigmoid(1.5),
+        surrogates.Tanh(),
+        surrogates.HardTanh(0.25),
+        surrogates.Arctan(a=1),
+        surrogates.SpikeGated("tanh"),
+        surrogates.SpikeGated(surrogates.Arctan(0.5)),
+    ],
+    ids=str,
+)
+def test_serialized_surrogates_come_back_equal(surrogate):
+    assert surrogates.get(surrogates.serialize(surrogate)) == surrogate
+    assert type(surrogate).from_config(surrogate.get_config()) == surrogate
+
+
+def test_names_stand_for_the_papers_steepness():
+    # Table A7's settings but for arctan, whose main-run value is 2 (Table A4).
+    steepness = {name: surrogates.get(name).a for name in NAMES}
+    assert steepness == reference.STEEPNESS
+
+
+@pytest.mark.parametrize("identifier", ["relu", 3, None, {"class_name": "a"}])
+def test_unknown_surrogates_are_refused(identifier):
+    with pytest.raises(
+        (ValueError, TypeError), match="`surrogate` must be one of 'sigmoid'"
+    ):
+        surrogates.get(identifier)
+
+
+def test_a_flat_surrogate_is_refused():
+    with pytest.raises(ValueError, match="`a` must be above 0. Received: a=0"):
+        surrogates.Arctan(0)
