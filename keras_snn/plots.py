@@ -12,7 +12,7 @@ COLORS = {
     "lee": "#E69F00",
 }
 # Silent networks lie on top of each other: gaps let each be seen.
-DASHES = {"wu": (0, (6, 6)), "lee": (6, (6, 6)), "he": (0, (12, 2))}
+DASHES = {"he": (0, (12, 2)), "wu": (0, (4, 8)), "lee": (6, (4, 8))}
 
 
 def learning_curves(runs, smooth=10):
