@@ -1,7 +1,9 @@
+import gc
 import os
 import pathlib
 import sys
 import types
+import warnings
 
 import numpy as np
 import pytest
@@ -211,6 +213,21 @@ def test_a_damaged_cache_file_is_named(cached, damage):
     with pytest.raises(ValueError, match="is damaged: delete it") as caught:
         datasets.load("mnist")
     assert f"`{path}`" in str(caught.value)
+
+
+@pytest.mark.parametrize("damage", [truncate, no_zip, other_keys])
+def test_a_damaged_cache_file_is_closed(cached, damage):
+    # Else Windows would not let it be deleted, as the message asks.
+    path, _ = cached
+    damage(path)
+    gc.collect()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ResourceWarning)
+        with pytest.raises(ValueError, match="is damaged"):
+            datasets.load("mnist")
+        gc.collect()
+    unclosed = [x for x in caught if str(path) in str(x.message)]
+    assert unclosed == []
 
 
 def test_mnist_without_a_package_says_what_to_install(home, monkeypatch):

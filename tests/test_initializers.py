@@ -1,3 +1,4 @@
+import json
 import math
 
 import keras
@@ -27,18 +28,20 @@ random_initializers = pytest.mark.parametrize(
 )
 
 
+# Few shapes, for JAX compiles the random numbers of each: one of rank 3, and
+# one of rank 4, serve layers of different fan-in.
 def dense(initializer):
     return keras.layers.Dense(64, kernel_initializer=initializer), (None, 400)
 
 
 def conv1d(initializer):
-    layer = keras.layers.Conv1D(128, 5, kernel_initializer=initializer)
-    return layer, (None, 9, 16)
+    layer = keras.layers.Conv1D(32, 40, kernel_initializer=initializer)
+    return layer, (None, 50, 16)
 
 
 def conv2d(initializer):
-    layer = keras.layers.Conv2D(128, 3, kernel_initializer=initializer)
-    return layer, (None, 9, 9, 16)
+    layer = keras.layers.Conv2D(256, 3, kernel_initializer=initializer)
+    return layer, (None, 9, 9, 4)
 
 
 def conv3d(initializer):
@@ -55,18 +58,18 @@ def grouped(initializer):
 
 def depthwise(initializer):
     layer = keras.layers.DepthwiseConv2D(
-        5, depth_multiplier=32, depthwise_initializer=initializer
+        3, depth_multiplier=256, depthwise_initializer=initializer
     )
-    return layer, (None, 9, 9, 16)
+    return layer, (None, 9, 9, 4)
 
 
 def einsum(initializer):
     layer = keras.layers.EinsumDense(
         "abc,cde->abde",
-        output_shape=(None, 4, 32),
+        output_shape=(None, 16, 32),
         kernel_initializer=initializer,
     )
-    return layer, (None, 7, 100)
+    return layer, (None, 7, 40)
 
 
 # The layer, how many inputs one of its units sums, and the leading axes of the
@@ -74,12 +77,12 @@ def einsum(initializer):
 # channels; the last two shapes do not tell.
 LAYERS = [
     (dense, 400, (0,), {}),
-    (conv1d, 5 * 16, (0, 1), {}),
-    (conv2d, 3 * 3 * 16, (0, 1, 2), {}),
+    (conv1d, 40 * 16, (0, 1), {}),
+    (conv2d, 3 * 3 * 4, (0, 1, 2), {}),
     (conv3d, 2 * 2 * 2 * 16, (0, 1, 2, 3), {}),
     (grouped, 3 * 3 * 4, (0, 1, 2), {}),
-    (depthwise, 5 * 5, (0, 1), {"fan_in": 25}),
-    (einsum, 100, (0,), {"fan_in": 100}),
+    (depthwise, 3 * 3, (0, 1), {"fan_in": 9}),
+    (einsum, 40, (0,), {"fan_in": 40}),
 ]
 layers = pytest.mark.parametrize(
     ("make", "fan_in", "axes", "given"),
@@ -144,15 +147,12 @@ def test_wu_units_have_incoming_weights_of_norm_one(make, fan_in, axes, given):
 
 
 def test_wu_weights_are_uniform_before_the_norm():
-    kernel = to_numpy(WuInitializer()((1000, 200))).astype("float64")
+    kernel = kernel_of(dense, WuInitializer())
     # fan_in^2 E[w^4] of a normalized uniform is its kurtosis 9/5 to within
-    # O(1 / fan_in), below 0.01. The fourth power 9 u^4 has the variance
-    # 81 (1/9 - 1/25) = 5.76: five standard errors are 0.027 here. A normal, or
-    # a uniform on [0, 1], would be at 3, or have no negative weights.
-    assert 1000**2 * np.mean(kernel**4) == pytest.approx(9 / 5, abs=0.037)
-    assert np.mean(kernel < 0) == pytest.approx(
-        0.5, abs=2.5 / math.sqrt(kernel.size)
-    )
+    # O(1 / fan_in), below 0.02. The fourth power 9 u^4 has the variance
+    # 81 (1/9 - 1/25) = 5.76: five standard errors are 0.075 here. A normal
+    # would be at 3; a uniform on [0, 1] fails the test of the mean.
+    assert 400**2 * np.mean(kernel**4) == pytest.approx(9 / 5, abs=0.095)
 
 
 @pytest.mark.parametrize(
@@ -210,8 +210,7 @@ def test_an_integer_seed_does_not_warn_of_other_shapes(initializer):
     # Warnings are errors here.
     shared = initializer(seed=3)
     shared((6, 5))
-    shared((5, 6))
-    shared((3, 2, 5))
+    shared((400, 64))
 
 
 @random_initializers
@@ -247,6 +246,13 @@ def test_serialized_initializers_come_back_equal(initializer):
 def test_serialized_arguments_are_those_given():
     config = keras.initializers.serialize(asymptote(fan_in=7, seed=3))
     assert config["config"] == NEURON | {"fan_in": 7, "seed": 3}
+
+
+@random_initializers
+def test_configuration_is_plain_data(initializer):
+    config = initializer(seed=keras.random.SeedGenerator(3)).get_config()
+    copy = type(initializer()).from_config(json.loads(json.dumps(config)))
+    assert copy.get_config() == config
 
 
 @random_initializers
@@ -350,24 +356,24 @@ def test_a_name_stands_for_the_asymptote_kernel_and_bias():
 
 @pytest.mark.parametrize(
     ("name", "stddev"),
-    # For 400 inputs and 600 units: uniform up to sqrt(6 / (inputs + units)) has
-    # the variance 2 / 1000; 2 / inputs; one, and again one, over inputs.
+    # For 400 inputs and 64 units: uniform up to sqrt(6 / (inputs + units)) has
+    # the variance 2 / 464; 2 / inputs; one, and again one, over inputs.
     [
-        ("glorot", math.sqrt(2 / 1000)),
+        ("glorot", math.sqrt(2 / 464)),
         ("he", math.sqrt(2 / 400)),
         ("wu", math.sqrt(1 / 400)),
         ("lee", math.sqrt(1 / 400)),
     ],
 )
 def test_a_name_stands_for_the_variance_of_a_baseline_and_no_bias(name, stddev):
-    layer = keras.layers.Dense(600, **initializers.for_layer(name, **NEURON))
+    layer = keras.layers.Dense(64, **initializers.for_layer(name, **NEURON))
     layer.build((None, 400))
     kernel = to_numpy(layer.kernel)
     # Five standard errors of a normal, the widest of them.
     assert kernel.std() == pytest.approx(
         stddev, rel=5 / math.sqrt(2 * kernel.size)
     )
-    np.testing.assert_array_equal(to_numpy(layer.bias), np.zeros(600))
+    np.testing.assert_array_equal(to_numpy(layer.bias), np.zeros(64))
 
 
 @pytest.mark.parametrize("name", initializers.NAMES)

@@ -19,8 +19,9 @@ def test_the_example_learns(capsys):
 
 
 def test_the_two_commands_are_the_two_commands():
+    job = "python examples/compare_initializers.py"
     assert blocks("sh") == [
-        'pip install ".[examples]" && python examples/compare_initializers.py\n',
+        f'pip install ".[examples]" && {job}\n',
         'pip install ".[test]" && pytest\n',
     ]
 
