@@ -23,6 +23,7 @@ import time
 import keras
 import numpy as np
 
+import keras_snn
 from keras_snn import callbacks, datasets, initializers, models, plots
 from keras_snn.files import replacing
 
@@ -42,13 +43,9 @@ def parse_args(argv=None):
         choices=initializers.NAMES,
         default=list(initializers.NAMES),
     )
-    parser.add_argument(
-        "--epochs", type=int, help="default: 10 for digits, 1 for mnist"
-    )
+    parser.add_argument("--epochs", type=int, help="10 for digits, 1 for mnist")
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument(
-        "--samples", type=int, help="training images to use; default: all"
-    )
+    parser.add_argument("--samples", type=int, help="training images to use")
     parser.add_argument("--timesteps", type=int, default=20)
     parser.add_argument(
         "--encoder", choices=("constant", "poisson"), default="poisson"
@@ -168,8 +165,13 @@ def main(argv=None):
             model.save(partial)
         # After every network, so that a run cut short leaves what it had.
         with replacing(args.out / "results.json") as partial:
-            settings = {**vars(args), "out": None, "samples": samples}
-            settings |= {"backend": keras.config.backend()}
+            settings = {**vars(args), "out": str(args.out)}
+            settings |= {
+                "samples": samples,
+                "backend": keras.config.backend(),
+                "keras": keras.__version__,
+                "keras_snn": keras_snn.__version__,
+            }
             partial.write_text(json.dumps({"args": settings, "runs": runs}))
         with replacing(args.out / "curves.png") as partial:
             plots.learning_curves(runs).savefig(partial, dpi=130)

@@ -80,6 +80,8 @@ def main(argv=None):
             raise SystemExit(f"--resume needs a checkpoint: {args.checkpoint}")
         model = keras.models.load_model(args.checkpoint)
         done = int(model.optimizer.iterations) // steps_per_epoch
+        # Other batches than in the epochs that are over.
+        keras.utils.set_random_seed(args.seed + done)
         # `--epochs` may be larger than it was.
         model.optimizer.learning_rate = schedule
     else:

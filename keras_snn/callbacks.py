@@ -15,7 +15,9 @@ def firing_rates(model, x, batch_size=32):
     Leaves the model as it was, the state of its random generators included.
 
     Args:
-        model: A built `keras.Model`.
+        model: A built `keras.Model`. Spiking layers are looked for in its
+            `layers`, in theirs, and in wrappers; a custom layer that holds
+            some shows them by a `layers` attribute.
         x: NumPy array of inputs.
         batch_size: Samples per call of the model, at least 1.
 
@@ -26,20 +28,24 @@ def firing_rates(model, x, batch_size=32):
         and the fraction of neurons that emitted no spike at all for `x`.
 
     Raises:
-        ValueError: If `x` is empty or the model has no spiking layer.
+        ValueError: If `x` is empty, the model has no spiking layer, or two of
+            one name.
     """
     check_count("batch_size", batch_size)
-    if not len(x):
-        raise ValueError(
-            f"`x` must hold at least one sample. Received: shape={np.shape(x)}"
-        )
-    layers = _spiking_layers(model)
+    _check_samples(x)
+    # A layer may be reached on several ways.
+    layers = list({id(x): x for x in _spiking_layers(model)}.values())
     if not layers:
         raise ValueError(
             "`model` must have a `LIF` layer or an `RNN` of `LIFRNNCell`. "
             f"Received: {model.name!r}"
         )
     counts = {layer.name: 0.0 for layer in layers}
+    if len(counts) < len(layers):
+        raise ValueError(
+            "`model` must give its spiking layers different names. "
+            f"Received: {[layer.name for layer in layers]}"
+        )
     emitted = dict.fromkeys(counts, 0)
     before = [np.array(v) for v in model.non_trainable_variables]
 
@@ -65,7 +71,7 @@ def firing_rates(model, x, batch_size=32):
             model(x[start : start + batch_size], training=False)
     finally:
         for layer in layers:
-            del layer.call
+            vars(layer).pop("call", None)
         for variable, value in zip(
             model.non_trainable_variables, before, strict=True
         ):
@@ -77,6 +83,13 @@ def firing_rates(model, x, batch_size=32):
         )
         for name, count in counts.items()
     }
+
+
+def _check_samples(x):
+    if np.ndim(x) < 1 or not len(x):
+        raise ValueError(
+            f"`x` must hold at least one sample. Received: shape={np.shape(x)}"
+        )
 
 
 def _spiking_layers(layer):
@@ -122,6 +135,8 @@ class FiringRateMonitor(keras.callbacks.Callback):
         super().__init__()
         if every is not None:
             check_count("every", every)
+        _check_samples(x)
+        check_count("batch_size", batch_size)
         self.x, self.every, self.batch_size = x, every, batch_size
         self.history = {}
 
@@ -167,7 +182,7 @@ class IterationHistory(keras.callbacks.Callback):
 
     Keras logs running means over the epoch; this takes them apart. Exact for
     means over samples, such as loss and accuracy, if all batches are of one
-    size; a smaller last batch of an epoch is weighed like the others.
+    size; a smaller last batch of an epoch is weighted like the others.
 
     Attributes:
         history: Dictionary of lists, one entry per iteration.

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import zipfile
+import zlib
 
 import keras
 import numpy as np
@@ -13,6 +14,16 @@ from keras_snn.validation import check_choice
 # From tensorflow_datasets, under its names.
 TFDS = ("mnist",)
 NAMES = ("digits", *TFDS)
+# What NumPy raises on a file cut short, changed, or of another kind.
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    AttributeError,
+    EOFError,
+    KeyError,
+    TypeError,
+    ValueError,
+)
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
 
@@ -20,8 +31,8 @@ def load(name, data_dir=None):
     """Loads a dataset of images and labels, as `keras.datasets` does.
 
     `"digits"` are scikit-learn's 1797 8x8 handwritten digits, which come with
-    that package; the first 1437 are for training, the last 360, by other
-    writers for the most part, for testing. `"mnist"` comes from
+    that package; the first 1437 are for training, the last 360 for
+    testing. `"mnist"` comes from
     `tensorflow_datasets`; the first load leaves `mnist.npz` in `cache_dir()`,
     and neither that package nor TensorFlow is needed from then on, nor on
     another machine to which the file is copied.
@@ -58,9 +69,9 @@ def load(name, data_dir=None):
                 partial, **dict(zip(ARRAYS, arrays, strict=True))
             )
     try:
-        with np.load(path) as arrays:
+        with open(path, "rb") as file, np.load(file) as arrays:
             x_train, y_train, x_test, y_test = (arrays[key] for key in ARRAYS)
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
+    except DAMAGE as error:
         raise ValueError(
             f"`{path}` is damaged: delete it, and load {name!r} again. "
             f"Received: {error}"
@@ -111,13 +122,15 @@ def _from_tfds(name, data_dir, path):
     if keras.config.backend() != "tensorflow":
         # TensorFlow only reads files here: leave the GPU to the backend.
         tf.config.set_visible_devices([], "GPU")
+    where = data_dir or os.environ.get("TFDS_DATA_DIR") or "TFDS_DATA_DIR"
     try:
         builder = tfds.builder(name, data_dir=data_dir)
         builder.download_and_prepare()
     except Exception as error:  # network, disk, checksum: it does not say
         raise RuntimeError(
-            f"{name!r} is neither cached nor prepared nor to be downloaded: "
-            f"{advice}. Received: {type(error).__name__}: {error}"
+            f"{name!r} is not cached at {path}, not prepared in {where}, and "
+            f"its download failed: {advice}. "
+            f"Received: {type(error).__name__}: {error}"
         ) from error
     splits = builder.as_dataset(
         split=["train", "test"], batch_size=-1, as_supervised=True

@@ -33,9 +33,9 @@ def as_intensity(images, name="images"):
             f"`{name}` must be `uint8`, or floats in [0, 1]. "
             f"Received: dtype={dtype}"
         )
-    if _is_concrete(images):
+    if _is_concrete(images) and 0 not in images.shape:
         low, high = float(ops.min(images)), float(ops.max(images))
-        # Written so that NaN fails, too.
+        # Put this way round, NaN fails as well.
         if not (low >= 0 and high <= 1):
             raise ValueError(
                 f"`{name}` must be `uint8`, or floats in [0, 1]. "
@@ -48,7 +48,7 @@ def _is_concrete(x):
     """Whether the values of `x` can be read now, outside any trace."""
     if keras.backend.is_keras_tensor(x):
         return False
-    if not keras.ops.is_tensor(x):
+    if not ops.is_tensor(x):
         return True  # NumPy
     backend = keras.config.backend()
     if backend == "tensorflow":
@@ -71,14 +71,16 @@ class _Encoder(keras.layers.Layer):
 
     def __init__(self, timesteps, **kwargs):
         super().__init__(**kwargs)
+        # Keras would round the images to the compute dtype on the way in.
+        self.autocast = False
         check_count("timesteps", timesteps)
         self.timesteps = timesteps
 
     def call(self, inputs):
         """Encodes images."""
         intensity = as_intensity(inputs)
-        trains = self.encode(ops.expand_dims(intensity, 1))
-        return ops.cast(trains, self.compute_dtype)
+        encoded = self.encode(ops.expand_dims(intensity, 1))
+        return ops.cast(encoded, self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
         """The input shape with `timesteps` behind the batch axis."""
@@ -137,20 +139,19 @@ class PoissonEncoder(_Encoder):
 
     def __init__(self, timesteps, seed=None, **kwargs):
         super().__init__(timesteps, **kwargs)
-        check_seed(seed)
-        self.seed = seed
+        self.seed = seed = check_seed(seed)
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def encode(self, intensity):
         """Compares with fresh uniform numbers in [0, 1)."""
         batch, _, *rest = ops.shape(intensity)
         # In float32 whatever the policy: bfloat16 knows too few probabilities.
-        dice = keras.random.uniform(
+        uniform = keras.random.uniform(
             (batch, self.timesteps, *rest),
             dtype="float32",
             seed=self.seed_generator,
         )
-        return dice < ops.cast(intensity, "float32")
+        return uniform < ops.cast(intensity, "float32")
 
     def get_config(self):
         """The constructor's arguments."""

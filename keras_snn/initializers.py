@@ -33,9 +33,8 @@ class _KernelInitializer(keras.initializers.Initializer):
             seed = keras.saving.deserialize_keras_object(seed)
         if fan_in is not None:
             check_count("fan_in", fan_in)
-        check_seed(seed, keras.random.SeedGenerator)
         self.fan_in = fan_in
-        self.seed = seed
+        self.seed = check_seed(seed, keras.random.SeedGenerator)
         self._drawn = set()
 
     def __call__(self, shape, dtype=None):
@@ -47,6 +46,7 @@ class _KernelInitializer(keras.initializers.Initializer):
             )
         # Dense (inputs, units) and Conv (..., inputs, filters) alike.
         fan_in = self.fan_in or math.prod(shape[:-1])
+        check_count("fan_in", fan_in)
         seed = self.seed
         if seed is None:
             # Python's generator, which `keras.utils.set_random_seed` seeds and
@@ -92,7 +92,8 @@ class AsymptoteInitializer(_KernelInitializer):
             contracted axes).
         seed: `None`, an integer or a `keras.random.SeedGenerator`. `None`
             draws anew at every call; an integer, as in Keras, makes equal
-            kernels for equal shapes.
+            kernels for equal shapes, in this instance and in any other of the
+            same seed: give every layer its own.
 
     Returns:
         When called with a shape of rank 2 or more: the kernel.

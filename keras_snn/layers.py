@@ -20,10 +20,11 @@ def _potential_dtype(compute_dtype):
 
 
 def _check_time_axis(layer, input_shape):
-    if len(input_shape) < 3:
+    if len(input_shape) < 3 or input_shape[1] == 0:
         raise ValueError(
-            f"`{type(layer).__name__}` expects inputs with a time axis, of "
-            f"shape (batch, timesteps, ...). Received: shape={input_shape}"
+            f"`{type(layer).__name__}` expects inputs with a time axis of at "
+            "least one timestep, of shape (batch, timesteps, ...). "
+            f"Received: shape={tuple(input_shape)}"
         )
 
 
@@ -34,9 +35,14 @@ class _Spiking:
         self.neuron = dynamics.Neuron(
             k, lam, theta, surrogate, reset, detach_reset
         )
-        self.k, self.lam, self.theta = k, lam, theta
-        self.surrogate = self.neuron.surrogate
-        self.reset, self.detach_reset = reset, detach_reset
+
+    # Read from the neuron, so that there is one truth; read-only like it.
+    k = property(lambda self: self.neuron.k)
+    lam = property(lambda self: self.neuron.lam)
+    theta = property(lambda self: self.neuron.theta)
+    surrogate = property(lambda self: self.neuron.surrogate)
+    reset = property(lambda self: self.neuron.reset)
+    detach_reset = property(lambda self: self.neuron.detach_reset)
 
     def _neuron_config(self):
         return {
@@ -125,7 +131,8 @@ class LIFRNNCell(_Spiking, keras.layers.Layer):
 
     def call(self, inputs, states):
         """Advances by one timestep."""
-        spikes, potential = self.neuron.step(states[0], inputs)
+        current = ops.cast(inputs, self.compute_dtype)
+        spikes, potential = self.neuron.step(states[0], current)
         return spikes, [potential]
 
     def get_config(self):
@@ -140,9 +147,10 @@ class LIF(_Spiking, keras.layers.Layer):
     """Leaky integrate-and-fire neurons over a whole sequence (Eq. 2).
 
     To `LIFRNNCell` what `keras.layers.LSTM` is to `LSTMCell`: the same numbers
-    to the last spike, as one fused loop over time with a gradient written by
-    hand, for any feature shape. States start at zero at every call unless
-    given or `stateful`. Second derivatives are not available.
+    to the last spike (short of rounding), as one fused loop over time with a
+    gradient written by hand, for any feature shape. States start at zero at
+    every call unless given or `stateful`. Second derivatives are not available:
+    what a backend returns for them is wrong or absent.
 
     Args:
         k: Fraction of the potential kept per timestep, in `(0, 1]`.
@@ -208,19 +216,10 @@ class LIF(_Spiking, keras.layers.Layer):
             # outside XLA on the CPU.
             self.supports_jit = False
 
-    def build(self, sequences_shape, initial_state_shape=None):
-        """Checks the shapes; makes the potential's variable if stateful."""
+    def build(self, sequences_shape):
+        """Checks the time axis; makes the potential's variable if stateful."""
         _check_time_axis(self, sequences_shape)
         state_shape = _without_time(sequences_shape)
-        if initial_state_shape is not None:
-            given = initial_state_shape
-            if isinstance(given, list):
-                given = given[0]
-            if not _compatible(given, state_shape):
-                raise ValueError(
-                    f"`initial_state` must have shape {state_shape}. "
-                    f"Received: shape={tuple(given)}"
-                )
         if self.stateful:
             if None in state_shape:
                 raise ValueError(
@@ -238,12 +237,15 @@ class LIF(_Spiking, keras.layers.Layer):
     def call(self, sequences, initial_state=None, mask=None):
         """Runs the neurons over time."""
         _check_time_axis(self, sequences.shape)
+        # Event counts come as integers.
+        sequences = ops.cast(sequences, self.compute_dtype)
         shape = ops.shape(sequences)
         dtype = _potential_dtype(self.compute_dtype)
         state_shape = _without_time(shape)
         if isinstance(initial_state, (list, tuple)):
             (initial_state,) = initial_state
         if initial_state is not None:
+            _check_state(initial_state.shape, _without_time(sequences.shape))
             potential = ops.cast(initial_state, dtype)
         elif self.stateful:
             potential = ops.convert_to_tensor(self.potential)
@@ -274,9 +276,13 @@ class LIF(_Spiking, keras.layers.Layer):
 
     def compute_output_spec(self, sequences, initial_state=None, mask=None):
         """Shapes and dtypes of the outputs, without running the loop."""
-        del initial_state, mask
+        del mask
         _check_time_axis(self, sequences.shape)
         state_shape = _without_time(sequences.shape)
+        if isinstance(initial_state, (list, tuple)):
+            (initial_state,) = initial_state
+        if initial_state is not None:
+            _check_state(initial_state.shape, state_shape)
         output = keras.KerasTensor(
             sequences.shape if self.return_sequences else state_shape,
             dtype=self.compute_dtype,
@@ -309,11 +315,16 @@ def _without_time(shape):
     return (shape[0], *shape[2:])
 
 
-def _compatible(shape, expected):
-    return len(shape) == len(expected) and all(
-        None in pair or pair[0] == pair[1]
+def _check_state(shape, expected):
+    """Raises if a potential cannot be the state of such neurons."""
+    if len(shape) != len(expected) or any(
+        None not in pair and pair[0] != pair[1]
         for pair in zip(shape, expected, strict=True)
-    )
+    ):
+        raise ValueError(
+            f"`initial_state` must have shape {tuple(expected)}. "
+            f"Received: shape={tuple(shape)}"
+        )
 
 
 def _hold(spikes, mask):

@@ -30,12 +30,16 @@ class ImageModel(keras.Model):
 
     def call(self, inputs, training=None, mask=None):
         """Scales the images, then runs the graph."""
-        return super().call(
-            as_intensity(ops.convert_to_tensor(inputs)), training, mask
-        )
+        if isinstance(inputs, (list, tuple)):
+            (inputs,) = inputs
+        images = as_intensity(ops.convert_to_tensor(inputs))
+        return super().call(images, training, mask)
 
     def fit(self, x=None, *args, **kwargs):
         """`keras.Model.fit`, with the images checked before the first step."""
+        validation = kwargs.get("validation_data")
+        if isinstance(validation, (list, tuple)):
+            _checked(validation[0], name="validation_data")
         return super().fit(_checked(x), *args, **kwargs)
 
     def evaluate(self, x=None, *args, **kwargs):
@@ -46,10 +50,24 @@ class ImageModel(keras.Model):
         """`keras.Model.predict`, with the images checked first."""
         return super().predict(_checked(x), *args, **kwargs)
 
+    def train_on_batch(self, x, *args, **kwargs):
+        """`keras.Model.train_on_batch`, with the images checked first."""
+        return super().train_on_batch(_checked(x), *args, **kwargs)
 
-def _checked(x):
-    if isinstance(x, np.ndarray):
-        as_intensity(x, name="x")
+    def test_on_batch(self, x, *args, **kwargs):
+        """`keras.Model.test_on_batch`, with the images checked first."""
+        return super().test_on_batch(_checked(x), *args, **kwargs)
+
+    def predict_on_batch(self, x):
+        """`keras.Model.predict_on_batch`, with the images checked first."""
+        return super().predict_on_batch(_checked(x))
+
+
+def _checked(x, name="x"):
+    images = x[0] if isinstance(x, (list, tuple)) and len(x) == 1 else x
+    # Pipelines have no values yet; what they deliver is checked where it can.
+    if isinstance(images, np.ndarray) or ops.is_tensor(images):
+        as_intensity(images, name=name)
     return x
 
 
@@ -101,9 +119,12 @@ def five_layer_snn(
     check_choice("pooling", pooling, POOLING)
     check_count("classes", classes)
     check_count("timesteps", timesteps)
-    check_seed(seed)
+    seed = check_seed(seed)
     input_shape = _check_image_shape(input_shape, smallest=4)
+    # The encoder draws first, whether or not there is one, so that the weights
+    # of one seed are the same under every coding.
     seeds = _seeds(seed)
+    encoder_seed = next(seeds)
 
     def synapses(layer, *args, **kwargs):
         laws = initializers.for_layer(initializer, k, lam, theta, next(seeds))
@@ -126,7 +147,7 @@ def five_layer_snn(
         x = PerTimestep(conv(32))(inputs)
     elif encoder == "poisson":
         inputs = keras.Input(input_shape)
-        x = PoissonEncoder(timesteps, seed=next(seeds))(inputs)
+        x = PoissonEncoder(timesteps, seed=encoder_seed)(inputs)
         x = PerTimestep(conv(32))(x)
     else:
         # The first convolution of a constant input is constant: run it once,
@@ -153,12 +174,9 @@ def five_layer_snn(
 
 def _seeds(seed):
     """An endless supply of different seeds derived from one, or of `None`."""
-    if seed is None:
-        while True:
-            yield None
-    sequence = np.random.SeedSequence(seed)
+    generator = np.random.default_rng(seed)
     while True:
-        yield int(sequence.spawn(1)[0].generate_state(1)[0] // 2)
+        yield None if seed is None else int(generator.integers(2**31))
 
 
 def _check_image_shape(shape, smallest):

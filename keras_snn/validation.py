@@ -52,7 +52,10 @@ def check_count(name, value, low=1):
 
 
 def check_seed(seed, *kinds):
-    """Raises unless `seed` is `None`, an integer, or one of `kinds`."""
+    """Returns `seed` if it is `None`, an integer, or one of `kinds`.
+
+    Any kind of integer comes back as Python's own, which Keras asks for.
+    """
     is_integer = isinstance(seed, numbers.Integral)
     if isinstance(seed, bool) or not (
         seed is None or is_integer or isinstance(seed, kinds)
@@ -63,6 +66,7 @@ def check_seed(seed, *kinds):
         )
     if is_integer and seed < 0:
         raise ValueError(f"`seed` must be at least 0. Received: seed={seed!r}")
+    return int(seed) if is_integer else seed
 
 
 def check_choice(name, value, choices):

@@ -151,3 +151,73 @@ def test_bad_arguments_are_refused(data):
     silent = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
     with pytest.raises(ValueError, match="`model` must have a `LIF` layer"):
         callbacks.firing_rates(silent, np.ones((1, 3)))
+
+
+def test_a_shared_layer_is_counted_once_and_given_back(rng):
+    shared = LIF(0.5, 0.5, 1.0, name="shared")
+    first, second = keras.Input((4, 3)), keras.Input((4, 3))
+    inner = keras.Model(first, shared(first))
+    model = keras.Model(second, shared(inner(second)))
+    current = 4 * rng.random((5, 4, 3)).astype("float32")
+    once = to_numpy(LIF(0.5, 0.5, 1.0)(current))
+    twice = to_numpy(LIF(0.5, 0.5, 1.0)(once))
+    rates = callbacks.firing_rates(model, current)
+    # Each of its two calls is a measurement of the same neurons.
+    expected = (once.mean() + twice.mean()) / 2
+    assert rates["shared"][0] == pytest.approx(expected)
+    assert "call" not in vars(shared)
+
+
+def test_two_layers_of_one_name_are_refused():
+    inputs = keras.Input((8, 8, 1))
+    inner = [five_layer_snn((8, 8, 1), timesteps=2) for _ in range(2)]
+    inner[1].name = "other"
+    model = keras.Model(inputs, inner[0](inputs) + inner[1](inputs))
+    with pytest.raises(ValueError, match="different names"):
+        callbacks.firing_rates(model, np.zeros((1, 8, 8, 1)))
+
+
+@pytest.mark.parametrize("return_state", [False, True])
+@pytest.mark.parametrize("return_sequences", [False, True])
+def test_rates_are_those_of_the_spikes_returned(
+    rng, return_sequences, return_state
+):
+    inputs = keras.Input((4, 3))
+    layer = LIF(
+        *(0.5, 0.5, 1.0),
+        return_sequences=return_sequences,
+        return_state=return_state,
+        name="lif",
+    )
+    model = keras.Model(inputs, layer(inputs))
+    current = 4 * rng.random((5, 4, 3)).astype("float32")
+    spikes = to_numpy(LIF(0.5, 0.5, 1.0)(current))
+    spikes = spikes if return_sequences else spikes[:, -1]
+    rate, _ = callbacks.firing_rates(model, current)["lif"]
+    assert rate == pytest.approx(spikes.mean())
+
+
+def test_monitor_starts_anew_with_every_fit(data):
+    x, y = data
+    monitor = callbacks.FiringRateMonitor(x)
+    for _ in range(2):
+        network().fit(x, y, verbose=0, callbacks=[monitor])
+        assert monitor.history["iteration"] == [0, 1]
+
+
+def test_checkpoint_survives_a_failing_save(data, tmp_path, monkeypatch):
+    path = tmp_path / "model.keras"
+    path.write_text("the epoch before")
+
+    def dies_halfway(partial):
+        partial.write_text("half")
+        raise OSError("disk full")
+
+    checkpoint = callbacks.Checkpoint(path)
+    model = network()
+    checkpoint.set_model(model)
+    monkeypatch.setattr(model, "save", dies_halfway)
+    with pytest.raises(OSError, match="disk full"):
+        checkpoint.on_epoch_end(0)
+    assert path.read_text() == "the epoch before"
+    assert list(tmp_path.iterdir()) == [path]

@@ -246,7 +246,7 @@ def test_a_failing_download_says_so_and_leaves_no_file(home, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", fake)
     with pytest.raises(
         RuntimeError,
-        match="'mnist' is neither cached .* TFDS_DATA_DIR .*"
+        match="'mnist' is not cached .* TFDS_DATA_DIR .*"
         "Received: ConnectionError: no route to host",
     ):
         datasets.load("mnist")

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from backend import to_numpy
 
-from keras_snn import datasets, initializers
+from keras_snn import datasets, initializers, surrogates
 from keras_snn.layers import LIF, PerTimestep
 from keras_snn.models import five_layer_snn
 
@@ -38,6 +38,13 @@ def test_layers_are_those_of_table_a4():
         (None, 20, 100),
     ]
     assert {(x.k, x.lam, x.theta) for x in neurons} == {(0.8, 0.2, 1.0)}
+    assert {x.surrogate for x in neurons} == {surrogates.Arctan(2.0)}
+    other = five_layer_snn(k=0.5, surrogate="tanh", pooling="max")
+    (first,) = [x for x in other.layers if x.name == "lif_1"]
+    assert (first.k, first.surrogate) == (0.5, surrogates.Tanh(2.0))
+    pools = [x.layer for x in other.layers if isinstance(x, PerTimestep)]
+    pools = {type(x) for x in pools if "pooling" in x.name}
+    assert pools == {keras.layers.MaxPooling2D}
     assert isinstance(model.layers[-1], keras.layers.Dense)
     assert model.output_shape == (None, 10)
 
@@ -77,6 +84,16 @@ def test_equal_seeds_give_equal_networks(encoder, digits):
     ]
     np.testing.assert_array_equal(logits[0], logits[1])
     assert not np.allclose(logits[0], logits[2])
+
+
+@pytest.mark.parametrize("encoder", ["constant", "poisson", None])
+def test_codings_of_one_seed_share_the_weights(encoder):
+    for ours, theirs in zip(
+        small(encoder=encoder).trainable_weights,
+        small(encoder=None).trainable_weights,
+        strict=True,
+    ):
+        np.testing.assert_array_equal(to_numpy(ours), to_numpy(theirs))
 
 
 @pytest.mark.parametrize("encoder", ["constant", "poisson", None])
@@ -164,15 +181,33 @@ def test_it_runs_inside_another_model(digits):
     )
 
 
-@pytest.mark.parametrize("method", ["fit", "evaluate", "predict", "__call__"])
-def test_images_beyond_one_are_refused(method):
+@pytest.mark.parametrize("kind", [np.asarray, keras.ops.convert_to_tensor])
+@pytest.mark.parametrize(
+    "method",
+    [
+        *("fit", "evaluate", "predict", "__call__"),
+        *("train_on_batch", "test_on_batch", "predict_on_batch"),
+    ],
+)
+def test_images_beyond_one_are_refused(method, kind):
     model = small()
     model.compile("sgd", LOSS)
-    x = np.full((4, 8, 8, 1), 255.0, "float32")
-    labels = [] if method in ("predict", "__call__") else [np.zeros(4)]
+    x = kind(np.full((4, 8, 8, 1), 255.0, "float32"))
+    labels = [np.zeros(4)]
+    if method in ("predict", "__call__", "predict_on_batch"):
+        labels = []
     match = r"floats in \[0, 1\]. Received: floats in \[255, 255\]"
     with pytest.raises(ValueError, match=match):
         getattr(model, method)(x, *labels)
+
+
+def test_validation_images_beyond_one_are_refused_before_the_first_step():
+    model = small()
+    model.compile("sgd", LOSS)
+    x, y = np.zeros((4, 8, 8, 1)), np.zeros(4)
+    with pytest.raises(ValueError, match="`validation_data` must be `uint8`"):
+        model.fit(x, y, validation_data=(x + 255, y))
+    assert model.optimizer.iterations == 0
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def _backward(neuron, residuals, gradients):
 
 
 _run.defvjp(_forward, _backward)
-# Compiled also where the caller runs eagerly, as Keras's own layers do not.
+# Compiled even when the caller runs eagerly.
 _jitted = jax.jit(_run, static_argnums=0)
 
 

@@ -20,7 +20,7 @@ def _read(array, t):
 
 def _write(array, t, value):
     """`array` with `array[:, t] = value`."""
-    start = (0, t) + (0,) * (len(array.shape) - 2)
+    start = (0, t, 0)
     value = ops.cast(ops.expand_dims(value, 1), array.dtype)
     return ops.slice_update(array, start, value)
 

@@ -1,4 +1,4 @@
-"""One neuron, one timestep: the only place where Eq. 2 is written."""
+"""One neuron, one timestep: Eq. 2 in tensors (`theory.simulate`: in NumPy)."""
 
 import dataclasses
 

@@ -11,7 +11,8 @@ import tensorflow as tf
 from keras_snn.dynamics import loop
 
 
-@functools.cache
+# A sweep over neurons must not keep them all.
+@functools.lru_cache(maxsize=64)
 def _compiled(neuron):
     """The two compiled loops of a neuron, traced once per rank and dtype."""
     return tuple(

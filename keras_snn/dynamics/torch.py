@@ -25,6 +25,7 @@ class _LIF(torch.autograd.Function):
         return (distance > 0).to(distance.dtype), potential
 
     @staticmethod
+    @torch.autograd.function.once_differentiable
     def backward(ctx, spikes_gradient, potential_gradient):
         neuron = ctx.neuron
         distance, mask = ctx.saved_tensors
