@@ -17,9 +17,9 @@ Initialization" (ICLR 2022 submission), Figs. 1, 3 and 4.
 
 import argparse
 import json
-import pathlib
 import time
 
+import flags
 import keras
 import numpy as np
 
@@ -43,10 +43,14 @@ def parse_args(argv=None):
         choices=initializers.NAMES,
         default=list(initializers.NAMES),
     )
-    parser.add_argument("--epochs", type=int, help="10 for digits, 1 for mnist")
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--samples", type=int, help="training images to use")
-    parser.add_argument("--timesteps", type=int, default=20)
+    parser.add_argument(
+        "--epochs", type=flags.positive, help="10 for digits, 1 for mnist"
+    )
+    parser.add_argument("--batch-size", type=flags.positive, default=32)
+    parser.add_argument(
+        "--samples", type=flags.positive, help="training images to use"
+    )
+    parser.add_argument("--timesteps", type=flags.positive, default=20)
     parser.add_argument(
         "--encoder", choices=("constant", "poisson"), default="poisson"
     )
@@ -57,8 +61,8 @@ def parse_args(argv=None):
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--out",
-        type=pathlib.Path,
-        default=pathlib.Path("results/compare_initializers"),
+        type=flags.folder,
+        default="results/compare_initializers",
     )
     return parser.parse_args(argv)
 
@@ -145,7 +149,8 @@ def table(runs):
 
 def main(argv=None):
     args = parse_args(argv)
-    args.epochs = args.epochs or {"digits": 10, "mnist": 1}[args.dataset]
+    if args.epochs is None:
+        args.epochs = {"digits": 10, "mnist": 1}[args.dataset]
     (x_train, y_train), test = datasets.load(args.dataset)
     # Whole batches only, as in the paper's analysis runs.
     samples = min(args.samples or len(x_train), len(x_train))

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 
+import flags
 import keras
 import numpy as np
 
@@ -35,9 +36,9 @@ np.save(folder + "/logits.npy", model.predict(x, verbose=0))
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--timesteps", type=int, default=10)
-    parser.add_argument("--samples", type=int)
+    parser.add_argument("--epochs", type=flags.positive, default=2)
+    parser.add_argument("--timesteps", type=flags.positive, default=10)
+    parser.add_argument("--samples", type=flags.positive)
     parser.add_argument("--seed", type=int, default=0)
     choices = ("tensorflow", "jax", "torch")
     backend = keras.config.backend()

@@ -11,8 +11,8 @@ network as it was saved and the schedule of the `--epochs` now given.
 
 import argparse
 import math
-import pathlib
 
+import flags
 import keras
 
 from keras_snn import callbacks, datasets, initializers, models, surrogates
@@ -32,14 +32,14 @@ def parse_args(argv=None):
     add("--lam", type=float, default=0.2)
     add("--theta", type=float, default=1.0)
     add("--pooling", choices=list(models.POOLING), default="average")
-    add("--timesteps", type=int, default=20)
-    add("--epochs", type=int, default=1)
-    add("--batch-size", type=int, default=32)
+    add("--timesteps", type=flags.positive, default=20)
+    add("--epochs", type=flags.positive, default=1)
+    add("--batch-size", type=flags.positive, default=32)
     add("--learning-rate", type=float, default=1e-3)
-    add("--samples", type=int, help="training images to use")
+    add("--samples", type=flags.positive, help="training images to use")
     add("--seed", type=int, default=0)
-    path = pathlib.Path("results/train_mnist.keras")
-    add("--checkpoint", type=pathlib.Path, default=path)
+    path = "results/train_mnist.keras"
+    add("--checkpoint", type=flags.checkpoint, default=path)
     add("--resume", action="store_true", help="go on from the checkpoint")
     return parser.parse_args(argv)
 

@@ -1,5 +1,6 @@
 """Datasets as NumPy arrays, cached so that they are prepared once."""
 
+import logging
 import os
 import pathlib
 import zipfile
@@ -122,6 +123,11 @@ def _from_tfds(name, data_dir, path):
     if keras.config.backend() != "tensorflow":
         # TensorFlow only reads files here: leave the GPU to the backend.
         tf.config.set_visible_devices([], "GPU")
+    logging.getLogger(__name__).warning(
+        "Reading %s from tensorflow_datasets, once; if no prepared copy is "
+        "found, it is downloaded now.",
+        name,
+    )
     where = data_dir or os.environ.get("TFDS_DATA_DIR") or "TFDS_DATA_DIR"
     try:
         builder = tfds.builder(name, data_dir=data_dir)

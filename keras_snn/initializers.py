@@ -243,6 +243,8 @@ def for_layer(name, k, lam, theta, seed=None):
     >>> layer = keras.layers.Dense(10, **for_layer("wu", 0.8, 0.2, 1.0))
     """
     check_choice("initializer", name, NAMES)
+    check_neuron(k, lam, theta)
+    seed = check_seed(seed)
     if name == "asymptote":
         return {
             "kernel_initializer": AsymptoteInitializer(

@@ -4,11 +4,13 @@ Axes are `(batch, timesteps, ...)`. Neurons own no weights: the synapses are
 ordinary Keras layers.
 """
 
+import math
+
 import keras
 from keras import ops
 
 from keras_snn import dynamics, surrogates
-from keras_snn.validation import check_count
+from keras_snn.validation import check_choice, check_count
 
 
 def _potential_dtype(compute_dtype):
@@ -61,7 +63,9 @@ class LIFRNNCell(_Spiking, keras.layers.Layer):
 
     The definition, for `keras.layers.RNN`: `u = k v + lam i`,
     `o = H(u - theta)`, `v = u (1 - o)`. `LIF` computes the same for a whole
-    sequence, faster and for any feature shape.
+    sequence, faster and for any feature shape; `keras.layers.Bidirectional`
+    wants this one. With a mask on JAX give `RNN` `unroll=True`: the loop of
+    Keras 3.15 fills masked timesteps with the potential.
 
     Args:
         units: Number of neurons; the current has as many features, since the
@@ -206,6 +210,9 @@ class LIF(_Spiking, keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self._set_neuron(k, lam, theta, surrogate, reset, detach_reset)
+        check_choice("return_sequences", return_sequences, (False, True))
+        check_choice("return_state", return_state, (False, True))
+        check_choice("stateful", stateful, (False, True))
         self.return_sequences = return_sequences
         self.return_state = return_state
         self.stateful = stateful
@@ -237,6 +244,8 @@ class LIF(_Spiking, keras.layers.Layer):
     def call(self, sequences, initial_state=None, mask=None):
         """Runs the neurons over time."""
         _check_time_axis(self, sequences.shape)
+        if mask is not None:
+            _check_shape("mask", mask, sequences.shape[:2])
         # Event counts come as integers.
         sequences = ops.cast(sequences, self.compute_dtype)
         shape = ops.shape(sequences)
@@ -244,18 +253,23 @@ class LIF(_Spiking, keras.layers.Layer):
         state_shape = _without_time(shape)
         if isinstance(initial_state, (list, tuple)):
             (initial_state,) = initial_state
+        expected = _without_time(sequences.shape)
         if initial_state is not None:
-            _check_state(initial_state.shape, _without_time(sequences.shape))
+            _check_shape("initial_state", initial_state, expected)
             potential = ops.cast(initial_state, dtype)
         elif self.stateful:
+            _check_shape(
+                "sequences", sequences, self._stateful_shape(sequences)
+            )
             potential = ops.convert_to_tensor(self.potential)
         else:
             potential = ops.zeros(state_shape, dtype)
 
+        units = math.prod(shape[2:])
         spikes, potential = dynamics.lif(
             self.neuron,
-            ops.reshape(sequences, (*shape[:2], -1)),
-            ops.reshape(potential, (shape[0], -1)),
+            ops.reshape(sequences, (*shape[:2], units)),
+            ops.reshape(potential, (shape[0], units)),
             None if mask is None else ops.cast(mask, "bool"),
         )
         potential = ops.reshape(potential, state_shape)
@@ -268,6 +282,10 @@ class LIF(_Spiking, keras.layers.Layer):
         else:
             output = ops.reshape(spikes[:, -1], state_shape)
         return (output, potential) if self.return_state else output
+
+    def _stateful_shape(self, sequences):
+        batch, *features = self.potential.shape
+        return batch, sequences.shape[1], *features
 
     def reset_state(self):
         """Clears the potential that a stateful layer carries."""
@@ -282,7 +300,7 @@ class LIF(_Spiking, keras.layers.Layer):
         if isinstance(initial_state, (list, tuple)):
             (initial_state,) = initial_state
         if initial_state is not None:
-            _check_state(initial_state.shape, state_shape)
+            _check_shape("initial_state", initial_state, state_shape)
         output = keras.KerasTensor(
             sequences.shape if self.return_sequences else state_shape,
             dtype=self.compute_dtype,
@@ -315,14 +333,15 @@ def _without_time(shape):
     return (shape[0], *shape[2:])
 
 
-def _check_state(shape, expected):
-    """Raises if a potential cannot be the state of such neurons."""
+def _check_shape(name, tensor, expected):
+    """Raises if a tensor cannot have the expected shape."""
+    shape = tensor.shape
     if len(shape) != len(expected) or any(
         None not in pair and pair[0] != pair[1]
         for pair in zip(shape, expected, strict=True)
     ):
         raise ValueError(
-            f"`initial_state` must have shape {tuple(expected)}. "
+            f"`{name}` must have shape {tuple(expected)}. "
             f"Received: shape={tuple(shape)}"
         )
 
@@ -376,9 +395,10 @@ class PerTimestep(keras.layers.Wrapper):
         """Folds time into the batch, applies the layer, unfolds."""
         _check_time_axis(self, inputs.shape)
         batch, timesteps, *features = ops.shape(inputs)
-        outputs = self.layer(ops.reshape(inputs, (-1, *features)))
-        if inputs.shape[1] is not None:
-            batch = -1  # the shape stays known to TensorFlow's graph
+        folded = ops.reshape(inputs, (batch * timesteps, *features))
+        outputs = self.layer(folded)
+        if inputs.shape[0] is None and inputs.shape[1] is not None:
+            batch = -1  # the rest stays known to TensorFlow's graph
         return ops.reshape(outputs, (batch, timesteps, *ops.shape(outputs)[1:]))
 
     def compute_output_shape(self, input_shape):

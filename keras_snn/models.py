@@ -24,8 +24,9 @@ class ImageModel(keras.Model):
 
     A plain functional model casts its input to the one dtype it was declared
     with: `uint8` images would arrive as floats up to 255, or floats truncated
-    to 0. This one scales `uint8` by 1/255 on the device, and refuses NumPy
-    images and eager tensors outside [0, 1].
+    to 0. This one scales `uint8` by 1/255 on the device, and refuses images
+    outside [0, 1], be they arrays or tensors. What a pipeline or generator
+    delivers to a compiled step is not looked at.
     """
 
     def call(self, inputs, training=None, mask=None):
@@ -131,7 +132,16 @@ def five_layer_snn(
         return layer(*args, **kwargs, **laws)
 
     def conv(filters):
-        return synapses(keras.layers.Conv2D, filters, 3, padding="same")
+        return synapses(
+            keras.layers.Conv2D,
+            *(filters, 3),
+            padding="same",
+            data_format="channels_last",
+        )
+
+    def pool():
+        layer = POOLING[pooling](2, data_format="channels_last")
+        return PerTimestep(layer)
 
     def dense(units):
         return synapses(keras.layers.Dense, units)
@@ -156,18 +166,18 @@ def five_layer_snn(
         x = ops.expand_dims(conv(32)(inputs), 1)
         x = ops.repeat(x, timesteps, axis=1)
     x = neurons()(x)
-    x = PerTimestep(POOLING[pooling](2))(x)
+    x = pool()(x)
     x = PerTimestep(conv(32))(x)
     x = neurons()(x)
-    x = PerTimestep(POOLING[pooling](2))(x)
-    x = PerTimestep(keras.layers.Flatten())(x)
+    x = pool()(x)
+    x = PerTimestep(keras.layers.Flatten(data_format="channels_last"))(x)
     for units in (500, 100):
         x = PerTimestep(dense(units))(x)
         x = neurons()(x)
     # The last layer is linear: averaging its input over time averages its
     # output, and multiplies once.
-    x = keras.layers.GlobalAveragePooling1D()(x)
-    logits = dense(classes)(x)
+    x = keras.layers.GlobalAveragePooling1D(data_format="channels_last")(x)
+    logits = dense(int(classes))(x)
     model = keras.Model if encoder is None else ImageModel
     return model(inputs, logits, name="five_layer_snn")
 

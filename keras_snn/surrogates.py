@@ -10,6 +10,7 @@ Reference:
     Initialization" (ICLR 2022 submission), Table A3 and Fig. A7.
 """
 
+import abc
 import dataclasses
 import math
 
@@ -19,7 +20,7 @@ from keras import ops
 from keras_snn.validation import check_number
 
 
-class Surrogate:
+class Surrogate(abc.ABC):
     """Base class: a spike whose gradient is `derivative`.
 
     A subclass is a frozen dataclass with `smooth` and `derivative`, registered
@@ -32,13 +33,13 @@ class Surrogate:
         The spikes, 0 or 1, in the dtype and shape of `distance`.
     """
 
+    @abc.abstractmethod
     def smooth(self, distance):
         """The smooth step `h`, which training itself never evaluates."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def derivative(self, distance):
         """The derivative `h'` that replaces that of the step."""
-        raise NotImplementedError
 
     def __call__(self, distance):
         """The spikes of a distance, 0 or 1."""

@@ -64,8 +64,10 @@ def check_seed(seed, *kinds):
         raise TypeError(
             f"`seed` must be {' or '.join(names)}. Received: seed={seed!r}"
         )
-    if is_integer and seed < 0:
-        raise ValueError(f"`seed` must be at least 0. Received: seed={seed!r}")
+    if is_integer and not 0 <= seed < 2**32:
+        raise ValueError(
+            f"`seed` must be in [0, 2**32). Received: seed={seed!r}"
+        )
     return int(seed) if is_integer else seed
 
 

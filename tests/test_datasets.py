@@ -17,6 +17,8 @@ MNIST_TEST = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
+    # Without the package, for a mistake must not end in a download.
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     return tmp_path
 
@@ -276,7 +278,7 @@ def test_the_cache_is_in_keras_folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["cifar11", "MNIST", None])
-def test_unknown_names_are_refused(name):
+def test_unknown_names_are_refused(home, name):
     with pytest.raises(
         ValueError, match=f"`name` must be one of 'digits', .*name={name!r}"
     ):

@@ -20,7 +20,26 @@ def example(name):
 
 def test_every_example_has_a_test():
     names = {path.stem for path in EXAMPLES.glob("*.py")}
-    assert names == {"compare_initializers", "train_mnist", "save_and_load"}
+    examples = {"compare_initializers", "train_mnist", "save_and_load"}
+    assert names == examples | {"flags"}
+
+
+@pytest.mark.parametrize(
+    ("name", "flag", "value", "message"),
+    [
+        ("compare_initializers", "--epochs", "0", "integer of at least 1"),
+        ("compare_initializers", "--samples", "-40", "integer of at least 1"),
+        ("compare_initializers", "--out", "/dev/null/x", "can be written to"),
+        ("train_mnist", "--batch-size", "x", "integer of at least 1"),
+        ("train_mnist", "--checkpoint", "model", "be a .keras file"),
+        ("save_and_load", "--samples", "0", "integer of at least 1"),
+    ],
+)
+def test_bad_flags_are_refused_at_once(name, flag, value, message, capsys):
+    with pytest.raises(SystemExit):
+        example(name).main([flag, value])
+    assert f"{flag}: must be" in (error := capsys.readouterr().err)
+    assert message in error
 
 
 def test_compare_initializers(tmp_path, capsys):

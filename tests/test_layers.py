@@ -97,14 +97,17 @@ def test_initial_state_is_where_it_starts(current, rng):
     assert_equal(layer(current), reference.lif(current, **NEURON))
 
 
-def test_initial_state_can_be_an_input_of_a_functional_model(current):
+def test_initial_state_can_be_an_input_of_a_functional_model(current, tmp_path):
     x, state = keras.Input((6, 3)), keras.Input((3,))
     model = keras.Model(
         [x, state], LIF(**NEURON, return_state=True)(x, initial_state=state)
     )
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
     start = np.full((4, 3), 0.5, "float32")
     expected = reference.lif(current, **NEURON, potential=start)
-    assert_equal(model.predict([current, start], verbose=0), expected)
+    for each in (model, loaded):
+        assert_equal(each.predict([current, start], verbose=0), expected)
 
 
 def test_stateful_chunks_equal_one_long_run(current):
@@ -288,6 +291,16 @@ def test_shapes_that_do_not_fit_are_refused(current):
         layer(current[:, :0])
     with pytest.raises(ValueError, match="`stateful=True` needs a fixed batch"):
         LIF(stateful=True)(keras.Input((6, 3)))
+    with pytest.raises(ValueError, match=r"`mask` must have shape .4, 6.\."):
+        layer(current, mask=np.ones((1, 6), bool))
+    carried = LIF(stateful=True)
+    carried(current)
+    with pytest.raises(
+        ValueError, match=r"`sequences` must have shape .4, 6, 3."
+    ):
+        carried(current[:2])
+    with pytest.raises(ValueError, match="`return_sequences` must be one of"):
+        LIF(return_sequences="no")
     with pytest.raises(ValueError, match="`units` must be at least 1"):
         LIFRNNCell(0)
 
@@ -327,3 +340,10 @@ def test_per_timestep_keeps_the_static_shape_of_a_graph():
         tf.TensorSpec((None, 5, 3), "float32")
     )
     assert graph.structured_outputs.shape.as_list() == [None, 5, 2]
+
+
+def test_an_empty_batch_goes_through(current):
+    layer = LIF(**NEURON, return_state=True)
+    spikes, potential = layer(current[:0])
+    assert tuple(spikes.shape) == (0, 6, 3)
+    assert tuple(potential.shape) == (0, 3)

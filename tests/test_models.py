@@ -248,3 +248,22 @@ def test_any_keras_layer_takes_the_initializers(rng):
     model = keras.Sequential([PerTimestep(dense), LIF(**neuron)])
     x = rng.random((4, 20, 30)).astype("float32")
     assert 0.01 < model.predict(x, verbose=0).mean() < 0.9
+
+
+def test_channels_last_whatever_keras_is_told(digits):
+    x = digits[1][0][:4]
+    expected = small(encoder="constant").predict(x, verbose=0)
+    keras.config.set_image_data_format("channels_first")
+    try:
+        logits = small(encoder="constant").predict(x, verbose=0)
+    finally:
+        keras.config.set_image_data_format("channels_last")
+    np.testing.assert_array_equal(logits, expected)
+
+
+def test_a_list_of_one_input_is_that_input(digits):
+    x = digits[1][0][:4]
+    np.testing.assert_array_equal(
+        small(encoder="constant").predict([x], verbose=0),
+        small(encoder="constant").predict(x, verbose=0),
+    )

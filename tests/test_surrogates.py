@@ -92,6 +92,15 @@ def test_unknown_surrogates_are_refused(identifier):
         surrogates.get(identifier)
 
 
+def test_a_surrogate_without_a_derivative_is_refused():
+    class Half(surrogates.Surrogate):
+        def smooth(self, distance):
+            return distance
+
+    with pytest.raises(TypeError, match="abstract .*derivative"):
+        Half()
+
+
 def test_a_flat_surrogate_is_refused():
     with pytest.raises(ValueError, match="`a` must be above 0. Received: a=0"):
         surrogates.Arctan(0)
