@@ -184,9 +184,10 @@ def five_layer_snn(
 
 def _seeds(seed):
     """An endless supply of different seeds derived from one, or of `None`."""
-    generator = np.random.default_rng(seed)
+    sequence = np.random.SeedSequence(seed)
     while True:
-        yield None if seed is None else int(generator.integers(2**31))
+        (child,) = sequence.spawn(1)
+        yield None if seed is None else int(child.generate_state(1)[0] // 2)
 
 
 def _check_image_shape(shape, smallest):

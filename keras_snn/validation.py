@@ -64,9 +64,9 @@ def check_seed(seed, *kinds):
         raise TypeError(
             f"`seed` must be {' or '.join(names)}. Received: seed={seed!r}"
         )
-    if is_integer and not 0 <= seed < 2**32:
+    if is_integer and not 0 <= seed < 2**31:
         raise ValueError(
-            f"`seed` must be in [0, 2**32). Received: seed={seed!r}"
+            f"`seed` must be in [0, 2**31). Received: seed={seed!r}"
         )
     return int(seed) if is_integer else seed
 

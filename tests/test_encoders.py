@@ -212,7 +212,7 @@ def test_impossible_timesteps_are_refused(kind, timesteps, error, message):
     [
         ("3", TypeError, "`seed` must be `None` or an integer. .*seed='3'"),
         (True, TypeError, "`seed` must be `None` or an integer. .*seed=True"),
-        (-1, ValueError, "`seed` must be in .0, 2..32.. Received: seed=-1"),
+        (-1, ValueError, "`seed` must be in .0, 2..31.. Received: seed=-1"),
     ],
 )
 def test_impossible_seeds_are_refused(seed, error, message):

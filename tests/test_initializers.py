@@ -297,7 +297,7 @@ def test_a_kernel_needs_inputs_and_units(initializer, shape):
         ({"seed": "3"}, TypeError, "`seed` must be `None` or .*seed='3'"),
         ({"seed": 3.0}, TypeError, "`seed` must be `None` or .*seed=3.0"),
         ({"seed": True}, TypeError, "`seed` must be `None` or .*seed=True"),
-        ({"seed": -1}, ValueError, "`seed` must be in .0, 2..32..*seed=-1"),
+        ({"seed": -1}, ValueError, "`seed` must be in .0, 2..31..*seed=-1"),
     ],
     ids=str,
 )
