@@ -238,6 +238,7 @@ class LIF(_Spiking, keras.layers.Layer):
                 initializer="zeros",
                 dtype=_potential_dtype(self.compute_dtype),
                 trainable=False,
+                autocast=False,  # or a half-precision policy rounds it
                 name="potential",
             )
 
@@ -397,8 +398,6 @@ class PerTimestep(keras.layers.Wrapper):
         batch, timesteps, *features = ops.shape(inputs)
         folded = ops.reshape(inputs, (batch * timesteps, *features))
         outputs = self.layer(folded)
-        if inputs.shape[0] is None and inputs.shape[1] is not None:
-            batch = -1  # the rest stays known to TensorFlow's graph
         return ops.reshape(outputs, (batch, timesteps, *ops.shape(outputs)[1:]))
 
     def compute_output_shape(self, input_shape):
