@@ -219,8 +219,8 @@ class LIF(_Spiking, keras.layers.Layer):
         self.supports_masking = True
         if keras.config.backend() == "tensorflow":
             # The model stays an ordinary graph, as one with Keras's own LSTM
-            # does: the neurons compile themselves, and convolutions are faster
-            # outside XLA on the CPU.
+            # does, also where Keras would compile it (by itself it does so
+            # only beside a GPU): the neurons compile their own loops.
             self.supports_jit = False
 
     def build(self, sequences_shape):

@@ -326,9 +326,9 @@ def test_convolutions_stay_outside_xla_and_inside_a_strategy(current):
         model = keras.Model(inputs, LIF(**NEURON)(x))
         model.compile("sgd", "mse")
     model.fit(current, current, verbose=0)
-    alone = keras.models.clone_model(model)
-    alone.compile("sgd", "mse")
-    assert alone.jit_compile is False
+    # Keras says so where XLA is asked for; by itself it may decide otherwise.
+    with pytest.warns(UserWarning, match="doesn't support `jit_compile=True`"):
+        keras.models.clone_model(model).compile("sgd", "mse", jit_compile=True)
 
 
 @pytest.mark.skipif(
