@@ -217,11 +217,6 @@ class LIF(_Spiking, keras.layers.Layer):
         self.return_state = return_state
         self.stateful = stateful
         self.supports_masking = True
-        if keras.config.backend() == "tensorflow":
-            # The model stays an ordinary graph, as one with Keras's own LSTM
-            # does, also where Keras would compile it (by itself it does so
-            # only beside a GPU): the neurons compile their own loops.
-            self.supports_jit = False
 
     def build(self, sequences_shape):
         """Checks the time axis; makes the potential's variable if stateful."""
@@ -349,13 +344,13 @@ def _check_shape(name, tensor, expected):
 
 def _hold(spikes, mask):
     """Repeats, where masked, the output of the last timestep that ran."""
-    steps = ops.arange(ops.shape(mask)[1])
-    ran_before = ops.expand_dims(ops.cast(mask, "bool"), 1) & (
-        steps <= ops.expand_dims(steps, 1)
-    )
-    last = ops.max(ops.where(ran_before, steps, -1), axis=-1, keepdims=True)
-    # A row without a 1, where nothing ran yet, selects zeros.
-    select = ops.cast(ops.equal(last, steps), spikes.dtype)
+    mask = ops.cast(mask, "int32")
+    ran = ops.cumsum(mask, axis=1)
+    # The timestep that ran and behind which no other did. A row without a 1,
+    # where nothing ran yet, selects zeros.
+    same = ops.equal(ops.expand_dims(ran, 2), ops.expand_dims(ran, 1))
+    select = ops.cast(same, spikes.dtype)
+    select = select * ops.cast(ops.expand_dims(mask, 1), spikes.dtype)
     return ops.matmul(select, spikes)
 
 

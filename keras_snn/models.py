@@ -12,6 +12,7 @@ from keras_snn.layers import LIF, PerTimestep
 from keras_snn.validation import check_choice, check_count, check_seed
 
 ENCODERS = ("constant", "poisson", None)
+DATA_FORMATS = ("channels_first", "channels_last")
 POOLING = {
     "average": keras.layers.AveragePooling2D,
     "max": keras.layers.MaxPooling2D,
@@ -83,6 +84,7 @@ def five_layer_snn(
     initializer="asymptote",
     encoder="poisson",
     pooling="average",
+    data_format=None,
     seed=None,
 ):
     """The five-layer network of the MNIST experiments (Table A4).
@@ -104,6 +106,9 @@ def five_layer_snn(
         encoder: `"constant"` or `"poisson"`, or `None` if the input already
             has a time axis.
         pooling: `"average"` or `"max"`; the paper does not say which.
+        data_format: `"channels_first"` or `"channels_last"`, the axes that the
+            layers work on; by default whichever is fast, the former on
+            PyTorch, the latter elsewhere. Images and weights are the same.
         seed: `None`, or an integer that fixes weights and encoder.
 
     Returns:
@@ -118,6 +123,7 @@ def five_layer_snn(
     """
     check_choice("encoder", encoder, ENCODERS)
     check_choice("pooling", pooling, POOLING)
+    data_format = _data_format(data_format)
     check_count("classes", classes)
     check_count("timesteps", timesteps)
     seed = check_seed(seed)
@@ -136,11 +142,11 @@ def five_layer_snn(
             keras.layers.Conv2D,
             *(filters, 3),
             padding="same",
-            data_format="channels_last",
+            data_format=data_format,
         )
 
     def pool():
-        layer = POOLING[pooling](2, data_format="channels_last")
+        layer = POOLING[pooling](2, data_format=data_format)
         return PerTimestep(layer)
 
     def dense(units):
@@ -154,23 +160,28 @@ def five_layer_snn(
 
     if encoder is None:
         inputs = keras.Input((timesteps, *input_shape))
-        x = PerTimestep(conv(32))(inputs)
+        x = _arrange(inputs, data_format)
+        x = PerTimestep(conv(32))(x)
     elif encoder == "poisson":
         inputs = keras.Input(input_shape)
-        x = PoissonEncoder(timesteps, seed=encoder_seed)(inputs)
+        x = _arrange(inputs, data_format)
+        x = PoissonEncoder(timesteps, seed=encoder_seed)(x)
         x = PerTimestep(conv(32))(x)
     else:
         # The first convolution of a constant input is constant: run it once,
         # then repeat, which is `ConstantEncoder` taken behind it.
         inputs = keras.Input(input_shape)
-        x = ops.expand_dims(conv(32)(inputs), 1)
+        x = _arrange(inputs, data_format)
+        x = ops.expand_dims(conv(32)(x), 1)
         x = ops.repeat(x, timesteps, axis=1)
     x = neurons()(x)
     x = pool()(x)
     x = PerTimestep(conv(32))(x)
     x = neurons()(x)
     x = pool()(x)
-    x = PerTimestep(keras.layers.Flatten(data_format="channels_last"))(x)
+    # Keras flattens channels last either way, so that the weights behind it
+    # fit both.
+    x = PerTimestep(keras.layers.Flatten(data_format=data_format))(x)
     for units in (500, 100):
         x = PerTimestep(dense(units))(x)
         x = neurons()(x)
@@ -180,6 +191,27 @@ def five_layer_snn(
     logits = dense(int(classes))(x)
     model = keras.Model if encoder is None else ImageModel
     return model(inputs, logits, name="five_layer_snn")
+
+
+def _data_format(data_format):
+    """The given data format, or the one that is fast on this backend.
+
+    Keras moves `channels_last` data to `channels_first` and back around every
+    convolution and pooling on PyTorch.
+    """
+    if data_format is None:
+        on_torch = keras.config.backend() == "torch"
+        return "channels_first" if on_torch else "channels_last"
+    check_choice("data_format", data_format, DATA_FORMATS)
+    return data_format
+
+
+def _arrange(images, data_format):
+    """Puts the channels of images, given last, where the layers want them."""
+    if data_format == "channels_last":
+        return images
+    *leading, height, width, channels = range(1, len(images.shape))
+    return keras.layers.Permute((*leading, channels, height, width))(images)
 
 
 def _seeds(seed):

@@ -89,7 +89,10 @@ class Sigmoid(Surrogate):
     def derivative(self, distance):
         """`a h (1 - h)`."""
         smooth = self.smooth(distance)
-        return self.a * smooth * (1 - smooth)
+        slope = 1 - smooth
+        slope *= smooth
+        slope *= self.a
+        return slope
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
@@ -112,7 +115,10 @@ class Tanh(Surrogate):
 
     def derivative(self, distance):
         """`a / 2 (1 - tanh(a x)^2)`."""
-        return self.a / 2 * (1 - ops.square(ops.tanh(self.a * distance)))
+        slope = ops.square(ops.tanh(self.a * distance))
+        slope *= -self.a / 2
+        slope += self.a / 2
+        return slope
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
@@ -162,7 +168,11 @@ class Arctan(Surrogate):
 
     def derivative(self, distance):
         """`a / (1 + (pi a x)^2)`."""
-        return self.a / (1 + ops.square(math.pi * self.a * distance))
+        # As 1 / (1 / a + pi^2 a x^2).
+        slope = ops.square(distance)
+        slope *= math.pi**2 * self.a
+        slope += 1 / self.a
+        return ops.reciprocal(slope)
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")

@@ -1,5 +1,11 @@
 """The fused loops against the step-by-step definition and against NumPy."""
 
+import copy
+import os
+import pickle
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -193,16 +199,59 @@ def test_final_potential_alone_has_a_gradient():
     assert at_potential.item() == 0.125
 
 
-def test_the_fused_loop_is_the_one_that_runs(monkeypatch):
+@pytest.mark.parametrize(("reset", "detach"), CASES)
+@pytest.mark.parametrize("surrogate", SURROGATES)
+@pytest.mark.parametrize("masked", [False, True], ids=["", "masked"])
+def test_the_fused_loop_is_the_one_that_runs(
+    rng, reset, detach, surrogate, masked, monkeypatch
+):
     def forbidden(*args):
-        raise AssertionError("the stepwise definition ran")
+        raise AssertionError("the definition ran, step by step")
 
-    monkeypatch.setattr(stepwise, "lif", forbidden)
-    neuron = dynamics.Neuron(0.5, 0.5, 1.0, "arctan")
-    run(dynamics.lif, neuron, np.ones((1, 2, 3), "float32"))
-    monkeypatch.setattr(keras.config, "backend", lambda: "numpy")
-    with pytest.raises(AssertionError, match="the stepwise definition ran"):
-        run(dynamics.lif, neuron, np.ones((1, 2, 3), "float32"))
+    # Every way to compute a timestep but the fused one.
+    monkeypatch.setattr(dynamics.Neuron, "step", forbidden)
+    monkeypatch.setattr(surrogates.Surrogate, "__call__", forbidden)
+    # A threshold of its own: nothing compiled before is taken.
+    neuron = dynamics.Neuron(
+        0.5, 0.5, 1.25, SURROGATES[surrogate](), reset, detach
+    )
+    current = exact_current(rng, (2, 4, 3))
+    potential = np.zeros((2, 3), "float32")
+    mask = keras.ops.convert_to_tensor(rng.random((2, 4)) < 0.7)
+    gradients(
+        lambda i, v: dynamics.lif(neuron, i, v, mask if masked else None),
+        [current, potential],
+        [current, potential],
+    )
+    with pytest.raises(AssertionError, match="step by step"):
+        run(stepwise.lif, neuron, current)
+
+
+def test_a_backend_without_gradients_runs_the_definition():
+    code = """
+import numpy as np
+from keras_snn import dynamics
+from keras_snn.dynamics import reference
+assert dynamics._backend is reference
+neuron = dynamics.Neuron(0.5, 1.0, 1.25, "arctan")
+current = np.ones((1, 4, 1), "float32")
+spikes, _ = dynamics.lif(neuron, current, np.zeros((1, 1), "float32"))
+assert spikes.ravel().tolist() == [0, 1, 0, 1], spikes
+"""
+    subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        env=os.environ | {"KERAS_BACKEND": "numpy"},
+    )
+
+
+def test_a_copied_neuron_keeps_a_number_that_stands_for_it():
+    neuron = dynamics.Neuron(0.3, 0.7, 1.1, "tanh")
+    for copied in (copy.deepcopy(neuron), pickle.loads(pickle.dumps(neuron))):
+        assert copied == neuron
+        assert dynamics.Neuron.numbered(copied.number) == neuron
+    other = dynamics.Neuron(0.3, 0.7, 1.1, "tanh", reset="none")
+    assert dynamics.Neuron.numbered(other.number) == other
 
 
 @pytest.mark.skipif(

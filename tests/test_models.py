@@ -22,7 +22,7 @@ def digits():
 
 
 def test_layers_are_those_of_table_a4():
-    model = five_layer_snn()
+    model = five_layer_snn(data_format="channels_last")
     # C32 P C32 P FC500 FC100 FC10 on 28x28x1, weights and biases by hand.
     flat = 7 * 7 * 32
     expected = [
@@ -47,6 +47,51 @@ def test_layers_are_those_of_table_a4():
     assert pools == {keras.layers.MaxPooling2D}
     assert isinstance(model.layers[-1], keras.layers.Dense)
     assert model.output_shape == (None, 10)
+
+
+@pytest.mark.parametrize("encoder", ["constant", "poisson", None])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_data_formats_compute_the_same(rng, encoder, channels):
+    shape = (8, 12, channels)
+    first, last = (
+        five_layer_snn(
+            shape, timesteps=4, encoder=encoder, data_format=each, seed=0
+        )
+        for each in ("channels_first", "channels_last")
+    )
+    for ours, theirs in zip(first.weights, last.weights, strict=True):
+        np.testing.assert_array_equal(to_numpy(ours), to_numpy(theirs))
+    assert first.input_shape == last.input_shape
+    lead = (2, 4) if encoder is None else (2,)
+    # Zeros and ones: Poisson coding leaves nothing to chance.
+    images = rng.integers(0, 2, (*lead, *shape)).astype("float32")
+    probes = (
+        keras.Model(
+            m.input,
+            [m.output, *(x.output for x in m.layers if "lif" in x.name)],
+        )
+        for m in (first, last)
+    )
+    (ours, *fired), (theirs, *_) = (
+        p.predict(images, verbose=0) for p in probes
+    )
+    assert all(spikes.any() for spikes in fired)
+    # Sums of some hundred float32 terms of order 1, in another order.
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5)
+
+
+def test_the_fast_data_format_is_the_default():
+    model = five_layer_snn()
+    (conv,) = [
+        x.layer
+        for x in model.layers
+        if isinstance(x, PerTimestep) and x.layer.name.startswith("conv2d")
+    ][:1]
+    on_torch = keras.config.backend() == "torch"
+    expected = "channels_first" if on_torch else "channels_last"
+    assert conv.data_format == expected
+    with pytest.raises(ValueError, match="`data_format` must be one of"):
+        five_layer_snn(data_format="NCHW")
 
 
 @pytest.mark.parametrize("initializer", initializers.NAMES)

@@ -9,12 +9,18 @@ import importlib
 
 import keras
 
-from keras_snn.dynamics import reference
 from keras_snn.dynamics.neuron import RESETS, Neuron
 
 FUSED = ("tensorflow", "jax", "torch")
 
 __all__ = ["FUSED", "RESETS", "Neuron", "lif"]
+
+# Keras has chosen its backend by now. Only that one is imported; those that
+# have no gradients (NumPy) run the definition.
+_name = keras.config.backend()
+_backend = importlib.import_module(
+    f"keras_snn.dynamics.{_name if _name in FUSED else 'reference'}"
+)
 
 
 def lif(neuron, current, potential, mask=None):
@@ -32,12 +38,4 @@ def lif(neuron, current, potential, mask=None):
         `(spikes, potential)`: 0 or 1 in the shape and dtype of `current`, and
         the potential after the last timestep.
     """
-    return _backend().lif(neuron, current, potential, mask)
-
-
-def _backend():
-    name = keras.config.backend()
-    if name not in FUSED:
-        return reference
-    # Only the backend in use is imported.
-    return importlib.import_module(f"keras_snn.dynamics.{name}")
+    return _backend.lif(neuron, current, potential, mask)

@@ -14,8 +14,7 @@ def _run(neuron, current, potential, mask):
 
 
 def _forward(neuron, current, potential, mask):
-    distance, final = loop.forward(neuron, current, potential, mask)
-    spikes = (distance > 0).astype(distance.dtype)
+    spikes, final, distance = loop.forward(neuron, current, potential, mask)
     return (spikes, final), (distance, mask)
 
 

@@ -8,6 +8,9 @@ from keras_snn import surrogates
 from keras_snn.validation import check_choice, check_neuron
 
 RESETS = ("zero", "subtract", "none")
+# A number for each neuron, by which operators can name it that take no objects.
+_NUMBERS = {}
+_NUMBERED = []
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +44,21 @@ class Neuron:
         check_choice("detach_reset", self.detach_reset, (False, True))
         # The dataclass is frozen, so that a name becomes an object this way.
         object.__setattr__(self, "surrogate", surrogates.get(self.surrogate))
+        number = _NUMBERS.setdefault(self, len(_NUMBERS))
+        if number == len(_NUMBERED):
+            _NUMBERED.append(self)
+        object.__setattr__(self, "number", number)
+
+    @staticmethod
+    def numbered(number):
+        """The neuron, or one equal to it, whose `number` this is."""
+        return _NUMBERED[number]
+
+    def __reduce__(self):
+        # Made anew: its number is this process's own.
+        return Neuron, tuple(
+            getattr(self, field.name) for field in dataclasses.fields(self)
+        )
 
     def integrate(self, potential, current):
         """Leaks and integrates: `u_t = k v_t + lam i_t`."""
@@ -69,27 +87,30 @@ class Neuron:
         reset = ops.stop_gradient(spikes) if self.detach_reset else spikes
         return spikes, self.after_spike(potential, reset)
 
-    def adjoint(self, distance, spikes_gradient, potential_gradient):
+    def adjoint(self, distance, silent):
         """Gradient of one timestep, by hand.
+
+        It is linear in what comes back from the spikes, `g_o`, and from the
+        potential after the reset, `g_v`: the gradient at `u_t` is
+        `g = slope g_o + carried g_v`, that at `i_t` is `lam g`, that at `v_t`
+        is `k g`.
 
         Args:
             distance: `u_t - theta`, what the forward pass kept.
-            spikes_gradient: Gradient at `o_t`.
-            potential_gradient: Gradient at `v_{t+1}`.
+            silent: `1 - o_t`, not needed afterwards.
 
         Returns:
-            `g`, the gradient at `u_t`: that at `i_t` is `lam g`, that at
-            `v_t` is `k g`.
+            `(slope, carried)`, of the shape of `distance`; `carried` is the
+            number 1 where the reset has no part in the gradient.
         """
-        through_reset = spikes_gradient
-        if not self.detach_reset:
-            if self.reset == "zero":
-                jump = distance + self.theta
-                through_reset = spikes_gradient - potential_gradient * jump
-            elif self.reset == "subtract":
-                jump = self.theta
-                through_reset = spikes_gradient - potential_gradient * jump
-        kept = potential_gradient
+        slope = self.surrogate.derivative(distance)
         if self.reset == "zero":
-            kept = ops.where(distance > 0, 0.0, potential_gradient)
-        return through_reset * self.surrogate.derivative(distance) + kept
+            if not self.detach_reset:
+                # `*=` and `-=` spare PyTorch an array each.
+                jump = distance + self.theta
+                jump *= slope
+                silent -= jump
+            return slope, silent
+        if self.reset == "subtract" and not self.detach_reset:
+            return slope, 1.0 - self.theta * slope
+        return slope, 1.0

@@ -34,8 +34,7 @@ def lif(neuron, current, potential, mask=None):
     def run(current, potential):
         # The tape of an eager caller is still listening here.
         current, potential = map(tf.stop_gradient, (current, potential))
-        distance, final = forward(current, potential, mask)
-        spikes = tf.cast(distance > 0, distance.dtype)
+        spikes, final, distance = forward(current, potential, mask)
 
         def grad(spikes_gradient, potential_gradient):
             return backward(distance, spikes_gradient, potential_gradient, mask)

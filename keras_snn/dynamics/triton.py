@@ -1,0 +1,221 @@
+"""The fused loop on PyTorch's GPUs: one Triton kernel each way.
+
+A program takes a block of neurons of one sample through all timesteps, with
+their potentials in registers. So each array is read or written once, which a
+copy of the same bytes does as well.
+"""
+
+import torch
+import triton
+import triton.language as tl
+
+from keras_snn import surrogates
+
+LARGEST_BLOCK = 512
+
+
+@triton.jit
+def _slope(distance, given, a, SURROGATE: tl.constexpr, GATED: tl.constexpr):
+    """The surrogate's derivative (Table A3), or what was worked out before."""
+    if SURROGATE == "sigmoid":
+        smooth = 1 / (1 + tl.exp(-a * distance))
+        slope = a * smooth * (1 - smooth)
+    elif SURROGATE == "hardtanh":
+        slope = tl.where(tl.abs(distance) < 1 / (2 * a), a, 0.0)
+    elif SURROGATE == "arctan":
+        scaled = 3.141592653589793 * a * distance
+        slope = a / (1 + scaled * scaled)
+    else:
+        slope = given
+    if GATED:
+        slope = tl.where(distance > 0, slope, 0.0)
+    return slope.to(distance.dtype)
+
+
+@triton.jit
+def _forward_kernel(
+    current,
+    initial,
+    mask,
+    spikes,
+    distance,
+    final,
+    timesteps,
+    units,
+    k: tl.constexpr,
+    lam: tl.constexpr,
+    theta: tl.constexpr,
+    RESET: tl.constexpr,
+    MASKED: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    # Samples on axis 0, whose limit is the larger one. In 64 bits, since
+    # batch * timesteps * units may pass 2**31.
+    row = tl.program_id(0).to(tl.int64)
+    column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    inside = column < units
+    neuron = row * units + column
+    at = row * timesteps * units + column
+    potential = tl.load(initial + neuron, mask=inside, other=0.0)
+    for t in range(timesteps):
+        now = tl.load(current + at, mask=inside, other=0.0)
+        integrated = k * potential + lam * now.to(potential.dtype)
+        # The spike is read off the distance as it is stored, so that forward
+        # and backward agree on it in half precision too.
+        kept = (integrated - theta).to(distance.dtype.element_ty)
+        after = integrated
+        if RESET == "zero":
+            after = tl.where(kept > 0, 0.0, integrated)
+        elif RESET == "subtract":
+            after = tl.where(kept > 0, integrated - theta, integrated)
+        if MASKED:
+            runs = tl.load(mask + row * timesteps + t) != 0
+            kept = tl.where(runs, kept, 0.0).to(kept.dtype)
+            after = tl.where(runs, after, potential)
+        tl.store(distance + at, kept, mask=inside)
+        fired = (kept > 0).to(spikes.dtype.element_ty)
+        tl.store(spikes + at, fired, mask=inside)
+        potential = after
+        at += units
+    tl.store(final + neuron, potential, mask=inside)
+
+
+@triton.jit
+def _backward_kernel(
+    distance,
+    slopes,
+    spikes_gradient,
+    final_gradient,
+    mask,
+    current_gradient,
+    initial_gradient,
+    timesteps,
+    units,
+    k: tl.constexpr,
+    lam: tl.constexpr,
+    theta: tl.constexpr,
+    a: tl.constexpr,
+    SURROGATE: tl.constexpr,
+    GATED: tl.constexpr,
+    RESET: tl.constexpr,
+    DETACHED: tl.constexpr,
+    MASKED: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    row = tl.program_id(0).to(tl.int64)
+    column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    inside = column < units
+    neuron = row * units + column
+    at = (row * timesteps + timesteps - 1) * units + column
+    carry = tl.load(final_gradient + neuron, mask=inside, other=0.0)
+    for n in range(timesteps):
+        kept = tl.load(distance + at, mask=inside, other=0.0).to(carry.dtype)
+        given = kept
+        if SURROGATE == "given":
+            given = tl.load(slopes + at, mask=inside, other=0.0)
+        slope = _slope(kept, given, a, SURROGATE, GATED)
+        # `Neuron.adjoint`
+        through = carry
+        if RESET == "zero":
+            through = tl.where(kept > 0, 0.0, carry)
+            if not DETACHED:
+                through -= (kept + theta) * slope * carry
+        elif RESET == "subtract" and not DETACHED:
+            through -= theta * slope * carry
+        here = tl.load(spikes_gradient + at, mask=inside, other=0.0)
+        gradient = slope * here.to(carry.dtype) + through
+        before = k * gradient
+        if MASKED:
+            runs = tl.load(mask + row * timesteps + timesteps - 1 - n) != 0
+            gradient = tl.where(runs, gradient, 0.0)
+            before = tl.where(runs, before, carry)
+        scaled = (lam * gradient).to(current_gradient.dtype.element_ty)
+        tl.store(current_gradient + at, scaled, mask=inside)
+        carry = before
+        at -= units
+    tl.store(initial_gradient + neuron, carry, mask=inside)
+
+
+def _launch(kernel, shape, *arguments, **constants):
+    batch, timesteps, units = shape
+    if 0 in (batch, units):
+        return
+    block = min(triton.next_power_of_2(units), LARGEST_BLOCK)
+    kernel[batch, triton.cdiv(units, block)](
+        *arguments, timesteps, units, BLOCK=block, **constants
+    )
+
+
+def _neuron_constants(neuron, mask):
+    return {
+        "k": neuron.k,
+        "lam": neuron.lam,
+        "theta": neuron.theta,
+        "RESET": neuron.reset,
+        "MASKED": mask is not None,
+    }
+
+
+def _surrogate_constants(surrogate):
+    """How the kernel knows a surrogate; `"given"` where it does not."""
+    gated = type(surrogate) is surrogates.SpikeGated
+    inner = surrogate.surrogate if gated else surrogate
+    # The step tanh(a x) / 2 + 1 / 2 is the sigmoid of 2 a x.
+    name, a = {
+        surrogates.Sigmoid: lambda: ("sigmoid", inner.a),
+        surrogates.Tanh: lambda: ("sigmoid", 2 * inner.a),
+        surrogates.HardTanh: lambda: ("hardtanh", inner.a),
+        surrogates.Arctan: lambda: ("arctan", inner.a),
+    }.get(type(inner), lambda: ("given", 1.0))()
+    return {"SURROGATE": name, "a": a, "GATED": gated and name != "given"}
+
+
+def forward(neuron, current, potential, mask):
+    """See `keras_snn.dynamics.loop.forward`."""
+    current, potential = current.contiguous(), potential.contiguous()
+    spikes, distance = torch.empty_like(current), torch.empty_like(current)
+    final = torch.empty_like(potential)
+    _launch(
+        _forward_kernel,
+        current.shape,
+        current,
+        potential,
+        # A pointer is due where nothing is read from it, too.
+        current if mask is None else mask.contiguous(),
+        spikes,
+        distance,
+        final,
+        **_neuron_constants(neuron, mask),
+    )
+    return spikes, final, distance
+
+
+def backward(
+    neuron, distance, spikes_gradient, potential_gradient, mask, out=None
+):
+    """See `keras_snn.dynamics.loop.backward`; `out` may be `distance`."""
+    current_gradient = torch.empty_like(distance) if out is None else out
+    initial_gradient = torch.empty(
+        potential_gradient.shape,
+        dtype=potential_gradient.dtype,
+        device=potential_gradient.device,
+    )
+    constants = _surrogate_constants(neuron.surrogate)
+    slopes = distance
+    if constants["SURROGATE"] == "given":
+        slopes = neuron.surrogate.derivative(distance.to(initial_gradient))
+    _launch(
+        _backward_kernel,
+        distance.shape,
+        distance,
+        slopes,
+        spikes_gradient.contiguous(),
+        potential_gradient.contiguous(),
+        distance if mask is None else mask.contiguous(),
+        current_gradient,
+        initial_gradient,
+        DETACHED=neuron.detach_reset,
+        **constants,
+        **_neuron_constants(neuron, mask),
+    )
+    return current_gradient, initial_gradient
