@@ -265,7 +265,7 @@ def test_equal_neurons_of_equal_shape_are_traced_once():
             return jax._jitted._cache_size()
         from keras_snn.dynamics import tensorflow
 
-        forward, _ = tensorflow._compiled(neuron)
+        forward = tensorflow._compiled(tensorflow.loop.forward, neuron)
         return forward.experimental_get_tracing_count()
 
     current = np.ones((2, 5, 3), "float32")

@@ -10,7 +10,8 @@ from keras_snn.dynamics import loop
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _run(neuron, current, potential, mask):
-    return _forward(neuron, current, potential, mask)[0]
+    """What runs where no gradient is asked for."""
+    return loop.forward(neuron, current, potential, mask, keep=False)[:2]
 
 
 def _forward(neuron, current, potential, mask):

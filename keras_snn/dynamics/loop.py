@@ -47,7 +47,7 @@ def _last(mask, timesteps):
     return ops.max(indices, axis=1, keepdims=True)
 
 
-def forward(neuron, current, potential, mask):
+def forward(neuron, current, potential, mask, keep=True):
     """Runs the neuron over time.
 
     Args:
@@ -55,11 +55,12 @@ def forward(neuron, current, potential, mask):
         current: `(batch, timesteps, units)`.
         potential: `(batch, units)`; its dtype is the one integrated in.
         mask: Booleans `(batch, timesteps)`, or `None`.
+        keep: Whether there will be a backward pass.
 
     Returns:
         `(spikes, potential, distance)`: 0 or 1 in the shape and dtype of
         `current`, the final potential, and `u - theta` in the shape and dtype
-        of `current`, not above zero where masked.
+        of `current`, not above zero where masked; `None` unless `keep`.
     """
     first = _first(mask)
     timesteps = ops.shape(current)[1]
@@ -76,7 +77,7 @@ def forward(neuron, current, potential, mask):
         return ops.where(t > first, after, integrated)
 
     def timestep(t, carry):
-        before, distance = carry
+        before, written = carry
         now = ops.cast(_read(current, t), before.dtype)
         integrated = neuron.integrate(after_reset(t, before), now)
         kept = distance_of(integrated)
@@ -84,13 +85,17 @@ def forward(neuron, current, potential, mask):
             runs = ops.expand_dims(_read(mask, t), -1)
             integrated = ops.where(runs, integrated, before)
             kept = ops.where(runs, kept, ops.zeros_like(kept))
-        return integrated, _write(distance, t, kept)
+        if not keep:
+            kept = kept > 0
+        return integrated, _write(written, t, kept)
 
-    integrated, distance = ops.fori_loop(
+    integrated, written = ops.fori_loop(
         0, timesteps, timestep, (potential, ops.zeros_like(current))
     )
-    spikes = ops.cast(distance > 0, distance.dtype)
-    return spikes, after_reset(timesteps, integrated), distance
+    final = after_reset(timesteps, integrated)
+    if not keep:
+        return written, final, None
+    return ops.cast(written > 0, written.dtype), final, written
 
 
 def backward(neuron, distance, spikes_gradient, potential_gradient, mask):

@@ -50,12 +50,13 @@ def _kernels():
     return triton
 
 
-def forward(neuron, current, potential, mask):
+def forward(neuron, current, potential, mask, keep=True):
     """See `keras_snn.dynamics.loop.forward`."""
     if current.is_cuda and (kernels := _kernels()):
-        return kernels.forward(neuron, current, potential, mask)
+        return kernels.forward(neuron, current, potential, mask, keep)
     distance = torch.empty_like(current)
-    spikes = torch.empty_like(current)
+    # Without a backward pass they take the place of the distance.
+    spikes = torch.empty_like(current) if keep else distance
     final = potential.clone()
     for rows, columns in _blocks(current, FORWARD_BLOCK):
         block = rows, slice(None), columns
@@ -64,7 +65,7 @@ def forward(neuron, current, potential, mask):
             neuron, current[block], final[rows, columns], runs, distance[block]
         )
         torch.gt(distance[block], 0, out=spikes[block])
-    return spikes, final, distance
+    return spikes, final, distance if keep else None
 
 
 def _forward_block(neuron, current, potential, runs, distance):
@@ -146,7 +147,10 @@ class _LIF(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, neuron, current, potential, mask):
-        spikes, final, distance = forward(neuron, current, potential, mask)
+        keep = any(ctx.needs_input_grad)
+        spikes, final, distance = forward(
+            neuron, current, potential, mask, keep
+        )
         ctx.neuron = neuron
         ctx.save_for_backward(distance, mask)
         return spikes, final

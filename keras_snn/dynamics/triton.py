@@ -47,6 +47,7 @@ def _forward_kernel(
     theta: tl.constexpr,
     RESET: tl.constexpr,
     MASKED: tl.constexpr,
+    KEEP: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     # Samples on axis 0, whose limit is the larger one. In 64 bits, since
@@ -72,7 +73,8 @@ def _forward_kernel(
             runs = tl.load(mask + row * timesteps + t) != 0
             kept = tl.where(runs, kept, 0.0).to(kept.dtype)
             after = tl.where(runs, after, potential)
-        tl.store(distance + at, kept, mask=inside)
+        if KEEP:
+            tl.store(distance + at, kept, mask=inside)
         fired = (kept > 0).to(spikes.dtype.element_ty)
         tl.store(spikes + at, fired, mask=inside)
         potential = after
@@ -170,10 +172,11 @@ def _surrogate_constants(surrogate):
     return {"SURROGATE": name, "a": a, "GATED": gated and name != "given"}
 
 
-def forward(neuron, current, potential, mask):
+def forward(neuron, current, potential, mask, keep=True):
     """See `keras_snn.dynamics.loop.forward`."""
     current, potential = current.contiguous(), potential.contiguous()
-    spikes, distance = torch.empty_like(current), torch.empty_like(current)
+    spikes = torch.empty_like(current)
+    distance = torch.empty_like(current) if keep else spikes
     final = torch.empty_like(potential)
     _launch(
         _forward_kernel,
@@ -185,9 +188,10 @@ def forward(neuron, current, potential, mask):
         spikes,
         distance,
         final,
+        KEEP=keep,
         **_neuron_constants(neuron, mask),
     )
-    return spikes, final, distance
+    return spikes, final, distance if keep else None
 
 
 def backward(
