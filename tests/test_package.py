@@ -20,6 +20,7 @@ ARROWS = {
     "dynamics": {"dynamics", "surrogates", "validation"},
     "initializers": {"theory", "validation"},
     "encoders": {"validation"},
+    "events": {"events", "files", "validation"},
     "layers": {"dynamics", "surrogates", "validation"},
     "models": {"encoders", "initializers", "layers", "validation"},
     "datasets": {"files", "validation"},
