@@ -242,6 +242,7 @@ class LIF(_Spiking, keras.layers.Layer):
         _check_time_axis(self, sequences.shape)
         if mask is not None:
             _check_shape("mask", mask, sequences.shape[:2])
+            mask = ops.cast(mask, "bool")
         # Event counts come as integers.
         sequences = ops.cast(sequences, self.compute_dtype)
         shape = ops.shape(sequences)
@@ -266,7 +267,7 @@ class LIF(_Spiking, keras.layers.Layer):
             self.neuron,
             ops.reshape(sequences, (*shape[:2], units)),
             ops.reshape(potential, (shape[0], units)),
-            None if mask is None else ops.cast(mask, "bool"),
+            mask,
         )
         potential = ops.reshape(potential, state_shape)
         if self.stateful:

@@ -71,7 +71,9 @@ def test_fused_equals_stepwise(rng, reset, detach, surrogate, masked):
     ]
     mask = None
     if masked:
-        mask = keras.ops.convert_to_tensor(rng.random((3, 8)) < 0.7)
+        mask = rng.random((3, 8)) < 0.7
+        mask[1] = False  # a sample that never runs
+        mask = keras.ops.convert_to_tensor(mask)
 
     fused = run(dynamics.lif, neuron, *arrays, mask)
     expected = run(stepwise.lif, neuron, *arrays, mask)
@@ -252,6 +254,115 @@ def test_a_copied_neuron_keeps_a_number_that_stands_for_it():
         assert dynamics.Neuron.numbered(copied.number) == neuron
     other = dynamics.Neuron(0.3, 0.7, 1.1, "tanh", reset="none")
     assert dynamics.Neuron.numbered(other.number) == other
+
+
+@pytest.mark.skipif(
+    keras.config.backend() != "torch", reason="PyTorch's memory and blocks"
+)
+@pytest.mark.parametrize("masked", [False, True], ids=["", "masked"])
+def test_huge_pages_and_small_blocks_change_nothing(rng, masked, monkeypatch):
+    from keras_snn.dynamics import torch as loops
+
+    neuron = dynamics.Neuron(0.5, 0.5, 1.0, "arctan")
+    current = exact_current(rng, (3, 8, 5))
+    start = exact_current(rng, (3, 5))
+    mask = keras.ops.convert_to_tensor(rng.random((3, 8)) < 0.7)
+    arguments = neuron, current, start, mask if masked else None
+
+    def both():
+        function = lambda i, v: dynamics.lif(neuron, i, v, arguments[3])  # noqa: E731
+        found = gradients(function, [current, start], [current, start])
+        return [*run(dynamics.lif, *arguments), *found]
+
+    expected = both()
+    monkeypatch.setattr(loops, "LARGE", 1)
+    # A block of two columns of one sample.
+    monkeypatch.setattr(loops, "FORWARD_BLOCK", 16)
+    monkeypatch.setattr(loops, "BACKWARD_BLOCK", 16)
+    for ours, theirs in zip(both(), expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_double_precision_leaks_by_all_its_digits(rng):
+    if keras.config.backend() == "jax":
+        pytest.skip("JAX has float64 only where it is switched on at the start")
+    neuron = dynamics.Neuron(0.8, 0.3, 1.0, "arctan")
+    current = rng.normal(1, 3, size=(2, 9, 3))
+    start = np.zeros((2, 3))
+    weights = [rng.normal(size=(2, 9, 3)), rng.normal(size=(2, 3))]
+
+    def total(i, v):
+        outputs = dynamics.lif(neuron, i, v)
+        return sum(
+            keras.ops.sum(output * keras.ops.convert_to_tensor(weight))
+            for output, weight in zip(outputs, weights, strict=True)
+        )
+
+    if keras.config.backend() == "torch":
+        tensors = [
+            keras.ops.convert_to_tensor(x).requires_grad_()
+            for x in (current, start)
+        ]
+        total(*tensors).backward()
+        gradient = tensors[0].grad.numpy()
+    else:
+        import tensorflow as tf
+
+        tensors = [tf.constant(x) for x in (current, start)]
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            value = total(*tensors)
+        gradient = tape.gradient(value, tensors)[0].numpy()
+    expected = reference.gradient(
+        current,
+        *weights,
+        lambda x: reference.DERIVATIVE["arctan"](x, 2.0),
+        *(0.8, 0.3, 1.0, "zero", False),
+    )
+    assert gradient.dtype == "float64"
+    error = np.linalg.norm(gradient - expected)
+    assert error < 1e-13 * np.linalg.norm(expected)
+
+
+@pytest.mark.skipif(
+    keras.config.backend() != "torch", reason="PyTorch's order in memory"
+)
+def test_transposed_arrays_are_taken_as_they_are_read(rng):
+    import torch
+
+    neuron = dynamics.Neuron(0.5, 0.5, 1.0, "arctan")
+    current = exact_current(rng, (5, 8, 3))
+    plain = torch.tensor(current.transpose(2, 1, 0).copy(), requires_grad=True)
+    turned = torch.tensor(current).permute(2, 1, 0).requires_grad_()
+    assert not turned.is_contiguous()
+    start = torch.zeros(5, 3).T
+    found = []
+    for x in (plain, turned):
+        spikes, final = dynamics.lif(neuron, x, start)
+        assert spikes.is_contiguous()
+        # An expanded gradient comes back from a sum.
+        (spikes.sum() + final.sum()).backward()
+        found.append((spikes.detach(), final.detach(), x.grad))
+    for ours, theirs in zip(*found, strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.skipif(
+    keras.config.backend() != "torch", reason="PyTorch keeps graphs if asked"
+)
+def test_a_graph_that_is_kept_gives_the_same_gradient_again(rng):
+    import torch
+
+    neuron = dynamics.Neuron(0.5, 0.5, 1.0, "arctan")
+    current = torch.tensor(exact_current(rng, (3, 8, 5)), requires_grad=True)
+    spikes, _ = dynamics.lif(neuron, current, torch.zeros(3, 5))
+    total = (spikes * current.detach()).sum()
+    (first,) = torch.autograd.grad(total, current, retain_graph=True)
+    (second,) = torch.autograd.grad(total, current, retain_graph=True)
+    (last,) = torch.autograd.grad(total, current)
+    assert first.abs().max() > 0
+    assert torch.equal(first, second)
+    assert torch.equal(first, last)
 
 
 @pytest.mark.skipif(

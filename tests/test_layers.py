@@ -484,3 +484,13 @@ def test_an_empty_batch_goes_through(current):
     spikes, potential = layer(current[:0])
     assert tuple(spikes.shape) == (0, 6, 3)
     assert tuple(potential.shape) == (0, 3)
+
+
+@pytest.mark.parametrize("kind", ["int32", "float32"])
+def test_any_mask_that_is_not_zero_is_true(current, kind):
+    layer = LIF(**NEURON)
+    mask = np.arange(24).reshape(4, 6) % 3
+    expected = layer(current, mask=ops.convert_to_tensor(mask > 0))
+    other = ops.convert_to_tensor(mask * 0.5 if "f" in kind[0] else mask)
+    found = layer(current, mask=ops.cast(other, kind))
+    np.testing.assert_array_equal(to_numpy(found), to_numpy(expected))

@@ -118,8 +118,7 @@ def backward(neuron, distance, spikes_gradient, potential_gradient, mask):
 
     def through_leak(t, gradient):
         # The final potential is the one that no leak follows.
-        leak = ops.where(t < last, neuron.k, 1.0)
-        return ops.cast(leak, dtype) * gradient
+        return ops.where(t < last, neuron.k * gradient, gradient)
 
     def timestep(n, carry):
         after, current_gradient = carry

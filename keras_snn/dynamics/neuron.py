@@ -1,6 +1,7 @@
 """One neuron, one timestep: Eq. 2 in tensors (`theory.simulate`: in NumPy)."""
 
 import dataclasses
+import threading
 
 from keras import ops
 
@@ -8,9 +9,11 @@ from keras_snn import surrogates
 from keras_snn.validation import check_choice, check_neuron
 
 RESETS = ("zero", "subtract", "none")
-# A number for each neuron, by which operators can name it that take no objects.
+# A number for each neuron of this process, by which operators can name it that
+# take no objects. A neuron is a few numbers, so that all may stay.
 _NUMBERS = {}
 _NUMBERED = []
+_LOCK = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,9 +47,12 @@ class Neuron:
         check_choice("detach_reset", self.detach_reset, (False, True))
         # The dataclass is frozen, so that a name becomes an object this way.
         object.__setattr__(self, "surrogate", surrogates.get(self.surrogate))
-        number = _NUMBERS.setdefault(self, len(_NUMBERS))
-        if number == len(_NUMBERED):
-            _NUMBERED.append(self)
+        for name in ("k", "lam", "theta"):
+            object.__setattr__(self, name, float(getattr(self, name)))
+        with _LOCK:
+            number = _NUMBERS.setdefault(self, len(_NUMBERS))
+            if number == len(_NUMBERED):
+                _NUMBERED.append(self)
         object.__setattr__(self, "number", number)
 
     @staticmethod

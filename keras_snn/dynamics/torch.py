@@ -1,24 +1,55 @@
 """The fused loop on PyTorch: one autograd node, or one operator.
 
-On a GPU both ways are the kernels of `triton.py`. Elsewhere elementwise
-operations are all that eager PyTorch offers, each a pass over memory: they work
-in place and block by block, so that what one writes is still in the cache when
-the next one reads it, and what does not depend on the timestep before is done
-for all timesteps at once.
+On a GPU both ways are the kernels of `triton.py`, where Triton is installed.
+Elsewhere elementwise operations are all that eager PyTorch offers, each a pass
+over memory: they work in place and block by block, so that what one writes is
+still in the cache when the next one reads it, and what does not depend on the
+timestep before is done for all timesteps at once.
 """
 
 import functools
 import importlib.util
+import mmap
 import warnings
 
 import torch
 from torch import Tensor
 
+from keras_snn.dynamics import reference
 from keras_snn.dynamics.neuron import Neuron
 
 # Elements of a block: 16 MB and 4 MB of float32 were fastest on two cores.
 FORWARD_BLOCK = 2**22
 BACKWARD_BLOCK = 2**20
+
+
+# Bytes from which the C library hands out fresh pages at every allocation.
+LARGE = 2**25
+
+
+# In the order of its axes, whatever the order of the other array in memory:
+# what `torch.compile` is told must be what comes.
+_like = functools.partial(
+    torch.empty_like, memory_format=torch.contiguous_format
+)
+
+
+def _large_like(array):
+    """`_like`, on huge pages for a large array, where Linux has them.
+
+    An array this large is cleared by the system page by page whenever it is
+    made anew, which takes longer than all that is computed in it.
+    """
+    size = array.numel() * array.element_size()
+    on_cpu = array.device.type == "cpu"
+    if not (on_cpu and size >= LARGE and hasattr(mmap, "MADV_HUGEPAGE")):
+        return _like(array)
+    try:
+        pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        pages.madvise(mmap.MADV_HUGEPAGE)
+    except OSError:  # a system built without them, or a limit on memory
+        return _like(array)
+    return torch.frombuffer(pages, dtype=array.dtype).view(array.shape)
 
 
 def _blocks(array, size):
@@ -27,7 +58,7 @@ def _blocks(array, size):
     if array.device.type != "cpu":
         return [(slice(None), slice(None))]
     rows = max(1, size // max(1, timesteps * units))
-    columns = max(1, min(units, size // timesteps))
+    columns = max(1, min(units, size // max(1, timesteps)))
     return [
         (slice(b, b + rows), slice(n, n + columns))
         for b in range(0, batch, rows)
@@ -41,7 +72,7 @@ def _kernels():
     if importlib.util.find_spec("triton") is None:
         warnings.warn(
             "Triton is not installed: spiking neurons run on the GPU as "
-            "elementwise operations, many times slower.",
+            "elementwise operations, one by one.",
             stacklevel=2,
         )
         return None
@@ -54,10 +85,10 @@ def forward(neuron, current, potential, mask, keep=True):
     """See `keras_snn.dynamics.loop.forward`."""
     if current.is_cuda and (kernels := _kernels()):
         return kernels.forward(neuron, current, potential, mask, keep)
-    distance = torch.empty_like(current)
+    distance = _large_like(current)
     # Without a backward pass they take the place of the distance.
-    spikes = torch.empty_like(current) if keep else distance
-    final = potential.clone()
+    spikes = _large_like(current) if keep else distance
+    final = potential.clone(memory_format=torch.contiguous_format)
     for rows, columns in _blocks(current, FORWARD_BLOCK):
         block = rows, slice(None), columns
         runs = None if mask is None else mask[rows, :, None]
@@ -96,8 +127,8 @@ def backward(
     gradients = spikes_gradient, potential_gradient
     if distance.is_cuda and (kernels := _kernels()):
         return kernels.backward(neuron, distance, *gradients, mask, out)
-    current_gradient = torch.empty_like(distance) if out is None else out
-    initial_gradient = torch.empty_like(potential_gradient)
+    current_gradient = _large_like(distance) if out is None else out
+    initial_gradient = _like(potential_gradient)
     for rows, columns in _blocks(distance, BACKWARD_BLOCK):
         block = rows, slice(None), columns
         gradient, initial_gradient[rows, columns] = _backward_block(
@@ -117,7 +148,7 @@ def _backward_block(neuron, distance, at_spikes, after, runs):
     slope, carried = neuron.adjoint(distance, silent)
     carried = torch.as_tensor(carried, dtype=slope.dtype, device=slope.device)
     carried = carried.expand(distance.shape)
-    gradient = slope.mul_(at_spikes)
+    gradient = slope * at_spikes
     leak = 1.0  # none follows the final potential
     for t in reversed(range(distance.shape[1])):
         here = gradient[:, t]
@@ -134,7 +165,8 @@ def _graph_is_kept():
     """Whether this backward pass may be run again, with the same residuals.
 
     If not, the gradient may take the place of the residual, which spares an
-    array of the size of the current.
+    array of the size of the current. Hooks on saved tensors that return the
+    very tensor which they hold on to will find it overwritten.
     """
     kept = getattr(
         torch._C._autograd, "_get_current_graph_task_keep_graph", None
@@ -146,8 +178,7 @@ class _LIF(torch.autograd.Function):
     """The eager path."""
 
     @staticmethod
-    def forward(ctx, neuron, current, potential, mask):
-        keep = any(ctx.needs_input_grad)
+    def forward(ctx, neuron, current, potential, mask, keep):
         spikes, final, distance = forward(
             neuron, current, potential, mask, keep
         )
@@ -161,7 +192,7 @@ class _LIF(torch.autograd.Function):
         distance, mask = ctx.saved_tensors
         out = None if _graph_is_kept() else distance
         gradients = backward(ctx.neuron, distance, *gradients, mask, out)
-        return None, *gradients, None
+        return None, *gradients, None, None
 
 
 # Under `torch.compile` the loops are two operators that it does not look into:
@@ -176,8 +207,7 @@ def _forward_operator(
 @_forward_operator.register_fake
 def _(current, potential, mask, neuron):
     del mask, neuron
-    like = torch.empty_like
-    return like(current), like(potential), like(current)
+    return _like(current), _like(potential), _like(current)
 
 
 @torch.library.custom_op("keras_snn::lif_backward", mutates_args=())
@@ -200,7 +230,7 @@ def _backward_operator(
 @_backward_operator.register_fake
 def _(distance, spikes_gradient, potential_gradient, mask, neuron):
     del spikes_gradient, mask, neuron
-    return torch.empty_like(distance), torch.empty_like(potential_gradient)
+    return _like(distance), _like(potential_gradient)
 
 
 def _keep(ctx, inputs, output):
@@ -222,7 +252,12 @@ _forward_operator.register_autograd(_differentiate, setup_context=_keep)
 
 def lif(neuron, current, potential, mask=None):
     """See `keras_snn.dynamics.lif`."""
+    if torch.compiler.is_exporting():
+        # An exported program knows neither our operators nor our numbers.
+        return reference.lif(neuron, current, potential, mask)
     if torch.compiler.is_compiling():
         outputs = _forward_operator(current, potential, mask, neuron.number)
         return outputs[0], outputs[1]
-    return _LIF.apply(neuron, current, potential, mask)
+    needed = current.requires_grad or potential.requires_grad
+    keep = torch.is_grad_enabled() and needed
+    return _LIF.apply(neuron, current, potential, mask, keep)

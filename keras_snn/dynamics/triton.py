@@ -1,8 +1,9 @@
 """The fused loop on PyTorch's GPUs: one Triton kernel each way.
 
 A program takes a block of neurons of one sample through all timesteps, with
-their potentials in registers. So each array is read or written once, which a
-copy of the same bytes does as well.
+their potentials in registers: each array is read or written once, as in a copy
+of the same bytes. (A surrogate that the kernel does not know is worked out
+before, in an array of its own.)
 """
 
 import torch
@@ -21,7 +22,8 @@ def _slope(distance, given, a, SURROGATE: tl.constexpr, GATED: tl.constexpr):
         smooth = 1 / (1 + tl.exp(-a * distance))
         slope = a * smooth * (1 - smooth)
     elif SURROGATE == "hardtanh":
-        slope = tl.where(tl.abs(distance) < 1 / (2 * a), a, 0.0)
+        on_ramp = tl.abs(distance) < 1 / (2 * a)
+        slope = a * on_ramp.to(distance.dtype)
     elif SURROGATE == "arctan":
         scaled = 3.141592653589793 * a * distance
         slope = a / (1 + scaled * scaled)
@@ -143,9 +145,9 @@ def _launch(kernel, shape, *arguments, **constants):
     if 0 in (batch, units):
         return
     block = min(triton.next_power_of_2(units), LARGEST_BLOCK)
-    kernel[batch, triton.cdiv(units, block)](
-        *arguments, timesteps, units, BLOCK=block, **constants
-    )
+    grid = batch, triton.cdiv(units, block)
+    with torch.cuda.device_of(arguments[0]):
+        kernel[grid](*arguments, timesteps, units, BLOCK=block, **constants)
 
 
 def _neuron_constants(neuron, mask):
@@ -164,10 +166,10 @@ def _surrogate_constants(surrogate):
     inner = surrogate.surrogate if gated else surrogate
     # The step tanh(a x) / 2 + 1 / 2 is the sigmoid of 2 a x.
     name, a = {
-        surrogates.Sigmoid: lambda: ("sigmoid", inner.a),
-        surrogates.Tanh: lambda: ("sigmoid", 2 * inner.a),
-        surrogates.HardTanh: lambda: ("hardtanh", inner.a),
-        surrogates.Arctan: lambda: ("arctan", inner.a),
+        surrogates.Sigmoid: lambda: ("sigmoid", float(inner.a)),
+        surrogates.Tanh: lambda: ("sigmoid", 2.0 * inner.a),
+        surrogates.HardTanh: lambda: ("hardtanh", float(inner.a)),
+        surrogates.Arctan: lambda: ("arctan", float(inner.a)),
     }.get(type(inner), lambda: ("given", 1.0))()
     return {"SURROGATE": name, "a": a, "GATED": gated and name != "given"}
 
@@ -208,6 +210,8 @@ def backward(
     slopes = distance
     if constants["SURROGATE"] == "given":
         slopes = neuron.surrogate.derivative(distance.to(initial_gradient))
+        slopes = torch.as_tensor(slopes).to(initial_gradient)
+        slopes = slopes.expand(distance.shape).contiguous()
     _launch(
         _backward_kernel,
         distance.shape,
