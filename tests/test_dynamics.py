@@ -1,6 +1,7 @@
 """The fused loops against the step-by-step definition and against NumPy."""
 
 import copy
+import importlib.util
 import os
 import pickle
 import subprocess
@@ -229,6 +230,10 @@ def test_the_fused_loop_is_the_one_that_runs(
         run(stepwise.lif, neuron, current)
 
 
+@pytest.mark.skipif(
+    importlib.util.find_spec("jax") is None,
+    reason="Keras's NumPy backend wants JAX, which is not installed",
+)
 def test_a_backend_without_gradients_runs_the_definition():
     code = """
 import numpy as np
