@@ -8,9 +8,11 @@ from keras import ops
 
 from keras_snn import initializers
 from keras_snn.encoders import PoissonEncoder, as_intensity
-from keras_snn.layers import LIF, PerTimestep
+from keras_snn.layers import LIF, PerTimestep, Recompute
 from keras_snn.validation import check_choice, check_count, check_seed
 
+# Of the batch, each of which is computed twice, with `recompute`.
+PARTS = 8
 ENCODERS = ("constant", "poisson", None)
 DATA_FORMATS = ("channels_first", "channels_last")
 POOLING = {
@@ -86,6 +88,7 @@ def five_layer_snn(
     pooling="average",
     data_format=None,
     seed=None,
+    recompute=False,
 ):
     """The five-layer network of the MNIST experiments (Table A4).
 
@@ -110,6 +113,11 @@ def five_layer_snn(
             layers work on; by default whichever is fast, the former on
             PyTorch, the latter elsewhere. Images and weights are the same.
         seed: `None`, or an integer that fixes weights and encoder.
+        recompute: Whether to save memory in training: what is between the
+            encoder and the mean over time becomes one `layers.Recompute`, which
+            runs twice, an eighth of the batch at a time. The weights are the
+            same and in the same order, but no longer layers of the model:
+            `callbacks.FiringRateMonitor` does not see the neurons inside.
 
     Returns:
         A `keras.Model`: images `(batch, *input_shape)`, `uint8` or floats in
@@ -123,6 +131,7 @@ def five_layer_snn(
     """
     check_choice("encoder", encoder, ENCODERS)
     check_choice("pooling", pooling, POOLING)
+    check_choice("recompute", recompute, (False, True))
     data_format = _data_format(data_format)
     check_count("classes", classes)
     check_count("timesteps", timesteps)
@@ -161,12 +170,12 @@ def five_layer_snn(
     if encoder is None:
         inputs = keras.Input((timesteps, *input_shape))
         x = _arrange(inputs, data_format)
-        x = PerTimestep(conv(32))(x)
+        stack = [PerTimestep(conv(32))]
     elif encoder == "poisson":
         inputs = keras.Input(input_shape)
         x = _arrange(inputs, data_format)
         x = PoissonEncoder(timesteps, seed=encoder_seed)(x)
-        x = PerTimestep(conv(32))(x)
+        stack = [PerTimestep(conv(32))]
     else:
         # The first convolution of a constant input is constant: run it once,
         # then repeat, which is `ConstantEncoder` taken behind it.
@@ -174,17 +183,19 @@ def five_layer_snn(
         x = _arrange(inputs, data_format)
         x = ops.expand_dims(conv(32)(x), 1)
         x = ops.repeat(x, timesteps, axis=1)
-    x = neurons()(x)
-    x = pool()(x)
-    x = PerTimestep(conv(32))(x)
-    x = neurons()(x)
-    x = pool()(x)
+        stack = []
+    stack += [neurons(), pool(), PerTimestep(conv(32)), neurons(), pool()]
     # Keras flattens channels last either way, so that the weights behind it
     # fit both.
-    x = PerTimestep(keras.layers.Flatten(data_format=data_format))(x)
+    flatten = keras.layers.Flatten(data_format=data_format)
+    stack += [PerTimestep(flatten)]
     for units in (500, 100):
-        x = PerTimestep(dense(units))(x)
-        x = neurons()(x)
+        stack += [PerTimestep(dense(units)), neurons()]
+    if recompute:
+        block = keras.Sequential(stack)
+        stack = [Recompute(block, spikes=encoder == "poisson", parts=PARTS)]
+    for layer in stack:
+        x = layer(x)
     # The last layer is linear: averaging its input over time averages its
     # output, and multiplies once.
     x = keras.layers.GlobalAveragePooling1D(data_format="channels_last")(x)

@@ -53,6 +53,11 @@ LAYERS = [
         {"layer": keras.layers.Conv2D(2, 3)},
         (4, 5, 6, 6, 3),
     ),
+    Row(
+        layers.Recompute,
+        {"layer": keras.layers.Conv2D(2, 3), "spikes": True, "parts": 2},
+        (4, 6, 6, 3),
+    ),
     Row(encoders.ConstantEncoder, {"timesteps": 3}, (4, 6, 1)),
     Row(encoders.PoissonEncoder, {"timesteps": 3, "seed": 7}, (4, 6, 1)),
 ]

@@ -80,6 +80,28 @@ def test_data_formats_compute_the_same(rng, encoder, channels):
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("encoder", ["constant", "poisson", None])
+def test_recomputing_takes_the_same_step(rng, encoder):
+    lead = (8, 4) if encoder is None else (8,)
+    images = rng.random((*lead, 8, 8, 1)).astype("float32")
+    weights = []
+    for recompute in (False, True):
+        model = five_layer_snn(
+            (8, 8, 1), timesteps=4, encoder=encoder, seed=0, recompute=recompute
+        )
+        before = model.get_weights()
+        model.compile(
+            keras.optimizers.SGD(0.5),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        )
+        model.train_on_batch(images, np.arange(8))
+        weights.append(model.get_weights())
+    for ours, theirs, start in zip(*weights, before, strict=True):
+        assert np.abs(theirs - start).max() > 0
+        # Sums over the batch, in eight parts or in one.
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5)
+
+
 def test_the_fast_data_format_is_the_default():
     model = five_layer_snn()
     (conv,) = [

@@ -1,0 +1,129 @@
+import keras
+import numpy as np
+import pytest
+from backend import gradients, to_numpy
+
+from keras_snn import recompute
+from keras_snn.layers import LIF, PerTimestep, Recompute
+
+NEURON = {"k": 0.8, "lam": 0.5, "theta": 0.5}
+MODES = [{"jit_compile": False}, {"run_eagerly": True}]
+
+
+def dense(units, seed):
+    law = keras.initializers.RandomNormal(stddev=0.5, seed=seed)
+    return PerTimestep(keras.layers.Dense(units, kernel_initializer=law))
+
+
+def blocks(state):
+    first = [dense(8, 1), LIF(**NEURON)]
+    second = [dense(6, 2), LIF(**NEURON)]
+    if state:
+        first.insert(1, keras.layers.BatchNormalization())
+        second.insert(1, keras.layers.Dropout(0.3, seed=3))
+    return keras.Sequential(first), keras.Sequential(second)
+
+
+def network(wrap, mode, state=False):
+    inputs = x = keras.Input((5, 4))
+    for block in blocks(state):
+        x = wrap(block)(x)
+    x = keras.layers.GlobalAveragePooling1D()(x)
+    law = keras.initializers.RandomNormal(seed=4)
+    model = keras.Model(
+        inputs, keras.layers.Dense(2, kernel_initializer=law)(x)
+    )
+    model.compile("sgd", "mse", **mode)
+    return model
+
+
+def spikes(rows):
+    rng = np.random.default_rng(0)
+    return (rng.random((rows, 5, 4)) < 0.5).astype("float32")
+
+
+def trained(model, rows=12, batch=8):
+    # The last batch is of another size.
+    y = np.random.default_rng(1).random((rows, 2))
+    model.fit(
+        spikes(rows), y, epochs=2, batch_size=batch, shuffle=False, verbose=0
+    )
+    found = {x.path.split("/", 1)[-1]: to_numpy(x) for x in model.weights}
+    loss = model.evaluate(spikes(rows), y, batch_size=batch, verbose=0)
+    return loss, sorted(found.values(), key=lambda x: (x.shape, x.sum()))
+
+
+@pytest.mark.parametrize("mode", MODES, ids=["graph", "eager"])
+@pytest.mark.parametrize(
+    ("parts", "rows"), [(1, 12), (4, 12), (4, 14)], ids=str
+)
+def test_training_is_the_same(mode, parts, rows):
+    state = parts == 1
+
+    def wrap(block):
+        return Recompute(block, spikes=True, parts=parts)
+
+    loss, weights = trained(network(wrap, mode, state), rows)
+    plain, expected = trained(network(lambda x: x, mode, state), rows)
+    assert loss == pytest.approx(plain, rel=1e-5)
+    for ours, theirs in zip(weights, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("rows", "parts"), [(8, 4), (6, 3), (7, 1)])
+def test_bytes_are_kept_and_go_through_in_parts(rows, parts):
+    calls, kept = [], []
+    weight = np.ones((4, 3), "float32")
+
+    def function(x, weights):
+        calls.append(x.shape[0])
+        return [keras.ops.tanh(x @ weights[0])]
+
+    def pack(x):
+        kept.append(keras.ops.cast(x, "uint8"))
+        return kept[-1]
+
+    def run(x, w):
+        unpack = lambda x: keras.ops.cast(x, "float32")  # noqa: E731
+        return recompute.run(function, x, [w], pack, unpack, 4, "float32")
+
+    arrays = [spikes(rows)[:, 0], weight]
+    cotangent = np.ones((rows, 3), "float32")
+    found = gradients(run, arrays, [cotangent])
+    assert {keras.backend.standardize_dtype(x.dtype) for x in kept} == {"uint8"}
+    assert set(calls) == {rows // parts}
+    assert len(calls) >= 2  # a loop that is traced calls it once
+    expected = gradients(lambda x, w: function(x, [w]), arrays, [cotangent])
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(
+            to_numpy(ours), to_numpy(theirs), rtol=1e-5, atol=1e-6
+        )
+
+
+def test_state_is_refused_in_parts():
+    layer = Recompute(keras.layers.BatchNormalization(), parts=2)
+    with pytest.raises(ValueError, match="`parts` above 1 needs a layer"):
+        layer.build((None, 3))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"parts": 0}, ValueError),
+        ({"parts": 1.5}, TypeError),
+        ({"spikes": 2}, ValueError),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, error):
+    with pytest.raises(error, match=rf"`{next(iter(arguments))}` must be"):
+        Recompute(keras.layers.Dense(2), **arguments)
+
+
+def test_it_saves_and_loads(tmp_path):
+    model = network(lambda x: Recompute(x, spikes=True, parts=4), MODES[0])
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(
+        loaded.predict(spikes(8), verbose=0),
+        model.predict(spikes(8), verbose=0),
+    )
