@@ -412,7 +412,8 @@ class Recompute(keras.layers.Wrapper):
     outlives the forward pass. What the layer needs while it runs remains; where
     that is most of it, `parts` makes it smaller. Gradients are the same, in
     parts up to rounding. On JAX's CPU convolutions in parts are slow. Under
-    `torch.compile` it has no effect: that compiler decides what to keep.
+    `torch.compile` it has no effect: that compiler decides what to keep. Masks
+    end here.
 
     Args:
         layer: The layer to run twice, for instance a `keras.Sequential`. Its
@@ -448,6 +449,9 @@ class Recompute(keras.layers.Wrapper):
         self.spikes = spikes
         self.parts = int(parts)
         self._output_dtype = None
+        if keras.config.backend() == "tensorflow" and parts > 1:
+            # XLA does not take the loop over parts of a batch of any size.
+            self.supports_jit = False
 
     def build(self, input_shape):
         """Builds the layer."""

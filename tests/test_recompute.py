@@ -127,3 +127,14 @@ def test_it_saves_and_loads(tmp_path):
         loaded.predict(spikes(8), verbose=0),
         model.predict(spikes(8), verbose=0),
     )
+
+
+@pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="TensorFlow's XLA"
+)
+def test_in_parts_keras_goes_on_without_xla():
+    block = keras.Sequential([PerTimestep(keras.layers.Dense(4)), LIF()])
+    model = keras.Sequential([keras.Input((6, 3)), Recompute(block, parts=2)])
+    with pytest.warns(UserWarning, match="doesn't support `jit_compile=True`"):
+        model.compile("sgd", "mse", jit_compile=True)
+    model.fit(np.ones((8, 6, 3)), np.ones((8, 6, 4)), batch_size=4, verbose=0)
