@@ -6,9 +6,10 @@ What makes the numbers comparable:
   framework, alternates them in one thread of commands: a few steps each per
   turn, for several rounds, so that a machine that slows down slows all alike.
 - Every timed step ends when the device has finished it.
-- Before any timing all get the same weights and the same input spikes, and
-  must emit the same spikes, to the last one, in every layer, and the same
-  gradients; else nothing is timed.
+- Before any timing all spiking contenders get the same weights and the same
+  input spikes in a short run (batch 2, ten timesteps) whose numbers are exact
+  in float32. They must emit the same spikes, to the last one, in every layer,
+  and have gradients of the same norms; else nothing is timed.
 - The first step is that of a fresh process, compilation included. Peak memory
   is that of one warm step, less what was there before the first one: on Linux
   resident memory without files, on a GPU the framework's own counter.

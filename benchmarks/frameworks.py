@@ -90,14 +90,8 @@ class Jax(_OnCPU):
         return self._stat("bytes_in_use") if self.on_gpu else super().in_use()
 
     def reset_peak(self):
-        """Forgets the peak so far; on a GPU, JAX counts since its start."""
-        return True if self.on_gpu else super().reset_peak()
-
-    def peak(self):
-        """Bytes in use at most since then."""
-        if self.on_gpu:
-            return self._stat("peak_bytes_in_use")
-        return super().peak()
+        """Forgets the peak so far; `False` on a GPU: JAX cannot."""
+        return not self.on_gpu and super().reset_peak()
 
     def _stat(self, key):
         return (self.accelerator.memory_stats() or {}).get(key)

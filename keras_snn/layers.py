@@ -4,13 +4,13 @@ Axes are `(batch, timesteps, ...)`. Neurons own no weights: the synapses are
 ordinary Keras layers.
 """
 
-import inspect
 import math
 
 import keras
 from keras import ops
 
-from keras_snn import dynamics, recompute, surrogates
+from keras_snn import dynamics, surrogates
+from keras_snn.recompute import Recompute as Recompute
 from keras_snn.validation import check_choice, check_count
 
 
@@ -402,116 +402,3 @@ class PerTimestep(keras.layers.Wrapper):
         _check_time_axis(self, input_shape)
         output = self.layer.compute_output_shape((None, *input_shape[2:]))
         return (*input_shape[:2], *output[1:])
-
-
-@keras.saving.register_keras_serializable(package="keras_snn")
-class Recompute(keras.layers.Wrapper):
-    """Keeps a layer's input alone for the gradient, and runs it again for it.
-
-    Trades time for memory: nothing inside, neither currents nor potentials,
-    outlives the forward pass. What the layer needs while it runs remains; where
-    that is most of it, `parts` makes it smaller. Gradients are the same, in
-    parts up to rounding. On JAX's CPU convolutions in parts are slow. Under
-    `torch.compile` it has no effect: that compiler decides what to keep. Masks
-    end here.
-
-    Args:
-        layer: The layer to run twice, for instance a `keras.Sequential`. Its
-            random numbers are the same both times, and its running statistics
-            are updated once. It may have losses of its own only where they do
-            not depend on the input.
-        spikes: Whether the inputs are spikes, or counts up to 255: they are
-            kept as bytes, a quarter of float32. Other inputs would be rounded.
-        parts: In how many parts the batch goes through the layer, one after
-            the other, forward and backward: what the layer needs while it runs
-            shrinks by as much. Above 1 the layer must have no state, such as
-            running statistics or seeds, and no sample may depend on another.
-            A batch that it does not divide goes through in the most parts
-            below it that do.
-        **kwargs: Those of `keras.layers.Layer`.
-
-    Call arguments:
-        inputs: What the layer takes, one tensor.
-
-    Returns:
-        What the layer returns, one tensor.
-
-    Example:
-    >>> block = keras.Sequential([PerTimestep(keras.layers.Dense(3)), LIF()])
-    >>> tuple(Recompute(block, spikes=True)(ops.ones((2, 5, 4))).shape)
-    (2, 5, 3)
-    """
-
-    def __init__(self, layer, spikes=False, parts=1, **kwargs):
-        super().__init__(layer, **kwargs)
-        check_choice("spikes", spikes, (False, True))
-        check_count("parts", parts)
-        self.spikes = spikes
-        self.parts = int(parts)
-        self._output_dtype = None
-        if keras.config.backend() == "tensorflow" and parts > 1:
-            # XLA does not take the loop over parts of a batch of any size.
-            self.supports_jit = False
-
-    def build(self, input_shape):
-        """Builds the layer."""
-        if not self.layer.built:
-            self.layer.build(input_shape)
-        state = [x.path for x in self.layer.non_trainable_variables]
-        if self.parts > 1 and state:
-            raise ValueError(
-                "`parts` above 1 needs a layer without state. "
-                f"Received: parts={self.parts}, and a layer with {state}"
-            )
-        if self.parts > 1:
-            inputs = keras.KerasTensor(input_shape, self.compute_dtype)
-            output = self.layer.compute_output_spec(inputs)
-            self._output_dtype = output.dtype
-        self.built = True
-
-    def call(self, inputs, training=None):
-        """Runs the layer with its state going in and coming out."""
-        trainable = self.layer.trainable_variables
-        state = self.layer.non_trainable_variables
-        taken = inspect.signature(self.layer.call).parameters
-        options = {"training": training} if "training" in taken else {}
-
-        def function(inputs, weights):
-            output, after = self.layer.stateless_call(
-                weights[: len(trainable)],
-                weights[len(trainable) :],
-                inputs,
-                **options,
-            )
-            return [output, *after] if self.parts == 1 else [output]
-
-        dtype = inputs.dtype
-        # The state is copied, since it is overwritten before the second run.
-        weights = [
-            *map(ops.convert_to_tensor, trainable),
-            *map(ops.copy, state),
-        ]
-        output, *after = recompute.run(
-            function,
-            inputs,
-            weights,
-            pack=lambda x: ops.cast(x, "uint8") if self.spikes else x,
-            unpack=lambda x: ops.cast(x, dtype) if self.spikes else x,
-            parts=self.parts,
-            dtype=self._output_dtype,
-        )
-        if self.parts == 1:
-            for variable, value in zip(state, after, strict=True):
-                variable.assign(value)
-        return output
-
-    def compute_output_shape(self, input_shape):
-        """The layer's."""
-        return self.layer.compute_output_shape(input_shape)
-
-    def get_config(self):
-        """The constructor's arguments."""
-        return super().get_config() | {
-            "spikes": self.spikes,
-            "parts": self.parts,
-        }

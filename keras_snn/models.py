@@ -11,7 +11,7 @@ from keras_snn.encoders import PoissonEncoder, as_intensity
 from keras_snn.layers import LIF, PerTimestep, Recompute
 from keras_snn.validation import check_choice, check_count, check_seed
 
-# Of the batch, each of which is computed twice, with `recompute`.
+# How many parts of the batch take turns under `recompute`.
 PARTS = 8
 ENCODERS = ("constant", "poisson", None)
 DATA_FORMATS = ("channels_first", "channels_last")
@@ -22,7 +22,28 @@ POOLING = {
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
-class ImageModel(keras.Model):
+class PortableModel(keras.Model):
+    """A functional model whose compiled file loads on every backend.
+
+    On PyTorch Keras files its own optimizers under a module that imports torch.
+    Without torch such a file does not load, and where torch comes with Triton,
+    its LLVM and TensorFlow's abort the process.
+    """
+
+    def get_compile_config(self):
+        """Keras's, with an optimizer that every backend has."""
+        config = super().get_compile_config()
+        optimizer = config.get("optimizer")
+        while optimizer:
+            if ".backend.torch." in (optimizer["module"] or ""):
+                optimizer["module"] = "keras.optimizers"
+                optimizer["registered_name"] = None
+            optimizer = optimizer["config"].get("inner_optimizer")
+        return config
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class ImageModel(PortableModel):
     """A functional model whose images may be `uint8` or floats in [0, 1].
 
     A plain functional model casts its input to the one dtype it was declared
@@ -200,7 +221,7 @@ def five_layer_snn(
     # output, and multiplies once.
     x = keras.layers.GlobalAveragePooling1D(data_format="channels_last")(x)
     logits = dense(int(classes))(x)
-    model = keras.Model if encoder is None else ImageModel
+    model = PortableModel if encoder is None else ImageModel
     return model(inputs, logits, name="five_layer_snn")
 
 

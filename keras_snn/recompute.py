@@ -1,14 +1,127 @@
-"""A function whose inputs alone are kept, and which runs again for a gradient.
+"""Memory for time: layers that run again in the backward pass.
 
-What `keras.remat` does, with two differences that matter to spiking networks:
-spikes are kept as bytes, and neurons that will run again keep nothing. One
-function for each backend, since each has its own way to give a gradient.
+What `keras.remat` does, with differences that matter to spiking networks:
+spikes are kept as bytes, neurons that will run again keep nothing, and the
+batch may go through in parts. `keras_snn.layers` offers the layer.
 """
 
+import inspect
+
 import keras
+from keras import ops
+
+from keras_snn.validation import check_choice, check_count
 
 
-def run(function, inputs, weights, pack, unpack, parts=1, dtype=None):
+@keras.saving.register_keras_serializable(package="keras_snn")
+class Recompute(keras.layers.Wrapper):
+    """Keeps a layer's input alone for the gradient, and runs it again for it.
+
+    Trades time for memory: nothing inside, neither currents nor potentials,
+    outlives the forward pass. What the layer needs while it runs remains; where
+    that is most of it, `parts` makes it smaller. Gradients are the same, in
+    parts up to rounding. On JAX's CPU convolutions in parts are slow. Under
+    `torch.compile` it has no effect: that compiler decides what to keep. Masks
+    end here.
+
+    Args:
+        layer: The layer to run twice, for instance a `keras.Sequential`. Its
+            random numbers are the same both times, and its running statistics
+            are updated once. It may have losses of its own only where they do
+            not depend on the input.
+        spikes: Whether the inputs are spikes, or counts up to 255: they are
+            kept as bytes, a quarter of float32. Other inputs would be rounded.
+        parts: In how many parts the batch goes through the layer, one after
+            the other, forward and backward: what the layer needs while it runs
+            shrinks by as much. Above 1 the layer must have no state, such as
+            running statistics or seeds, and no sample may depend on another.
+            A batch that it does not divide goes through in the most parts
+            below it that do.
+        **kwargs: Those of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: What the layer takes, one tensor.
+
+    Returns:
+        What the layer returns, one tensor.
+
+    Example:
+    >>> from keras_snn.layers import LIF, PerTimestep
+    >>> block = keras.Sequential([PerTimestep(keras.layers.Dense(3)), LIF()])
+    >>> tuple(Recompute(block, spikes=True)(ops.ones((2, 5, 4))).shape)
+    (2, 5, 3)
+    """
+
+    def __init__(self, layer, spikes=False, parts=1, **kwargs):
+        super().__init__(layer, **kwargs)
+        check_choice("spikes", spikes, (False, True))
+        check_count("parts", parts)
+        self.spikes = spikes
+        self.parts = int(parts)
+
+    def build(self, input_shape):
+        """Builds the layer."""
+        if not self.layer.built:
+            self.layer.build(input_shape)
+        state = [x.path for x in self.layer.non_trainable_variables]
+        if self.parts > 1 and state:
+            raise ValueError(
+                "`parts` above 1 needs a layer without state. "
+                f"Received: parts={self.parts}, and a layer with {state}"
+            )
+        inputs = keras.KerasTensor(input_shape, self.compute_dtype)
+        self._output = self.layer.compute_output_spec(inputs)
+        self.built = True
+
+    def call(self, inputs, training=None):
+        """Runs the layer with its state going in and coming out."""
+        trainable = self.layer.trainable_variables
+        state = self.layer.non_trainable_variables
+        taken = inspect.signature(self.layer.call).parameters
+        options = {"training": training} if "training" in taken else {}
+
+        def function(inputs, weights):
+            output, after = self.layer.stateless_call(
+                weights[: len(trainable)],
+                weights[len(trainable) :],
+                inputs,
+                **options,
+            )
+            return [output, *after] if self.parts == 1 else [output]
+
+        dtype = inputs.dtype
+        # The state is copied, since it is overwritten before the second run.
+        weights = [
+            *map(ops.convert_to_tensor, trainable),
+            *map(ops.copy, state),
+        ]
+        output, *after = _run(
+            function,
+            inputs,
+            weights,
+            pack=lambda x: ops.cast(x, "uint8") if self.spikes else x,
+            unpack=lambda x: ops.cast(x, dtype) if self.spikes else x,
+            parts=self.parts,
+            spec=self._output,
+        )
+        if self.parts == 1:
+            for variable, value in zip(state, after, strict=True):
+                variable.assign(value)
+        return output
+
+    def compute_output_shape(self, input_shape):
+        """The layer's."""
+        return self.layer.compute_output_shape(input_shape)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return super().get_config() | {
+            "spikes": self.spikes,
+            "parts": self.parts,
+        }
+
+
+def _run(function, inputs, weights, pack, unpack, parts, spec):
     """Calls `function(inputs, weights)` and forgets everything but them.
 
     Args:
@@ -23,7 +136,7 @@ def run(function, inputs, weights, pack, unpack, parts=1, dtype=None):
             the other, forward and backward: the largest number that divides
             it. Above 1 the function returns a single tensor, each row of
             which depends on the same row of the inputs alone.
-        dtype: That of this tensor, wanted with `parts` above 1.
+        spec: A `KerasTensor` like the first tensor that it returns.
 
     Returns:
         What `function` returns.
@@ -32,7 +145,7 @@ def run(function, inputs, weights, pack, unpack, parts=1, dtype=None):
     backend = again.get(keras.config.backend())
     if backend is None:  # no gradients there
         return function(inputs, weights)
-    return backend(function, inputs, weights, pack, unpack, parts, dtype)
+    return backend(function, inputs, weights, pack, unpack, parts, spec)
 
 
 def _divisor(batch, parts):
@@ -40,44 +153,40 @@ def _divisor(batch, parts):
     return max(n for n in range(1, parts + 1) if batch % n == 0)
 
 
-def _tensorflow(function, inputs, weights, pack, unpack, parts, dtype):
+def _tensorflow(function, inputs, weights, pack, unpack, parts, spec):
     import tensorflow as tf
 
     from keras_snn.dynamics.tensorflow import without_residuals
 
-    def size(batch):
-        """Rows of a part; a graph may not know the batch beforehand."""
-        counts = tf.range(1, parts + 1)
-        even = tf.equal(batch % counts, 0)
-        return tf.maximum(1, batch // tf.reduce_max(tf.where(even, counts, 1)))
-
-    def in_parts(step, arrays, total, dtype):
+    def in_parts(step, arrays, total, spec):
         """`step(rows, total)` returns an array for the rows and a new total."""
+        # A graph may not know the batch beforehand.
         batch = tf.shape(arrays[0])[0]
-        rows = size(batch)
-        count = batch // rows
-        shapes = [x.shape[1:] for x in arrays]
-        shape = None
+        counts = tf.range(1, parts + 1)
+        count = tf.reduce_max(tf.where(batch % counts == 0, counts, 1))
+
+        def split(x):
+            shape = [[count, batch // count], tf.shape(x)[1:]]
+            rows = tf.reshape(x, tf.concat(shape, axis=0))
+            rows.set_shape((None, None, *x.shape[1:]))
+            return rows
 
         def body(n, found, total):
-            nonlocal shape
-            chosen = [x[n * rows : (n + 1) * rows] for x in arrays]
-            for x, shape in zip(chosen, shapes, strict=True):
-                x.set_shape((None, *shape))
-            part, total = step(chosen, total)
-            shape = part.shape[1:]
+            part, total = step([x[n] for x in rows], total)
             return n + 1, found.write(n, part), total
 
-        found = tf.TensorArray(dtype, count)
+        rows = [split(x) for x in arrays]
+        found = tf.TensorArray(
+            spec.dtype, count, element_shape=(None, *spec.shape[1:])
+        )
         _, found, total = tf.while_loop(
             lambda n, *_: n < count,
             body,
             (0, found, total),
             parallel_iterations=1,
         )
-        found = found.stack()
-        found = tf.reshape(found, tf.concat([[batch], tf.shape(found)[2:]], 0))
-        found.set_shape((arrays[0].shape[0], *shape))
+        found = found.concat()
+        found.set_shape((arrays[0].shape[0], *spec.shape[1:]))
         return found, total
 
     @tf.custom_gradient
@@ -93,7 +202,7 @@ def _tensorflow(function, inputs, weights, pack, unpack, parts, dtype):
                     lambda rows, total: (function(*rows, weights)[0], total),
                     [inputs],
                     (),
-                    dtype,
+                    spec,
                 )
                 outputs = [output]
 
@@ -124,7 +233,7 @@ def _tensorflow(function, inputs, weights, pack, unpack, parts, dtype):
                     step,
                     [again, gradient],
                     [*map(tf.zeros_like, weights)],
-                    inputs.dtype,
+                    inputs,
                 )
                 found = [first, *more]
             # TensorFlow lists the variables as well; `weights` stand for them.
@@ -135,10 +244,10 @@ def _tensorflow(function, inputs, weights, pack, unpack, parts, dtype):
     return call(inputs, *weights)
 
 
-def _jax(function, inputs, weights, pack, unpack, parts, dtype):
+def _jax(function, inputs, weights, pack, unpack, parts, spec):
     import jax
 
-    del dtype
+    del spec
 
     parts = _divisor(inputs.shape[0], parts)
 
@@ -186,10 +295,10 @@ def _jax(function, inputs, weights, pack, unpack, parts, dtype):
     return call(inputs, weights)
 
 
-def _torch(function, inputs, weights, pack, unpack, parts, dtype):
+def _torch(function, inputs, weights, pack, unpack, parts, spec):
     import torch
 
-    del dtype
+    del spec
 
     if torch.compiler.is_compiling():
         # The compiler decides by itself what to keep.

@@ -334,3 +334,20 @@ def test_a_list_of_one_input_is_that_input(digits):
         small(encoder="constant").predict([x], verbose=0),
         small(encoder="constant").predict(x, verbose=0),
     )
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("encoder", ["poisson", None])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_a_file_names_optimizers_that_every_backend_has(
+    optimizer, encoder, scaled
+):
+    optimizer = keras.optimizers.get(optimizer)
+    if scaled:
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    model = five_layer_snn((8, 8, 1), timesteps=2, encoder=encoder)
+    model.compile(optimizer, "mse")
+    config = model.get_compile_config()["optimizer"]
+    assert "torch" not in str(config)
+    again = keras.optimizers.deserialize(config)
+    assert again.get_config() == optimizer.get_config()

@@ -21,7 +21,7 @@ ARROWS = {
     "initializers": {"theory", "validation"},
     "encoders": {"validation"},
     "events": {"events", "files", "validation"},
-    "recompute": {"dynamics"},
+    "recompute": {"dynamics", "validation"},
     "layers": {"dynamics", "recompute", "surrogates", "validation"},
     "models": {"encoders", "initializers", "layers", "validation"},
     "datasets": {"files", "validation"},

@@ -9,6 +9,8 @@ A contender offers three things:
 - `prepare(case, weights, x, y, neuron)`: a function without arguments, one step
   of the work to be timed, which returns when the device is done. `y` holds the
   labels of a training step, else the gradient at the output.
+
+snnax 0.0.1 is not among them: it cannot be imported, for want of a module.
 """
 
 import importlib
@@ -19,7 +21,6 @@ PEERS = {
     "spikingjelly": "torch",
     "snntorch": "torch",
     "spyx": "jax",
-    "snnax": "jax",
 }
 
 

@@ -53,20 +53,15 @@ def _jax(model, x, cotangent, at_weights, training):
 
     @jax.jit
     def run(variables, x, cotangent):
-        def at_variables(variables):
-            return model.stateless_call(variables, fixed, x, training=training)[
-                0
-            ]
-
-        def at_input(x):
+        def output_of(variables, x):
             return model.stateless_call(variables, fixed, x, training=training)[
                 0
             ]
 
         if at_weights:
-            output, pull = jax.vjp(at_variables, variables)
+            output, pull = jax.vjp(lambda w: output_of(w, x), variables)
             return output, pull(cotangent)[0]
-        output, pull = jax.vjp(at_input, x)
+        output, pull = jax.vjp(lambda x: output_of(variables, x), x)
         return output, list(pull(cotangent))
 
     return lambda: run(variables, x, cotangent)

@@ -21,12 +21,8 @@ from keras_snn.dynamics.neuron import Neuron
 # Elements of a block: 16 MB and 4 MB of float32 were fastest on two cores.
 FORWARD_BLOCK = 2**22
 BACKWARD_BLOCK = 2**20
-
-
 # Bytes from which the C library hands out fresh pages at every allocation.
 LARGE = 2**25
-
-
 # In the order of its axes, whatever the order of the other array in memory:
 # what `torch.compile` is told must be what comes.
 _like = functools.partial(

@@ -13,6 +13,14 @@ import triton.language as tl
 from keras_snn import surrogates
 
 LARGEST_BLOCK = 512
+# What the kernel calls them, and its steepness over theirs: the smooth step
+# tanh(a x) / 2 + 1 / 2 is the sigmoid of 2 a x.
+KNOWN = {
+    surrogates.Sigmoid: ("sigmoid", 1.0),
+    surrogates.Tanh: ("sigmoid", 2.0),
+    surrogates.HardTanh: ("hardtanh", 1.0),
+    surrogates.Arctan: ("arctan", 1.0),
+}
 
 
 @triton.jit
@@ -164,14 +172,10 @@ def _surrogate_constants(surrogate):
     """How the kernel knows a surrogate; `"given"` where it does not."""
     gated = type(surrogate) is surrogates.SpikeGated
     inner = surrogate.surrogate if gated else surrogate
-    # The step tanh(a x) / 2 + 1 / 2 is the sigmoid of 2 a x.
-    name, a = {
-        surrogates.Sigmoid: lambda: ("sigmoid", float(inner.a)),
-        surrogates.Tanh: lambda: ("sigmoid", 2.0 * inner.a),
-        surrogates.HardTanh: lambda: ("hardtanh", float(inner.a)),
-        surrogates.Arctan: lambda: ("arctan", float(inner.a)),
-    }.get(type(inner), lambda: ("given", 1.0))()
-    return {"SURROGATE": name, "a": a, "GATED": gated and name != "given"}
+    name, factor = KNOWN.get(type(inner), ("given", None))
+    if factor is None:
+        return {"SURROGATE": name, "a": 1.0, "GATED": False}
+    return {"SURROGATE": name, "a": factor * inner.a, "GATED": gated}
 
 
 def forward(neuron, current, potential, mask, keep=True):
