@@ -60,6 +60,11 @@ LAYERS = [
     ),
     Row(encoders.ConstantEncoder, {"timesteps": 3}, (4, 6, 1)),
     Row(encoders.PoissonEncoder, {"timesteps": 3, "seed": 7}, (4, 6, 1)),
+    Row(
+        encoders.RetinaEncoder,
+        {"timesteps": 3, "gain": 1.5, "threshold": 0.75, "reset": "subtract"},
+        (4, 6, 1),
+    ),
 ]
 INITIALIZERS = [
     Row(initializers.AsymptoteInitializer, NEURON | {"fan_in": 9, "seed": 3}),

@@ -1,4 +1,4 @@
-"""The neuron in plain NumPy, float64. Imports nothing of ours.
+"""What we compute, in plain NumPy. Imports nothing of ours. Floats are float64.
 
 `lif` iterates Eq. 2. `gradient` differentiates it in forward mode, one input at
 a time, where the package goes backward through time: two derivations of the
@@ -64,6 +64,23 @@ def gradient(
                 v, dv = u, du
         result[:, source] += at_potential * dv
     return result
+
+
+def retina(images, timesteps, gain=1, threshold=1, reset="zero"):
+    """Retina-like coding of bytes, one timestep after the other, in integers.
+
+    `gain` and `threshold` are integers; the accumulator counts in 255ths.
+    """
+    accumulator = np.zeros(images.shape, "int64")
+    spikes = np.zeros((len(images), timesteps, *images.shape[1:]))
+    for t in range(timesteps):
+        accumulator += gain * images.astype("int64")
+        fired = accumulator >= 255 * threshold
+        accumulator -= 255 * threshold * fired
+        if reset == "zero":
+            accumulator[fired] = 0
+        spikes[:, t] = fired
+    return spikes
 
 
 # Table A3, in NumPy.
