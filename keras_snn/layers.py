@@ -11,7 +11,12 @@ import keras
 from keras import ops
 
 from keras_snn import dynamics, recompute, surrogates
+from keras_snn.normalization import BNTT, TDBN
 from keras_snn.validation import check_choice, check_count
+from keras_snn.validation import check_shape as _check_shape
+from keras_snn.validation import check_time_axis as _check_time_axis
+
+__all__ = ["BNTT", "LIF", "TDBN", "LIFRNNCell", "PerTimestep", "Recompute"]
 
 
 def _potential_dtype(compute_dtype):
@@ -20,15 +25,6 @@ def _potential_dtype(compute_dtype):
     Half precision would round away the small increments of `k v + lam i`.
     """
     return "float64" if compute_dtype == "float64" else "float32"
-
-
-def _check_time_axis(layer, input_shape):
-    if len(input_shape) < 3 or input_shape[1] == 0:
-        raise ValueError(
-            f"`{type(layer).__name__}` expects inputs with a time axis of at "
-            "least one timestep, of shape (batch, timesteps, ...). "
-            f"Received: shape={tuple(input_shape)}"
-        )
 
 
 class _Spiking:
@@ -329,19 +325,6 @@ class LIF(_Spiking, keras.layers.Layer):
 
 def _without_time(shape):
     return (shape[0], *shape[2:])
-
-
-def _check_shape(name, tensor, expected):
-    """Raises if a tensor cannot have the expected shape."""
-    shape = tensor.shape
-    if len(shape) != len(expected) or any(
-        None not in pair and pair[0] != pair[1]
-        for pair in zip(shape, expected, strict=True)
-    ):
-        raise ValueError(
-            f"`{name}` must have shape {tuple(expected)}. "
-            f"Received: shape={tuple(shape)}"
-        )
 
 
 def _hold(spikes, mask):

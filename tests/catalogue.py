@@ -58,6 +58,22 @@ LAYERS = [
         {"layer": keras.layers.Conv2D(2, 3), "spikes": True, "parts": 2},
         (4, 6, 6, 3),
     ),
+    Row(
+        layers.BNTT,
+        {"timesteps": 5, "epsilon": 0.25, "momentum": 0.5, "axis": 2},
+        (4, 5, 3, 6),
+    ),
+    Row(
+        layers.TDBN,
+        {
+            "theta": 0.75,
+            "alpha": 0.5,
+            "epsilon": 0.25,
+            "momentum": 0.5,
+            "axis": 2,
+        },
+        (4, 5, 3, 6),
+    ),
     Row(encoders.ConstantEncoder, {"timesteps": 3}, (4, 6, 1)),
     Row(encoders.PoissonEncoder, {"timesteps": 3, "seed": 7}, (4, 6, 1)),
     Row(

@@ -83,6 +83,30 @@ def retina(images, timesteps, gain=1, threshold=1, reset="zero"):
     return spikes
 
 
+def batch_norm(x, axes, epsilon, mask=None):
+    """`(x - mean) / sqrt(variance + epsilon)`, mean, variance (axes kept)."""
+    x = np.asarray(x, dtype="float64")
+    weight = np.ones_like(x)
+    if mask is not None:
+        weight *= mask.reshape(*mask.shape, *[1] * (x.ndim - 2))
+    mean = np.average(x, axes, weight, keepdims=True)
+    variance = np.average((x - mean) ** 2, axes, weight, keepdims=True)
+    return (x - mean) / np.sqrt(variance + epsilon), mean, variance
+
+
+def batch_norm_gradient(x, at_output, axes, epsilon, scale):
+    """Gradients of sum(at_output * scale * normalized) for x and for scale.
+
+    The textbook formula, from differentiating mean and variance by hand.
+    """
+    normalized, _, variance = batch_norm(x, axes, epsilon)
+    at_scale = np.sum(at_output * normalized, axes, keepdims=True)
+    centered = at_output - np.mean(at_output, axes, keepdims=True)
+    along = np.mean(at_output * normalized, axes, keepdims=True)
+    at_x = scale * (centered - normalized * along) / np.sqrt(variance + epsilon)
+    return at_x, at_scale
+
+
 # Table A3, in NumPy.
 SMOOTH = {
     "sigmoid": lambda x, a: 1 / (1 + np.exp(-a * x)),

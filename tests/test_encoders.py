@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import reference
-from backend import to_numpy
+from backend import operations, to_numpy
 
 from keras_snn.encoders import (
     ConstantEncoder,
@@ -161,39 +161,10 @@ def test_retina_integrates_half_precision_images_in_float32():
 
 
 def test_retina_is_one_computation_however_many_timesteps():
-    if keras.config.backend() == "tensorflow":
-        import tensorflow as tf
-
-        def size(timesteps):
-            graph = tf.function(RetinaEncoder(timesteps)).get_concrete_function(
-                tf.TensorSpec((2, 3), "float32")
-            )
-            return len(graph.graph.get_operations())
-
-    elif keras.config.backend() == "jax":
-        import jax
-
-        def size(timesteps):
-            made = jax.make_jaxpr(RetinaEncoder(timesteps))(np.ones((2, 3)))
-            return len(made.eqns)
-
-    else:
-        from torch.utils._python_dispatch import TorchDispatchMode
-
-        def size(timesteps):
-            class Count(TorchDispatchMode):
-                calls = 0
-
-                def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-                    Count.calls += 1
-                    return func(*args, **kwargs or {})
-
-            images = np.ones((2, 3), "float32")
-            with Count():
-                RetinaEncoder(timesteps)(images)
-            return Count.calls
-
-    assert size(3) == size(50) > 0
+    few, many = (
+        operations(RetinaEncoder(timesteps), GRAY) for timesteps in (3, 50)
+    )
+    assert few == many > 0
 
 
 @pytest.mark.parametrize(
