@@ -9,7 +9,14 @@ from collections.abc import Callable
 
 import keras
 
-from keras_snn import callbacks, encoders, initializers, layers, surrogates
+from keras_snn import (
+    callbacks,
+    encoders,
+    initializers,
+    layers,
+    optimizers,
+    surrogates,
+)
 
 NEURON = {"k": 0.5, "lam": 0.25, "theta": 0.75}
 
@@ -94,6 +101,12 @@ SURROGATES = [
     Row(surrogates.HardTanh, {"a": 1.5}),
     Row(surrogates.Arctan, {"a": 1.5}),
     Row(surrogates.SpikeGated, {"surrogate": surrogates.Arctan(0.5)}),
+]
+OPTIMIZERS = [
+    Row(
+        optimizers.ASGD,
+        {"learning_rate": 0.5, "lambd": 0.25, "alpha": 0.5, "t0": 3},
+    ),
 ]
 # Without a config; their own tests speak for them.
 OTHERS = {

@@ -107,6 +107,21 @@ def batch_norm_gradient(x, at_output, axes, epsilon, scale):
     return at_x, at_scale
 
 
+def asgd(w, gradient, rates, lambd, alpha, t0):
+    """Averaged SGD, in the order of `torch.optim.ASGD`: one rate per step.
+
+    `gradient` is a function of the weights. Returns weights and averages.
+    """
+    w = average = np.asarray(w, dtype="float64")
+    eta, mu = rates[0], 1.0
+    for step, rate in enumerate(rates, start=1):
+        w = (1 - lambd * eta) * w - eta * gradient(w)
+        average = average + mu * (w - average)
+        eta = rate / (1 + lambd * rate * step) ** alpha
+        mu = 1 / max(1, step - t0)
+    return w, average
+
+
 # Table A3, in NumPy.
 SMOOTH = {
     "sigmoid": lambda x, a: 1 / (1 + np.exp(-a * x)),

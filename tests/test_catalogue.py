@@ -6,12 +6,12 @@ import keras
 import numpy as np
 import pytest
 from backend import to_numpy
-from catalogue import INITIALIZERS, LAYERS, OTHERS, SURROGATES
+from catalogue import INITIALIZERS, LAYERS, OPTIMIZERS, OTHERS, SURROGATES
 
 import keras_snn
 from keras_snn import encoders, models
 
-ROWS = LAYERS + INITIALIZERS + SURROGATES
+ROWS = LAYERS + INITIALIZERS + SURROGATES + OPTIMIZERS
 name_of = lambda row: row.cls.__name__  # noqa: E731
 every_row = pytest.mark.parametrize("row", ROWS, ids=name_of)
 every_layer = pytest.mark.parametrize("row", LAYERS, ids=name_of)

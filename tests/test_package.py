@@ -31,6 +31,7 @@ ARROWS = {
         "validation",
     },
     "models": {"encoders", "initializers", "layers", "validation"},
+    "optimizers": {"validation"},
     "datasets": {"files", "validation"},
     "callbacks": {"files", "layers", "validation"},
     "plots": set(),
