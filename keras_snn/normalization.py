@@ -2,11 +2,12 @@
 
 For one set of statistics over batch, space and time no layer is needed here:
 `keras.layers.BatchNormalization()` computes it, on `(batch, timesteps, ...)` as
-on any other shape, channels first with `axis=2`. It takes a mask only where
-there is no axis between time and channels; `TDBN(theta=1, epsilon=1e-3)` is the
-same with a mask `(batch, timesteps)` for any shape.
+on any other shape; with channels first it wants `axis=2`. Masks `(batch,
+timesteps)` it takes (Keras 3.15) only for `(batch, timesteps, channels)` of two
+channels or more; `TDBN(theta=1.0, epsilon=1e-3, momentum=0.99)` is the same
+layer and takes them for any shape.
 
-A mean is subtracted in any case: the biases of the layer before do nothing.
+A mean is subtracted in any case: a bias of the layer before does nothing.
 """
 
 import functools

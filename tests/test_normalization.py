@@ -167,6 +167,16 @@ def test_inference_normalizes_with_the_moving_statistics(images, make, rng):
     )
 
 
+def test_a_scale_per_timestep_is_learned_or_scale_and_shift(images):
+    for layer, learned in (
+        (BNTT(TIMESTEPS), [("gamma", (TIMESTEPS, 2))]),
+        (TDBN(0.5), [("gamma", (2,)), ("beta", (2,))]),
+    ):
+        layer.build(images.shape)
+        weights = [(w.name, tuple(w.shape)) for w in layer.trainable_weights]
+        assert weights == learned
+
+
 @both
 def test_a_frozen_layer_infers_in_training_too(images, make):
     layer = make()

@@ -151,6 +151,16 @@ def test_weights_and_averages_are_those_of_torch(torchs, setting, schedule):
     )
 
 
+def test_until_t0_the_average_is_the_weight_to_the_last_bit():
+    w = keras.Variable([1e8])
+    optimizer = ASGD(0.1, t0=20)
+    optimizer.build([w])
+    w.assign([0.1])  # weights that were loaded
+    for _ in range(20):
+        optimizer.apply([ops.convert_to_tensor([0.3])], [w])
+        assert to_numpy(optimizer.averages[0]) == to_numpy(w)
+
+
 def test_a_rate_that_is_set_acts_one_iteration_later(problem):
     setting = SETTINGS[2]
     optimizer = ASGD(0.1, **setting)
