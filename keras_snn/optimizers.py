@@ -74,33 +74,25 @@ class ASGD(keras.optimizers.Optimizer):
         )
 
     def build(self, variables):
-        """Makes the averages, which start as the weights."""
+        """Makes the averages."""
         if self.built:
             return
         super().build(variables)
-        self.averages = [self._average_of(variable) for variable in variables]
-
-    def _average_of(self, variable):
-        # Those that Keras overwrites with their gradients (float8) are never
-        # handed to `update_step`.
-        if getattr(variable, "overwrite_with_gradient", False):
-            return None
-
-        # Not zeros, which would be the final value of a variable that no
-        # gradient ever reached.
-        def weights(shape, dtype=None):
-            del shape
-            return ops.copy(ops.cast(variable, dtype))
-
-        return self.add_variable_from_reference(
-            variable, name="average", initializer=weights
-        )
+        self.averages = self.add_optimizer_variables(variables, "average")
 
     def apply(self, grads, trainable_variables=None):
         """Takes a step, and keeps its rate for the next."""
         rate = ops.convert_to_tensor(self.learning_rate, dtype="float32")
         super().apply(grads, trainable_variables)
         self._last_rate.assign(rate)
+        # The average of what no gradient reaches, or it would end as zeros.
+        variables = trainable_variables or self._trainable_variables
+        for gradient, variable in zip(grads, variables, strict=True):
+            if gradient is None:
+                self.assign(self._average_of(variable), variable)
+
+    def _average_of(self, variable):
+        return self.averages[self._get_variable_index(variable)]
 
     def update_step(self, gradient, variable, learning_rate):
         """Updates one variable and its average."""
@@ -116,7 +108,7 @@ class ASGD(keras.optimizers.Optimizer):
         step = ops.multiply(ops.cast(gradient, dtype), ops.cast(eta, dtype))
         self.assign_sub(variable, step)
 
-        average = self.averages[self._get_variable_index(variable)]
+        average = self._average_of(variable)
         old, new = (
             ops.convert_to_tensor(average),
             ops.convert_to_tensor(variable),
@@ -126,8 +118,11 @@ class ASGD(keras.optimizers.Optimizer):
 
     def finalize_variable_values(self, var_list):
         """Gives the variables the values of their averages."""
+        if not ops.convert_to_numpy(self.iterations):
+            return  # there are none yet
         for variable in var_list:
-            average = self.averages[self._get_variable_index(variable)]
+            average = self._average_of(variable)
+            # Keras keeps nothing for what it overwrites with its gradient.
             if average is not None:
                 variable.assign(average)
 

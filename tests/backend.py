@@ -1,7 +1,13 @@
 """What Keras does not offer across backends: gradients, operation counts."""
 
+import importlib.util
+import json
+import subprocess
+import sys
+
 import keras
 import numpy as np
+import pytest
 from keras import ops
 
 
@@ -78,6 +84,29 @@ def operations(function, *arrays):
     with Counter() as counter:
         function(*arrays)
     return counter.calls
+
+
+needs_torch = pytest.mark.skipif(
+    importlib.util.find_spec("torch") is None, reason="PyTorch is the reference"
+)
+
+
+def in_torch(script, *arguments):
+    """What a script of PyTorch makes of `arguments`, as nested lists.
+
+    In a process of its own: beside TensorFlow or JAX parts of PyTorch crash.
+    The script finds `torch` and `arguments`, and leaves `results`.
+    """
+    head = "import json, sys, torch\narguments = json.load(sys.stdin)\n"
+    tail = "\njson.dump(results, sys.stdout)"
+    answer = subprocess.run(
+        [sys.executable, "-c", head + script + tail],
+        check=True,
+        input=json.dumps(arguments),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return json.loads(answer.stdout)
 
 
 def to_numpy(tensor):

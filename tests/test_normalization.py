@@ -1,10 +1,14 @@
-import importlib.util
-
 import keras
 import numpy as np
 import pytest
 import reference
-from backend import gradients, operations, to_numpy
+from backend import (
+    gradients,
+    in_torch,
+    needs_torch,
+    operations,
+    to_numpy,
+)
 from keras import ops
 
 from keras_snn.layers import BNTT, LIF, TDBN, PerTimestep
@@ -75,45 +79,47 @@ def test_bntt_is_one_keras_batch_normalization_per_timestep(rng, shape):
     )
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("torch") is None, reason="PyTorch is the reference"
-)
+TORCH = """
+batches, kind = arguments
+if kind == "BNTT":
+    layers = [torch.nn.BatchNorm2d(2, 1e-4, 0.1) for _ in range(5)]
+    for layer in layers:
+        layer.bias = None  # the authors' way to leave out the shift
+    call = lambda x: torch.stack(
+        [layer(x[:, t]) for t, layer in enumerate(layers)], dim=1
+    )
+else:
+    layers = [torch.nn.BatchNorm3d(2, 1e-5, 0.1)]
+    torch.nn.init.constant_(layers[0].weight, 0.5 * 0.25)
+    call = lambda x: layers[0](x.swapaxes(1, 2)).swapaxes(1, 2)
+results = [
+    [call(torch.tensor(batch)).tolist() for batch in batches],
+    [layer.running_mean.tolist() for layer in layers],
+    [layer.running_var.tolist() for layer in layers],
+]
+"""
+
+
+@needs_torch
 @pytest.mark.parametrize("kind", ["BNTT", "TDBN"])
 def test_it_is_torch_batch_norm_of_the_papers_settings(rng, kind):
-    import torch
-
     # PyTorch's layout: channels first.
     batches = 3 + 2 * rng.normal(size=(3, 4, TIMESTEPS, 2, 3, 3))
-    batches = batches.astype("float32")
     if kind == "BNTT":
         layer = BNTT(TIMESTEPS, axis=2)
-        separate = [torch.nn.BatchNorm2d(2, 1e-4, 0.1) for _ in range(5)]
-        for each in separate:
-            each.bias = None
-
-        def theirs(x):
-            each_t = [each(x[:, t]) for t, each in enumerate(separate)]
-            return torch.stack(each_t, 1).detach().numpy()
-
     else:
         layer = TDBN(0.5, alpha=0.25, axis=2)
-        separate = [torch.nn.BatchNorm3d(2, 1e-5, 0.1)]
-        torch.nn.init.constant_(separate[0].weight, 0.5 * 0.25)
-
-        def theirs(x):
-            return separate[0](x.swapaxes(1, 2)).swapaxes(1, 2).detach().numpy()
-
-    ours = steps_in_training(layer, batches)
-    expected = [theirs(torch.tensor(batch)) for batch in batches]
-    np.testing.assert_allclose(ours, expected, **CLOSE)
-    running = np.squeeze([each.running_mean.numpy() for each in separate])
-    np.testing.assert_allclose(to_numpy(layer.moving_mean), running, **CLOSE)
-    # PyTorch keeps n / (n - 1) times the variance, except in the initial 1.
-    n = batches[0].size / 2 / len(separate)
-    running = np.squeeze([each.running_var.numpy() for each in separate])
-    running = 0.9**3 + (running - 0.9**3) * (n - 1) / n
+    ours = steps_in_training(layer, batches.astype("float32"))
+    outputs, means, variances = in_torch(TORCH, batches.tolist(), kind)
+    np.testing.assert_allclose(ours, outputs, **CLOSE)
     np.testing.assert_allclose(
-        to_numpy(layer.moving_variance), running, **CLOSE
+        to_numpy(layer.moving_mean), np.squeeze(means), **CLOSE
+    )
+    # PyTorch keeps n / (n - 1) times the variance, except in the initial 1.
+    n = batches[0].size / 2 / len(variances)
+    variances = 0.9**3 + (np.squeeze(variances) - 0.9**3) * (n - 1) / n
+    np.testing.assert_allclose(
+        to_numpy(layer.moving_variance), variances, **CLOSE
     )
 
 

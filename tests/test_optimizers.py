@@ -1,13 +1,8 @@
-import importlib.util
-import json
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
 import reference
-from backend import to_numpy
+from backend import in_torch, needs_torch, to_numpy
 from keras import ops
 
 from keras_snn import callbacks
@@ -88,13 +83,11 @@ def test_weights_and_averages_are_those_of_the_reference(
     )
 
 
-# In a process of its own, as PyTorch's optimizers crash beside TensorFlow.
 TORCH = """
-import json, sys
-import numpy as np, torch
+import numpy as np
 from torch.optim import lr_scheduler as schedulers
 
-x, y, start, settings, steps = json.load(sys.stdin)
+x, y, start, settings, steps = arguments
 x, y = np.array(x), np.array(y)
 results = {}
 for setting in settings:
@@ -116,27 +109,17 @@ for setting in settings:
             weights.append(w.tolist())
         averages = optimizer.state[w]["ax"].tolist()
         results[f"{name} {setting}"] = weights, averages
-json.dump(results, sys.stdout)
 """
 
 
 @pytest.fixture(scope="module")
 def torchs():
     x, y, start, _ = least_squares()
-    problem = [x.tolist(), y.tolist(), start.tolist(), SETTINGS, STEPS]
-    answer = subprocess.run(
-        [sys.executable, "-c", TORCH],
-        check=True,
-        input=json.dumps(problem),
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    return json.loads(answer.stdout)
+    problem = x.tolist(), y.tolist(), start.tolist()
+    return in_torch(TORCH, *problem, SETTINGS, STEPS)
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("torch") is None, reason="PyTorch is the reference"
-)
+@needs_torch
 @settings
 @every_schedule
 def test_weights_and_averages_are_those_of_torch(torchs, setting, schedule):
@@ -195,7 +178,6 @@ def test_final_values_are_the_averages_of_each_variable(problem):
 
 
 def linear_model(optimizer, **kwargs):
-    """Keras's own training of the problem below."""
     inputs = keras.Input((4,))
     outputs = keras.layers.Dense(3, use_bias=False)(inputs)
     model = keras.Model(inputs, outputs)
@@ -214,9 +196,12 @@ def mse_gradient(x, y):
     return lambda w: 2 * x.T @ (x @ w - y) / y.size
 
 
+@pytest.mark.parametrize("jit_compile", [True, False])
 @pytest.mark.parametrize("t0", [3, 1e6])
-def test_fit_ends_with_the_averages(samples, t0):
-    model = linear_model(ASGD(0.1, lambd=0.01, t0=t0))
+def test_fit_ends_with_the_averages(samples, t0, jit_compile):
+    if jit_compile and keras.config.backend() == "torch":
+        pytest.skip("PyTorch's compiler warns and takes long")
+    model = linear_model(ASGD(0.1, lambd=0.01, t0=t0), jit_compile=jit_compile)
     start = to_numpy(model.weights[0])
     model.fit(*samples, epochs=12, batch_size=20, verbose=0)
     weights, average = reference.asgd(
