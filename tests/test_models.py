@@ -50,7 +50,7 @@ def test_layers_are_those_of_table_a4():
     assert model.output_shape == (None, 10)
 
 
-@pytest.mark.parametrize("encoder", ["constant", "poisson", None])
+@pytest.mark.parametrize("encoder", models.ENCODERS)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_data_formats_compute_the_same(rng, encoder, channels):
     shape = (8, 12, channels)
@@ -81,7 +81,7 @@ def test_data_formats_compute_the_same(rng, encoder, channels):
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("encoder", ["constant", "poisson", None])
+@pytest.mark.parametrize("encoder", models.ENCODERS)
 def test_recomputing_takes_the_same_step(rng, encoder):
     lead = (8, 4) if encoder is None else (8,)
     images = rng.random((*lead, 8, 8, 1)).astype("float32")

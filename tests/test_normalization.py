@@ -11,7 +11,7 @@ from backend import (
 )
 from keras import ops
 
-from keras_snn.layers import BNTT, LIF, TDBN, PerTimestep
+from keras_snn.layers import BNTT, LIF, TDBN, PerTimestep, Recompute
 
 TIMESTEPS = 5
 # Statistics of 4 to 180 float32 terms, in another order of operations.
@@ -388,6 +388,21 @@ def test_a_spiking_network_with_it_learns(make, policy, rng):
     x = rng.random((32, TIMESTEPS, 6, 6, 1)) * rng.random((32, 1, 1, 1, 1))
     losses = model.fit(x, x.mean((1, 2, 3, 4)), epochs=15, verbose=0).history
     assert losses["loss"][-1] < losses["loss"][0] / 2
+
+
+@both
+def test_a_layer_that_recomputes_moves_the_statistics_once(images, make):
+    weights = []
+    for wrap in (lambda layer: layer, Recompute):
+        layer = make()
+        inputs = keras.Input(images.shape[1:])
+        x = keras.layers.GlobalAveragePooling3D()(wrap(layer)(inputs))
+        model = keras.Model(inputs, x)
+        model.compile("sgd", "mse")
+        model.fit(images, np.ones((4, 2)), verbose=0)
+        weights.append(layer.get_weights())
+    for ours, theirs in zip(*weights, strict=True):
+        np.testing.assert_allclose(ours, theirs, **CLOSE)
 
 
 @pytest.mark.parametrize("training", [False, True])

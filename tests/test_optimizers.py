@@ -137,9 +137,9 @@ def test_weights_and_averages_are_those_of_torch(torchs, setting, schedule):
 def test_until_t0_the_average_is_the_weight_to_the_last_bit():
     w = keras.Variable([1e8])
     optimizer = ASGD(0.1, t0=20)
-    optimizer.build([w])
-    w.assign([0.1])  # weights that were loaded
-    for _ in range(20):
+    optimizer.apply([ops.convert_to_tensor([0.3])], [w])
+    w.assign([0.1])  # as where weights are loaded
+    for _ in range(19):
         optimizer.apply([ops.convert_to_tensor([0.3])], [w])
         assert to_numpy(optimizer.averages[0]) == to_numpy(w)
 
@@ -272,6 +272,17 @@ def test_a_variable_without_gradients_keeps_its_value():
     optimizer.finalize_variable_values([x, y])
     assert to_numpy(x).tolist() == [(0.0 - 0.5) / 2]  # of 0.5, 0, -0.5
     assert to_numpy(y).tolist() == [2.0]
+
+
+def test_what_keras_overwrites_with_its_gradient_has_no_average():
+    x, scale = keras.Variable([1.0]), keras.Variable([2.0])
+    scale.overwrite_with_gradient = True  # as the scales of float8
+    optimizer = ASGD(0.5, lambd=0.0, t0=0)
+    for _ in range(3):
+        optimizer.apply([ops.ones(1), 3 * ops.ones(1)], [x, scale])
+    optimizer.finalize_variable_values([x, scale])
+    assert to_numpy(x).tolist() == [(0.0 - 0.5) / 2]  # of 0.5, 0, -0.5
+    assert to_numpy(scale).tolist() == [3.0]
 
 
 def test_final_values_before_the_first_step_are_the_first():
