@@ -52,7 +52,9 @@ def parse_args(argv=None):
     )
     parser.add_argument("--timesteps", type=flags.positive, default=20)
     parser.add_argument(
-        "--encoder", choices=("constant", "poisson"), default="poisson"
+        "--encoder",
+        choices=[name for name in models.ENCODERS if name],
+        default="poisson",
     )
     # The neuron of Table 2.
     parser.add_argument("--k", type=float, default=0.8)

@@ -25,7 +25,8 @@ def parse_args(argv=None):
     )
     add = parser.add_argument
     add("--dataset", choices=datasets.NAMES, default="mnist")
-    add("--encoder", choices=("constant", "poisson"), default="poisson")
+    encoders = [name for name in models.ENCODERS if name]
+    add("--encoder", choices=encoders, default="poisson")
     add("--initializer", choices=initializers.NAMES, default="asymptote")
     add("--surrogate", choices=list(surrogates.NAMES), default="arctan")
     add("--k", type=float, default=0.8)

@@ -8,6 +8,7 @@ from keras_snn import (
     initializers,
     layers,
     models,
+    optimizers,
     surrogates,
     theory,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "initializers",
     "layers",
     "models",
+    "optimizers",
     "surrogates",
     "theory",
 ]

@@ -7,7 +7,12 @@ behind the batch axis.
 import keras
 from keras import ops
 
-from keras_snn.validation import check_count, check_seed
+from keras_snn.validation import (
+    check_choice,
+    check_count,
+    check_number,
+    check_seed,
+)
 
 
 def as_intensity(images, name="images"):
@@ -156,3 +161,83 @@ class PoissonEncoder(_Encoder):
     def get_config(self):
         """The constructor's arguments."""
         return super().get_config() | {"seed": self.seed}
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class RetinaEncoder(_Encoder):
+    """Retina-like coding: every pixel integrates its intensity and fires.
+
+    Deterministic. At every timestep `gain * intensity` is added to the pixel's
+    accumulator; where that reaches `threshold` (`>=`, unlike the neurons, which
+    fire above theirs) the pixel fires and the accumulator is reset. A constant
+    intensity makes this a closed form, computed for all timesteps at once: with
+    `rate = gain * intensity / threshold`, at most 1, and timesteps counted from
+    1, `reset="zero"` fires at every multiple of `ceil(1 / rate)`, and
+    `reset="subtract"` has fired `floor(t * rate)` times after `t` timesteps.
+
+    Rates count as equal to ones larger by 1e-6 of themselves, so that an
+    accumulator that would reach the threshold exactly, as 5 times 51 / 255
+    does, is not kept from it by the rounding of float32. Where `gain /
+    threshold` is 1, bytes are so encoded as in exact arithmetic for up to 2000
+    timesteps.
+
+    Args:
+        timesteps: Length of the time axis, at least 1.
+        gain: What an intensity of 1 adds per timestep, above 0.
+        threshold: What makes a pixel fire, above 0. Only `gain / threshold`
+            matters; at 1, the default, white fires at every timestep.
+        reset: `"zero"` clears the accumulator (the paper's): rates are 1, 1/2,
+            1/3, and so on; `"subtract"` lowers it by `threshold`: every rate
+            is exact.
+        **kwargs: Those of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: Images `(batch, ...)`, `uint8` or floats in [0, 1].
+
+    Returns:
+        Spikes, 0 or 1, `(batch, timesteps, ...)`.
+
+    Reference:
+        Zhu et al., "A retina-inspired sampling method for visual texture
+        reconstruction", 2019.
+
+    Example:
+    >>> for reset in ("zero", "subtract"):
+    ...     spikes = RetinaEncoder(6, reset=reset)(ops.full((1, 1), 0.75))
+    ...     print(ops.convert_to_numpy(spikes).ravel().tolist())
+    [0.0, 1.0, 0.0, 1.0, 0.0, 1.0]
+    [0.0, 1.0, 1.0, 1.0, 0.0, 1.0]
+    """
+
+    def __init__(
+        self, timesteps, gain=1.0, threshold=1.0, reset="zero", **kwargs
+    ):
+        super().__init__(timesteps, **kwargs)
+        check_number("gain", gain)
+        check_number("threshold", threshold)
+        check_choice("reset", reset, ("zero", "subtract"))
+        self.gain, self.threshold, self.reset = gain, threshold, reset
+
+    def encode(self, intensity):
+        """The closed form, in float32 whatever the policy."""
+        # What the threshold is reached with in exact arithmetic must reach it
+        # here: a handful of roundings of 6e-8, and a margin.
+        slope = self.gain / self.threshold * (1 + 1e-6)
+        rate = ops.minimum(slope * ops.cast(intensity, "float32"), 1)
+        # 1, 2, ... along the time axis.
+        t = ops.arange(1, self.timesteps + 1, dtype="int32")
+        t = ops.reshape(t, (1, -1) + (1,) * (len(intensity.shape) - 2))
+        if self.reset == "zero":
+            # A period of twice the timesteps stands for all that are too long.
+            period = ops.ceil(1 / ops.maximum(rate, 0.5 / self.timesteps))
+            return ops.equal(ops.mod(t, ops.cast(period, "int32")), 0)
+        t = ops.cast(t, "float32")
+        return ops.floor(t * rate) - ops.floor((t - 1) * rate)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return super().get_config() | {
+            "gain": self.gain,
+            "threshold": self.threshold,
+            "reset": self.reset,
+        }

@@ -10,8 +10,16 @@ import keras
 from keras import ops
 
 from keras_snn import dynamics, surrogates
-from keras_snn.recompute import Recompute as Recompute
-from keras_snn.validation import check_choice, check_count
+from keras_snn.normalization import BNTT, TDBN
+from keras_snn.recompute import Recompute
+from keras_snn.validation import (
+    check_choice,
+    check_count,
+    check_shape,
+    check_time_axis,
+)
+
+__all__ = ["BNTT", "LIF", "TDBN", "LIFRNNCell", "PerTimestep", "Recompute"]
 
 
 def _potential_dtype(compute_dtype):
@@ -20,15 +28,6 @@ def _potential_dtype(compute_dtype):
     Half precision would round away the small increments of `k v + lam i`.
     """
     return "float64" if compute_dtype == "float64" else "float32"
-
-
-def _check_time_axis(layer, input_shape):
-    if len(input_shape) < 3 or input_shape[1] == 0:
-        raise ValueError(
-            f"`{type(layer).__name__}` expects inputs with a time axis of at "
-            "least one timestep, of shape (batch, timesteps, ...). "
-            f"Received: shape={tuple(input_shape)}"
-        )
 
 
 class _Spiking:
@@ -221,7 +220,7 @@ class LIF(_Spiking, keras.layers.Layer):
 
     def build(self, sequences_shape):
         """Checks the time axis; makes the potential's variable if stateful."""
-        _check_time_axis(self, sequences_shape)
+        check_time_axis(self, sequences_shape)
         state_shape = _without_time(sequences_shape)
         if self.stateful:
             if None in state_shape:
@@ -240,9 +239,9 @@ class LIF(_Spiking, keras.layers.Layer):
 
     def call(self, sequences, initial_state=None, mask=None):
         """Runs the neurons over time."""
-        _check_time_axis(self, sequences.shape)
+        check_time_axis(self, sequences.shape)
         if mask is not None:
-            _check_shape("mask", mask, sequences.shape[:2])
+            check_shape("mask", mask, sequences.shape[:2])
             mask = ops.cast(mask, "bool")
         # Event counts come as integers.
         sequences = ops.cast(sequences, self.compute_dtype)
@@ -253,12 +252,10 @@ class LIF(_Spiking, keras.layers.Layer):
             (initial_state,) = initial_state
         expected = _without_time(sequences.shape)
         if initial_state is not None:
-            _check_shape("initial_state", initial_state, expected)
+            check_shape("initial_state", initial_state, expected)
             potential = ops.cast(initial_state, dtype)
         elif self.stateful:
-            _check_shape(
-                "sequences", sequences, self._stateful_shape(sequences)
-            )
+            check_shape("sequences", sequences, self._stateful_shape(sequences))
             potential = ops.convert_to_tensor(self.potential)
         else:
             potential = ops.zeros(state_shape, dtype)
@@ -293,12 +290,12 @@ class LIF(_Spiking, keras.layers.Layer):
     def compute_output_spec(self, sequences, initial_state=None, mask=None):
         """Shapes and dtypes of the outputs, without running the loop."""
         del mask
-        _check_time_axis(self, sequences.shape)
+        check_time_axis(self, sequences.shape)
         state_shape = _without_time(sequences.shape)
         if isinstance(initial_state, (list, tuple)):
             (initial_state,) = initial_state
         if initial_state is not None:
-            _check_shape("initial_state", initial_state, state_shape)
+            check_shape("initial_state", initial_state, state_shape)
         output = keras.KerasTensor(
             sequences.shape if self.return_sequences else state_shape,
             dtype=self.compute_dtype,
@@ -329,19 +326,6 @@ class LIF(_Spiking, keras.layers.Layer):
 
 def _without_time(shape):
     return (shape[0], *shape[2:])
-
-
-def _check_shape(name, tensor, expected):
-    """Raises if a tensor cannot have the expected shape."""
-    shape = tensor.shape
-    if len(shape) != len(expected) or any(
-        None not in pair and pair[0] != pair[1]
-        for pair in zip(shape, expected, strict=True)
-    ):
-        raise ValueError(
-            f"`{name}` must have shape {tuple(expected)}. "
-            f"Received: shape={tuple(shape)}"
-        )
 
 
 def _hold(spikes, mask):
@@ -384,14 +368,14 @@ class PerTimestep(keras.layers.Wrapper):
 
     def build(self, input_shape):
         """Builds the layer for one timestep."""
-        _check_time_axis(self, input_shape)
+        check_time_axis(self, input_shape)
         if not self.layer.built:
             self.layer.build((None, *input_shape[2:]))
         self.built = True
 
     def call(self, inputs):
         """Folds time into the batch, applies the layer, unfolds."""
-        _check_time_axis(self, inputs.shape)
+        check_time_axis(self, inputs.shape)
         batch, timesteps, *features = ops.shape(inputs)
         folded = ops.reshape(inputs, (batch * timesteps, *features))
         outputs = self.layer(folded)
@@ -399,6 +383,6 @@ class PerTimestep(keras.layers.Wrapper):
 
     def compute_output_shape(self, input_shape):
         """`(batch, timesteps)`, then what the layer makes of a timestep."""
-        _check_time_axis(self, input_shape)
+        check_time_axis(self, input_shape)
         output = self.layer.compute_output_shape((None, *input_shape[2:]))
         return (*input_shape[:2], *output[1:])

@@ -7,13 +7,13 @@ import numpy as np
 from keras import ops
 
 from keras_snn import initializers
-from keras_snn.encoders import PoissonEncoder, as_intensity
+from keras_snn.encoders import PoissonEncoder, RetinaEncoder, as_intensity
 from keras_snn.layers import LIF, PerTimestep, Recompute
 from keras_snn.validation import check_choice, check_count, check_seed
 
 # How many parts of the batch take turns under `recompute`.
 PARTS = 8
-ENCODERS = ("constant", "poisson", None)
+ENCODERS = ("constant", "poisson", "retina", None)
 DATA_FORMATS = ("channels_first", "channels_last")
 POOLING = {
     "average": keras.layers.AveragePooling2D,
@@ -127,8 +127,8 @@ def five_layer_snn(
         theta: Firing threshold, above 0.
         surrogate: Name, config or object of a `keras_snn.surrogates` surrogate.
         initializer: `"asymptote"`, `"glorot"`, `"he"`, `"wu"` or `"lee"`.
-        encoder: `"constant"` or `"poisson"`, or `None` if the input already
-            has a time axis.
+        encoder: `"constant"`, `"poisson"` or `"retina"`, or `None` if the
+            input already has a time axis.
         pooling: `"average"` or `"max"`; the paper does not say which.
         data_format: `"channels_first"` or `"channels_last"`, the axes that the
             layers work on; by default whichever is fast, the former on
@@ -197,6 +197,11 @@ def five_layer_snn(
         x = _arrange(inputs, data_format)
         x = PoissonEncoder(timesteps, seed=encoder_seed)(x)
         stack = [PerTimestep(conv(32))]
+    elif encoder == "retina":
+        inputs = keras.Input(input_shape)
+        x = _arrange(inputs, data_format)
+        x = RetinaEncoder(timesteps)(x)
+        stack = [PerTimestep(conv(32))]
     else:
         # The first convolution of a constant input is constant: run it once,
         # then repeat, which is `ConstantEncoder` taken behind it.
@@ -214,7 +219,8 @@ def five_layer_snn(
         stack += [PerTimestep(dense(units)), neurons()]
     if recompute:
         block = keras.Sequential(stack)
-        stack = [Recompute(block, spikes=encoder == "poisson", parts=PARTS)]
+        spikes = encoder in ("poisson", "retina")
+        stack = [Recompute(block, spikes=spikes, parts=PARTS)]
     for layer in stack:
         x = layer(x)
     # The last layer is linear: averaging its input over time averages its

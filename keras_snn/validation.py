@@ -7,25 +7,34 @@ import math
 import numbers
 
 
-def check_number(name, value, low=0.0, high=math.inf):
-    """Raises unless `value` is a finite real number in `(low, high]`.
+def check_number(name, value, low=0.0, high=math.inf, low_included=False):
+    """Raises unless `value` is a finite real number between the bounds.
 
     Args:
         name: Name of the argument, for the message.
         value: The value received.
-        low: Exclusive lower bound.
+        low: Lower bound, exclusive.
         high: Inclusive upper bound; infinity for none.
+        low_included: Whether `low` is within the bounds after all.
 
     Raises:
         TypeError: If `value` is not a real number.
         ValueError: If it lies outside the range.
     """
-    bounds = f"in ({low:g}, {high:g}]" if high < math.inf else f"above {low:g}"
+    if high == math.inf and not low_included:
+        bounds = f"above {low:g}"
+    else:
+        left, right = (
+            "[" if low_included else "(",
+            ")" if high == math.inf else "]",
+        )
+        bounds = f"in {left}{low:g}, {high:g}{right}"
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(
             f"`{name}` must be a number {bounds}. Received: {name}={value!r}"
         )
-    if not (low < value <= high and math.isfinite(value)):
+    above = low <= value if low_included else low < value
+    if not (above and value <= high and math.isfinite(value)):
         raise ValueError(
             f"`{name}` must be {bounds}. Received: {name}={value!r}"
         )
@@ -77,4 +86,27 @@ def check_choice(name, value, choices):
         names = ", ".join(repr(choice) for choice in choices)
         raise ValueError(
             f"`{name}` must be one of {names}. Received: {name}={value!r}"
+        )
+
+
+def check_time_axis(layer, input_shape):
+    """Raises unless the inputs of a layer have a time axis behind the batch."""
+    if len(input_shape) < 3 or input_shape[1] == 0:
+        raise ValueError(
+            f"`{type(layer).__name__}` expects inputs with a time axis of at "
+            "least one timestep, of shape (batch, timesteps, ...). "
+            f"Received: shape={tuple(input_shape)}"
+        )
+
+
+def check_shape(name, tensor, expected):
+    """Raises if a tensor cannot have the expected shape."""
+    shape = tensor.shape
+    if len(shape) != len(expected) or any(
+        None not in pair and pair[0] != pair[1]
+        for pair in zip(shape, expected, strict=True)
+    ):
+        raise ValueError(
+            f"`{name}` must have shape {tuple(expected)}. "
+            f"Received: shape={tuple(shape)}"
         )

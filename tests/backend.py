@@ -1,7 +1,13 @@
-"""What Keras does not offer across backends: a gradient."""
+"""What Keras does not offer across backends: gradients, operation counts."""
+
+import importlib.util
+import json
+import subprocess
+import sys
 
 import keras
 import numpy as np
+import pytest
 from keras import ops
 
 
@@ -40,6 +46,67 @@ def gradients(function, arrays, cotangents):
         total(*tensors).backward()
         results = [tensor.grad for tensor in tensors]
     return [to_numpy(result) for result in results]
+
+
+def operations(function, *arrays):
+    """How many operations of the backend a function is made of."""
+    backend = keras.config.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        graph = tf.function(lambda *x: function(*x)).get_concrete_function(
+            *(tf.TensorSpec(array.shape, array.dtype) for array in arrays)
+        )
+        return len(graph.graph.get_operations())
+    if backend == "jax":
+        import jax
+
+        def count(jaxpr):
+            inner = (
+                getattr(each, "jaxpr", each)
+                for equation in jaxpr.eqns
+                for each in equation.params.values()
+                if hasattr(each, "eqns")
+            )
+            return len(jaxpr.eqns) + sum(count(each) for each in inner)
+
+        return count(jax.make_jaxpr(lambda *x: function(*x))(*arrays).jaxpr)
+
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Counter(TorchDispatchMode):
+        calls = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            self.calls += 1
+            return func(*args, **kwargs or {})
+
+    with Counter() as counter:
+        function(*arrays)
+    return counter.calls
+
+
+needs_torch = pytest.mark.skipif(
+    importlib.util.find_spec("torch") is None, reason="PyTorch is the reference"
+)
+
+
+def in_torch(script, *arguments):
+    """What a script of PyTorch makes of `arguments`, as nested lists.
+
+    In a process of its own: beside TensorFlow or JAX parts of PyTorch crash.
+    The script finds `torch` and `arguments`, and leaves `results`.
+    """
+    head = "import json, sys, torch\narguments = json.load(sys.stdin)\n"
+    tail = "\njson.dump(results, sys.stdout)"
+    answer = subprocess.run(
+        [sys.executable, "-c", head + script + tail],
+        check=True,
+        input=json.dumps(arguments),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return json.loads(answer.stdout)
 
 
 def to_numpy(tensor):

@@ -9,7 +9,15 @@ from collections.abc import Callable
 
 import keras
 
-from keras_snn import callbacks, encoders, initializers, layers, surrogates
+from keras_snn import (
+    callbacks,
+    encoders,
+    initializers,
+    layers,
+    models,
+    optimizers,
+    surrogates,
+)
 
 NEURON = {"k": 0.5, "lam": 0.25, "theta": 0.75}
 
@@ -58,8 +66,29 @@ LAYERS = [
         {"layer": keras.layers.Conv2D(2, 3), "spikes": True, "parts": 2},
         (4, 6, 6, 3),
     ),
+    Row(
+        layers.BNTT,
+        {"timesteps": 5, "epsilon": 0.25, "momentum": 0.5, "axis": 2},
+        (4, 5, 3, 6),
+    ),
+    Row(
+        layers.TDBN,
+        {
+            "theta": 0.75,
+            "alpha": 0.5,
+            "epsilon": 0.25,
+            "momentum": 0.5,
+            "axis": 2,
+        },
+        (4, 5, 3, 6),
+    ),
     Row(encoders.ConstantEncoder, {"timesteps": 3}, (4, 6, 1)),
     Row(encoders.PoissonEncoder, {"timesteps": 3, "seed": 7}, (4, 6, 1)),
+    Row(
+        encoders.RetinaEncoder,
+        {"timesteps": 3, "gain": 1.5, "threshold": 0.75, "reset": "subtract"},
+        (4, 6, 1),
+    ),
 ]
 INITIALIZERS = [
     Row(initializers.AsymptoteInitializer, NEURON | {"fan_in": 9, "seed": 3}),
@@ -74,10 +103,18 @@ SURROGATES = [
     Row(surrogates.Arctan, {"a": 1.5}),
     Row(surrogates.SpikeGated, {"surrogate": surrogates.Arctan(0.5)}),
 ]
+OPTIMIZERS = [
+    Row(
+        optimizers.ASGD,
+        {"learning_rate": 0.5, "lambd": 0.25, "alpha": 0.5, "t0": 3},
+    ),
+]
 # Without a config; their own tests speak for them.
 OTHERS = {
     surrogates.Surrogate,
     callbacks.FiringRateMonitor,
     callbacks.IterationHistory,
     callbacks.Checkpoint,
+    models.ImageModel,
+    models.PortableModel,
 }

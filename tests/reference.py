@@ -1,4 +1,4 @@
-"""The neuron in plain NumPy, float64. Imports nothing of ours.
+"""What we compute, in plain NumPy. Imports nothing of ours. Floats are float64.
 
 `lif` iterates Eq. 2. `gradient` differentiates it in forward mode, one input at
 a time, where the package goes backward through time: two derivations of the
@@ -64,6 +64,62 @@ def gradient(
                 v, dv = u, du
         result[:, source] += at_potential * dv
     return result
+
+
+def retina(images, timesteps, gain=1, threshold=1, reset="zero"):
+    """Retina-like coding of bytes, one timestep after the other, in integers.
+
+    `gain` and `threshold` are integers; the accumulator counts in 255ths.
+    """
+    accumulator = np.zeros(images.shape, "int64")
+    spikes = np.zeros((len(images), timesteps, *images.shape[1:]))
+    for t in range(timesteps):
+        accumulator += gain * images.astype("int64")
+        fired = accumulator >= 255 * threshold
+        accumulator -= 255 * threshold * fired
+        if reset == "zero":
+            accumulator[fired] = 0
+        spikes[:, t] = fired
+    return spikes
+
+
+def batch_norm(x, axes, epsilon, mask=None):
+    """`(x - mean) / sqrt(variance + epsilon)`, mean, variance (axes kept)."""
+    x = np.asarray(x, dtype="float64")
+    weight = np.ones_like(x)
+    if mask is not None:
+        weight *= mask.reshape(*mask.shape, *[1] * (x.ndim - 2))
+    mean = np.average(x, axes, weight, keepdims=True)
+    variance = np.average((x - mean) ** 2, axes, weight, keepdims=True)
+    return (x - mean) / np.sqrt(variance + epsilon), mean, variance
+
+
+def batch_norm_gradient(x, at_output, axes, epsilon, scale):
+    """Gradients of sum(at_output * scale * normalized) for x and for scale.
+
+    The textbook formula, from differentiating mean and variance by hand.
+    """
+    normalized, _, variance = batch_norm(x, axes, epsilon)
+    at_scale = np.sum(at_output * normalized, axes, keepdims=True)
+    centered = at_output - np.mean(at_output, axes, keepdims=True)
+    along = np.mean(at_output * normalized, axes, keepdims=True)
+    at_x = scale * (centered - normalized * along) / np.sqrt(variance + epsilon)
+    return at_x, at_scale
+
+
+def asgd(w, gradient, rates, lambd, alpha, t0):
+    """Averaged SGD, in the order of `torch.optim.ASGD`: one rate per step.
+
+    `gradient` is a function of the weights. Returns weights and averages.
+    """
+    w = average = np.asarray(w, dtype="float64")
+    eta, mu = rates[0], 1.0
+    for step, rate in enumerate(rates, start=1):
+        w = (1 - lambd * eta) * w - eta * gradient(w)
+        average = average + mu * (w - average)
+        eta = rate / (1 + lambd * rate * step) ** alpha
+        mu = 1 / max(1, step - t0)
+    return w, average
 
 
 # Table A3, in NumPy.

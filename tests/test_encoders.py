@@ -3,11 +3,19 @@ import math
 import keras
 import numpy as np
 import pytest
-from backend import to_numpy
+import reference
+from backend import operations, to_numpy
 
-from keras_snn.encoders import ConstantEncoder, PoissonEncoder, as_intensity
+from keras_snn.encoders import (
+    ConstantEncoder,
+    PoissonEncoder,
+    RetinaEncoder,
+    as_intensity,
+)
 
-both = pytest.mark.parametrize("kind", [ConstantEncoder, PoissonEncoder])
+every = pytest.mark.parametrize(
+    "kind", [ConstantEncoder, PoissonEncoder, RetinaEncoder]
+)
 # Few shapes, for JAX compiles the random numbers of each.
 GRAY = np.full((2, 4, 4, 1), 0.5, "float32")
 MANY_GRAY = np.full((20, 100), 0.5, "float32")
@@ -84,6 +92,100 @@ def test_keras_seed_makes_unseeded_poisson_encoders_reproducible():
     np.testing.assert_array_equal(*trains)
 
 
+@pytest.mark.parametrize(
+    ("reset", "train"),
+    [
+        # The accumulator counts 3/8, 6/8, 9/8: it fires, and goes to 0 ...
+        ("zero", [0, 0, 1, 0, 0, 1, 0, 0]),
+        # ... or to 1/8, 4/8, 7/8, 10/8 -> 2/8, 5/8, 8/8 -> 0: three of eight.
+        ("subtract", [0, 0, 1, 0, 0, 1, 0, 1]),
+    ],
+)
+def test_retina_fires_when_the_accumulator_reaches_the_threshold(reset, train):
+    spikes = RetinaEncoder(8, reset=reset)(np.full((1, 1), 3 / 8, "float32"))
+    assert to_numpy(spikes).ravel().tolist() == train
+
+
+@pytest.mark.parametrize("reset", ["zero", "subtract"])
+@pytest.mark.parametrize(
+    # In float32, 41 times 1 / 41 is less than 1.
+    ("gain", "threshold"),
+    [(1, 1), (2, 3), (3, 2), (1, 10), (7, 1), (1, 41)],
+)
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_retina_encodes_every_byte_exactly(reset, gain, threshold, dtype):
+    images = np.arange(256, dtype="uint8").reshape(4, 8, 8, 1)
+    encoder = RetinaEncoder(120, float(gain), float(threshold), reset)
+    x = images if dtype == "uint8" else (images / 255).astype("float32")
+    np.testing.assert_array_equal(
+        to_numpy(encoder(x)),
+        reference.retina(images, 120, gain, threshold, reset),
+    )
+
+
+@pytest.mark.parametrize("reset", ["zero", "subtract"])
+def test_retina_stays_exact_over_2000_timesteps(reset):
+    images = np.arange(256, dtype="uint8").reshape(2, 128)
+    np.testing.assert_array_equal(
+        to_numpy(RetinaEncoder(2000, reset=reset)(images)),
+        reference.retina(images, 2000, reset=reset),
+    )
+
+
+@pytest.mark.parametrize("timesteps", [1, 7, 20])
+def test_retina_by_subtraction_has_the_rate_of_the_intensity(timesteps, rng):
+    images = rng.random((2, 30)).astype("float32")
+    spikes = to_numpy(RetinaEncoder(timesteps, reset="subtract")(images))
+    count = np.floor(timesteps * images.astype("float64"))
+    np.testing.assert_array_equal(spikes.sum(1), count)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "float16"])
+@pytest.mark.parametrize("reset", ["zero", "subtract"])
+def test_retina_is_as_exact_in_half_precision(policy, reset):
+    # bfloat16 knows no 254 / 255, and counts no further than 256.
+    images = np.arange(256, dtype="uint8").reshape(2, 128)
+    np.testing.assert_array_equal(
+        to_numpy(RetinaEncoder(300, reset=reset, dtype=policy)(images)),
+        reference.retina(images, 300, reset=reset),
+    )
+
+
+def test_retina_integrates_half_precision_images_in_float32():
+    # The images are exact in half precision, tenths of them are not.
+    images = np.arange(65)[None] / 64
+    encoder = RetinaEncoder(300, gain=0.1, reset="subtract")
+    spikes = encoder(images.astype("float16"))
+    count = 300 * np.arange(65)[None] // 640
+    np.testing.assert_array_equal(to_numpy(spikes).sum(1), count)
+
+
+def test_retina_is_one_computation_however_many_timesteps():
+    few, many = (
+        operations(RetinaEncoder(timesteps), GRAY) for timesteps in (3, 50)
+    )
+    assert few == many > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"gain": 0}, ValueError, "`gain` must be above 0. Received: gain=0"),
+        ({"gain": "1"}, TypeError, "`gain` must be a number above 0. .*='1'"),
+        ({"threshold": -1}, ValueError, "`threshold` must be above 0. .*=-1"),
+        (
+            {"reset": "none"},
+            ValueError,
+            "`reset` must be one of 'zero', 'subtract'. Received: reset='none'",
+        ),
+    ],
+    ids=str,
+)
+def test_impossible_retinas_are_refused(change, error, message):
+    with pytest.raises(error, match=message):
+        RetinaEncoder(3, **change)
+
+
 def test_constant_repeats_the_image(rng):
     images = rng.random((2, 3, 4, 1), "float32")
     trains = to_numpy(ConstantEncoder(5)(images))
@@ -93,8 +195,12 @@ def test_constant_repeats_the_image(rng):
 
 @pytest.mark.parametrize(
     "encoder",
-    [lambda: ConstantEncoder(6), lambda: PoissonEncoder(6, seed=3)],
-    ids=["constant", "poisson"],
+    [
+        lambda: ConstantEncoder(6),
+        lambda: PoissonEncoder(6, seed=3),
+        lambda: RetinaEncoder(6),
+    ],
+    ids=["constant", "poisson", "retina"],
 )
 def test_bytes_are_encoded_as_their_255th(encoder, rng):
     images = rng.integers(0, 256, (2, 4, 4, 1), "uint8")
@@ -126,7 +232,7 @@ def test_as_intensity_takes_tensors():
     assert as_intensity(images) is images
 
 
-@both
+@every
 @pytest.mark.parametrize("shape", [(2,), (2, 4), (2, 4, 4, 1)])
 def test_time_is_put_behind_the_batch(kind, shape):
     encoder = kind(6)
@@ -136,7 +242,7 @@ def test_time_is_put_behind_the_batch(kind, shape):
     assert encoder.compute_output_shape(shape) == expected
 
 
-@both
+@every
 def test_a_functional_model_takes_batches_of_any_size(kind):
     inputs = keras.Input((4,), dtype="uint8")
     model = keras.Model(inputs, kind(6)(inputs))
@@ -147,7 +253,7 @@ def test_a_functional_model_takes_batches_of_any_size(kind):
     np.testing.assert_array_equal(trains, np.ones((3, 6, 4)))
 
 
-@both
+@every
 @pytest.mark.parametrize("dtype", ["float32", "uint8"])
 def test_output_has_the_compute_dtype_of_the_policy(kind, dtype):
     encoder = kind(6, dtype="mixed_bfloat16")
@@ -166,7 +272,7 @@ def test_poisson_rate_is_as_exact_in_mixed_precision(policy):
     assert (spikes == 0).sum() == pytest.approx(40, abs=32)
 
 
-@both
+@every
 def test_configuration_comes_back(kind):
     given = {"timesteps": 6, "name": "coding", "dtype": "mixed_bfloat16"}
     if kind is PoissonEncoder:
@@ -180,8 +286,12 @@ def test_configuration_comes_back(kind):
 
 @pytest.mark.parametrize(
     "encoder",
-    [lambda: ConstantEncoder(6), lambda: PoissonEncoder(6, seed=3)],
-    ids=["constant", "poisson"],
+    [
+        lambda: ConstantEncoder(6),
+        lambda: PoissonEncoder(6, seed=3),
+        lambda: RetinaEncoder(6),
+    ],
+    ids=["constant", "poisson", "retina"],
 )
 def test_a_saved_model_encodes_as_the_original_did_at_first(encoder, tmp_path):
     # Keras saves the seed of a generator, not how far it has come.
@@ -193,7 +303,7 @@ def test_a_saved_model_encodes_as_the_original_did_at_first(encoder, tmp_path):
     np.testing.assert_array_equal(to_numpy(loaded(GRAY)), first)
 
 
-@both
+@every
 @pytest.mark.parametrize(
     ("timesteps", "error", "message"),
     [
@@ -229,7 +339,7 @@ def test_a_numpy_integer_is_a_seed():
     np.testing.assert_array_equal(one, other)
 
 
-@both
+@every
 @pytest.mark.parametrize(
     ("value", "received"), [(1.5, r"\[0, 1.5\]"), (-0.5, r"\[-0.5, 0\]")]
 )
@@ -242,7 +352,7 @@ def test_floats_outside_the_unit_interval_are_refused(kind, value, received):
         kind(3)(images)
 
 
-@both
+@every
 @pytest.mark.parametrize("place", [0, 3, 7], ids=["first", "inside", "last"])
 def test_nan_is_refused(kind, place):
     images = np.linspace(0, 1, 8, dtype="float32")
@@ -251,7 +361,7 @@ def test_nan_is_refused(kind, place):
         kind(3)(images.reshape(2, 4))
 
 
-@both
+@every
 @pytest.mark.parametrize("dtype", ["int64", "int32", "bool"])
 def test_images_of_another_dtype_are_refused(kind, dtype):
     with pytest.raises(

@@ -1,9 +1,10 @@
 import keras
 import numpy as np
 import pytest
+import reference
 from backend import to_numpy
 
-from keras_snn import datasets, initializers, surrogates
+from keras_snn import datasets, initializers, models, surrogates
 from keras_snn.layers import LIF, PerTimestep
 from keras_snn.models import five_layer_snn
 
@@ -49,7 +50,7 @@ def test_layers_are_those_of_table_a4():
     assert model.output_shape == (None, 10)
 
 
-@pytest.mark.parametrize("encoder", ["constant", "poisson", None])
+@pytest.mark.parametrize("encoder", models.ENCODERS)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_data_formats_compute_the_same(rng, encoder, channels):
     shape = (8, 12, channels)
@@ -80,7 +81,7 @@ def test_data_formats_compute_the_same(rng, encoder, channels):
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("encoder", ["constant", "poisson", None])
+@pytest.mark.parametrize("encoder", models.ENCODERS)
 def test_recomputing_takes_the_same_step(rng, encoder):
     lead = (8, 4) if encoder is None else (8,)
     images = rng.random((*lead, 8, 8, 1)).astype("float32")
@@ -142,7 +143,7 @@ def test_asymptote_weights_are_those_of_equation_11():
         assert abs(kernel.std() / stddev - 1) < 5 * scatter
 
 
-@pytest.mark.parametrize("encoder", ["constant", "poisson"])
+@pytest.mark.parametrize("encoder", ["constant", "poisson", "retina"])
 def test_equal_seeds_give_equal_networks(encoder, digits):
     x = digits[1][0][:8]
     logits = [
@@ -153,7 +154,7 @@ def test_equal_seeds_give_equal_networks(encoder, digits):
     assert not np.allclose(logits[0], logits[2])
 
 
-@pytest.mark.parametrize("encoder", ["constant", "poisson", None])
+@pytest.mark.parametrize("encoder", models.ENCODERS)
 def test_codings_of_one_seed_share_the_weights(encoder):
     for ours, theirs in zip(
         small(encoder=encoder).trainable_weights,
@@ -163,7 +164,7 @@ def test_codings_of_one_seed_share_the_weights(encoder):
         np.testing.assert_array_equal(to_numpy(ours), to_numpy(theirs))
 
 
-@pytest.mark.parametrize("encoder", ["constant", "poisson", None])
+@pytest.mark.parametrize("encoder", models.ENCODERS)
 def test_uint8_and_float_images_are_the_same(encoder, digits):
     x = digits[1][0][:8]
     scale = 255
@@ -188,6 +189,17 @@ def test_constant_coding_once_equals_every_timestep(digits):
         every.predict(np.repeat(x[:, None], 4, axis=1), verbose=0),
         rtol=1e-4,
         atol=1e-5,
+    )
+
+
+def test_retina_coding_is_what_the_first_convolution_sees(digits):
+    model = small(encoder="retina", data_format="channels_last")
+    x = digits[1][0][:8]
+    (conv, *_) = (x for x in model.layers if isinstance(x, PerTimestep))
+    spikes = keras.Model(model.input, conv.input)
+    np.testing.assert_array_equal(
+        spikes.predict(x.astype("float32") / 255, verbose=0),
+        reference.retina(x, 4),
     )
 
 
@@ -217,7 +229,7 @@ def test_it_learns_from_the_first_iterations(digits):
     assert losses["glorot"][-1] == pytest.approx(np.log(10), abs=0.05)
 
 
-@pytest.mark.parametrize("encoder", ["constant", "poisson", None])
+@pytest.mark.parametrize("encoder", models.ENCODERS)
 @pytest.mark.parametrize("pooling", ["average", "max"])
 def test_every_variant_trains_saves_and_loads(encoder, pooling, tmp_path, rng):
     model = small(encoder=encoder, pooling=pooling, initializer="wu")
