@@ -33,7 +33,7 @@ class _BatchNormalization(keras.layers.Layer):
     def __init__(self, epsilon, momentum, axis, **kwargs):
         super().__init__(**kwargs)
         check_number("epsilon", epsilon)
-        check_number("momentum", momentum, high=1.0, low_included=True)
+        check_number("momentum", momentum, high=1.0, included="both")
         if isinstance(axis, bool) or not isinstance(axis, numbers.Integral):
             raise TypeError(
                 f"`axis` must be an integer. Received: axis={axis!r}"

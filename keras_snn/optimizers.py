@@ -57,9 +57,9 @@ class ASGD(keras.optimizers.Optimizer):
         self, learning_rate=0.01, lambd=1e-4, alpha=0.75, t0=1e6, **kwargs
     ):
         super().__init__(learning_rate, **kwargs)
-        check_number("lambd", lambd, low_included=True)
-        check_number("alpha", alpha, low_included=True)
-        check_number("t0", t0, low_included=True)
+        check_number("lambd", lambd, included="low")
+        check_number("alpha", alpha, included="low")
+        check_number("t0", t0, included="low")
         if self.use_ema:
             raise ValueError(
                 "`use_ema` must be False: `ASGD` keeps averages of its own. "

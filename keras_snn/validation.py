@@ -7,34 +7,34 @@ import math
 import numbers
 
 
-def check_number(name, value, low=0.0, high=math.inf, low_included=False):
+def check_number(name, value, low=0.0, high=math.inf, included="high"):
     """Raises unless `value` is a finite real number between the bounds.
 
     Args:
         name: Name of the argument, for the message.
         value: The value received.
-        low: Lower bound, exclusive.
-        high: Inclusive upper bound; infinity for none.
-        low_included: Whether `low` is within the bounds after all.
+        low: Lower bound.
+        high: Upper bound; infinity for none.
+        included: `"high"`, `"low"` or `"both"`: the bounds that are allowed.
 
     Raises:
         TypeError: If `value` is not a real number.
         ValueError: If it lies outside the range.
     """
-    if high == math.inf and not low_included:
+    with_low = included in ("low", "both")
+    with_high = included in ("high", "both") and high < math.inf
+    left, right = "[" if with_low else "(", "]" if with_high else ")"
+    bounds = f"in {left}{low:g}, {high:g}{right}"
+    if high == math.inf and not with_low:
         bounds = f"above {low:g}"
-    else:
-        left, right = (
-            "[" if low_included else "(",
-            ")" if high == math.inf else "]",
-        )
-        bounds = f"in {left}{low:g}, {high:g}{right}"
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(
             f"`{name}` must be a number {bounds}. Received: {name}={value!r}"
         )
-    above = low <= value if low_included else low < value
-    if not (above and value <= high and math.isfinite(value)):
+    inside = low < value < high or (
+        (with_low and value == low) or (with_high and value == high)
+    )
+    if not (inside and math.isfinite(value)):
         raise ValueError(
             f"`{name}` must be {bounds}. Received: {name}={value!r}"
         )

@@ -4,9 +4,16 @@ import pytest
 import reference
 from backend import to_numpy
 
+import keras_snn
 from keras_snn import datasets, initializers, models, surrogates
 from keras_snn.layers import LIF, PerTimestep
-from keras_snn.models import five_layer_snn
+from keras_snn.models import (
+    five_layer_snn,
+    sequential_snn,
+    vgg9_dvs_snn,
+    vgg9_snn,
+    vgg11_snn,
+)
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
@@ -308,7 +315,11 @@ def test_validation_images_beyond_one_are_refused_before_the_first_step():
         ({"classes": 0}, ValueError, "`classes` must be at least 1"),
         ({"seed": "one"}, TypeError, "`seed` must be `None` or an integer"),
         ({"input_shape": (8, 8)}, ValueError, "`input_shape` must be .height"),
-        ({"input_shape": (2, 2, 1)}, ValueError, "at least 4x4. Received"),
+        (
+            {"input_shape": (2, 2, 1)},
+            ValueError,
+            "at least 4x4 for 'C32 P C32 P FC",
+        ),
     ],
     ids=str,
 )
@@ -363,3 +374,220 @@ def test_a_file_names_optimizers_that_every_backend_has(
     assert "torch" not in str(config)
     again = keras.optimizers.deserialize(config)
     assert again.get_config() == optimizer.get_config()
+
+
+def conv(*channels):
+    """The numbers of kernel and bias of 3x3 convolutions in a row."""
+    pairs = zip(channels, channels[1:], strict=False)
+    return [n for i, o in pairs for n in (9 * i * o, o)]
+
+
+def dense(*units):
+    pairs = zip(units, units[1:], strict=False)
+    return [n for i, o in pairs for n in (i * o, o)]
+
+
+# Sizes of all weights and of all layers of neurons, written out by hand.
+VGG = {
+    vgg9_snn: (
+        conv(3, 128, 128, 256, 256, 256, 256, 256)
+        + dense(4 * 4 * 256, 1024, 10),
+        [(32, 128), (32, 128), (16, 256), (16, 256)]
+        + [(8, 256), (8, 256), (8, 256), (1024,)],
+    ),
+    vgg9_dvs_snn: (
+        conv(2, 64, 128, 128, 128, 128, 128, 128)
+        + dense(4 * 4 * 128, 1024, 1024, 10),
+        [(128, 64), (128, 128), (64, 128), (64, 128)]
+        + [(32, 128), (16, 128), (8, 128), (1024,), (1024,)],
+    ),
+    vgg11_snn: (
+        conv(3, 64, 128, 256, 256, 512, 512, 512, 512) + dense(512, 4096, 100),
+        [(32, 64), (16, 128), (8, 256), (8, 256)]
+        + [(4, 512), (4, 512), (2, 512), (2, 512), (4096,)],
+    ),
+}
+DROPOUTS = {vgg9_snn: 1, vgg9_dvs_snn: 2, vgg11_snn: 0}
+SMALLEST = {vgg9_snn: 8, vgg9_dvs_snn: 32, vgg11_snn: 16}
+builders = pytest.mark.parametrize("build", VGG)
+
+
+@builders
+def test_layers_of_the_vggs(build):
+    model = build(data_format="channels_last")
+    weights, sizes = VGG[build]
+    assert [int(np.prod(w.shape)) for w in model.trainable_weights] == weights
+    neurons = [x for x in model.layers if isinstance(x, LIF)]
+    expected = [(size[0], *size) if size[1:] else size for size in sizes]
+    assert [x.output.shape[2:] for x in neurons] == expected
+    drops = [x for x in model.layers if isinstance(x, keras.layers.Dropout)]
+    assert [x.rate for x in drops] == [0.5] * DROPOUTS[build]
+    assert model.name == build.__name__
+
+
+@builders
+def test_vggs_take_what_the_pooling_allows(build, rng):
+    size = SMALLEST[build]
+    shape = (size, size + 3, 2)  # odd sides lose a row
+    model = build(shape, 3, timesteps=2, width=1 / 64, encoder=None)
+    images = rng.random((2, 2, *shape))
+    assert model.predict(images, verbose=0).shape == (2, 3)
+    message = f"at least {size}x{size} for 'C.*Received: input_shape="
+    with pytest.raises(ValueError, match=message):
+        build((size + 1, size - 1, 2))
+
+
+@builders
+def test_vggs_train_save_and_load(build, tmp_path, rng):
+    size = SMALLEST[build]
+    shape = (8, 16, size, size, 3)
+    model = build(
+        (size, size, 3), 4, 16, width=1 / 8, encoder=None, pooling="max", seed=0
+    )
+    before = model.get_weights()
+    model.compile("adam", LOSS)
+    x = rng.integers(0, 9, shape).astype("uint8")  # counts
+    model.fit(x, np.arange(8) % 4, verbose=0)
+    moved = zip(before, model.get_weights(), strict=True)
+    assert all(np.abs(new - old).max() > 0 for old, new in moved)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
+    np.testing.assert_array_equal(
+        loaded.predict(x, verbose=0), model.predict(x, verbose=0)
+    )
+
+
+def test_a_sample_keeps_its_dropout_mask_over_time():
+    model = vgg9_snn(timesteps=6, width=1 / 16, seed=0)
+    (drop,) = [x for x in model.layers if isinstance(x, keras.layers.Dropout)]
+    kept = to_numpy(drop(np.ones((3, 6, 64), "float32"), training=True))
+    assert set(np.unique(kept)) == {0, 2}
+    np.testing.assert_array_equal(kept, np.repeat(kept[:, :1], 6, axis=1))
+    assert (kept[0] != kept[1]).any()
+    (drop,) = [
+        x
+        for x in vgg9_snn(timesteps=6, width=1 / 16, dropout=0.25).layers
+        if isinstance(x, keras.layers.Dropout)
+    ]
+    assert drop.rate == 0.25
+
+
+def test_dropout_leaves_the_weights_of_a_seed_alone():
+    with_it, without = (
+        sequential_snn(f"C4 FC6 {drop} FC5", (4, 4, 1), 3, seed=1).get_weights()
+        for drop in ("D0.5", "")
+    )
+    for a, b in zip(with_it, without, strict=True):
+        if a.ndim:
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("name", ["batch", "bntt", "tdbn"])
+@pytest.mark.parametrize("encoder", ["constant", None])
+def test_normalization_sits_between_synapses_and_neurons(name, encoder, rng):
+    lead = (6, 3) if encoder is None else (6,)
+    x = rng.random((*lead, 8, 10, 1)).astype("float32")
+    logits = []
+    for data_format in ("channels_first", "channels_last"):
+        model = sequential_snn(
+            *("C4 P C5 P FC6", (8, 10, 1), 3, 3),
+            encoder=encoder,
+            normalization=name,
+            data_format=data_format,
+            theta=0.5,
+            seed=0,
+        )
+        cls = {
+            "batch": keras.layers.BatchNormalization,
+            "bntt": keras_snn.layers.BNTT,
+            "tdbn": keras_snn.layers.TDBN,
+        }[name]
+        found = [type(x) for x in model.layers]
+        places = [i for i, kind in enumerate(found) if kind is LIF]
+        assert len(places) == 3
+        assert [found[i - 1] for i in places] == [cls] * 3
+        normalizations = [x for x in model.layers if isinstance(x, cls)]
+        assert [x.gamma.shape[-1] for x in normalizations] == [4, 5, 6]
+        if name == "tdbn":
+            assert {x.theta for x in normalizations} == {0.5}
+        # Kernels of the three, kernel and bias of the last dense layer.
+        kernels = [w for w in model.trainable_weights if "kernel" in w.path]
+        biases = [w for w in model.trainable_weights if "/bias" in w.path]
+        assert (len(kernels), len(biases)) == (4, 1)
+        logits.append(to_numpy(model(x, training=True)))
+    # Sums in another order, on both sides of a threshold at times.
+    assert np.isclose(*logits, rtol=0, atol=1e-5).mean() > 0.7
+
+
+@pytest.mark.parametrize("encoder", models.ENCODERS)
+@pytest.mark.parametrize(
+    "layout", ["FC20", "FC20 D0.5 FC6", "P C4 G", "P C4 P", "C3 G D0.5 FC5"]
+)
+def test_every_layout_trains(layout, encoder, rng):
+    model = sequential_snn(
+        layout, (8, 9, 2), 3, timesteps=4, encoder=encoder, seed=0
+    )
+    model.compile("sgd", LOSS)
+    lead = (8, 4) if encoder is None else (8,)
+    x = rng.random((*lead, 8, 9, 2)).astype("float32")
+    fit = model.fit(x, np.arange(8) % 3, verbose=0)
+    assert np.isfinite(fit.history["loss"]).all()
+    assert model.output_shape == (None, 3)
+
+
+def test_recomputing_ends_before_dropout(rng):
+    x = rng.random((16, 8, 8, 3)).astype("float32")
+    weights = []
+    for recompute in (False, True):
+        model = vgg9_snn(
+            *((8, 8, 3), 4, 3),
+            width=1 / 16,
+            encoder="constant",
+            seed=0,
+            recompute=recompute,
+        )
+        model.compile(keras.optimizers.SGD(0.5), LOSS)
+        model.train_on_batch(x, np.arange(16) % 4)
+        weights.append([to_numpy(w) for w in model.trainable_weights])
+    for ours, theirs in zip(*weights, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("layout", "change", "message"),
+    [
+        ("C32 Q", {}, "`layout` must be words such as C32.*Received: 'Q' in"),
+        ("C0", {}, "Received: 'C0'"),
+        ("D1.5 C3", {}, "Received: 'D1.5'"),
+        (7, {}, "Received: 7"),
+        ("D0.5 C3", {}, "Received: 'C3' late"),
+        ("FC5 C3", {}, "C, P and G before FC.*Received: 'C3' late"),
+        ("C3 G P", {}, "Received: 'P' late"),
+        ("", {}, "at least one C or FC. Received: layout=''"),
+        ("P", {}, "at least one C or FC. Received: layout='P'"),
+        ("C3", {"width": 0}, "`width` must be above 0"),
+        ("C3", {"normalization": "group"}, "`normalization` must be one of"),
+        (
+            "C3",
+            {"normalization": "bntt", "recompute": True},
+            "`recompute` must be False with a normalization",
+        ),
+    ],
+)
+def test_bad_layouts_are_refused(layout, change, message):
+    with pytest.raises(ValueError, match=message):
+        sequential_snn(layout, (8, 8, 1), 3, **change)
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1, 1.5])
+def test_bad_dropouts_are_refused(rate):
+    with pytest.raises(ValueError, match=r"`dropout` must be in \[0, 1\)"):
+        vgg9_snn(dropout=rate)
+
+
+def test_bntt_models_take_their_own_number_of_timesteps_alone(rng):
+    model = sequential_snn(
+        *("C4 FC6", (8, 8, 1), 3, 5), encoder=None, normalization="bntt"
+    )
+    with pytest.raises(ValueError, match="expected shape=.None, 5, 8, 8, 1"):
+        model.predict(rng.random((2, 4, 8, 8, 1)), verbose=0)
