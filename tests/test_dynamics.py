@@ -2,6 +2,7 @@
 
 import copy
 import importlib.util
+import mmap
 import os
 import pickle
 import subprocess
@@ -266,6 +267,7 @@ def test_a_copied_neuron_keeps_a_number_that_stands_for_it():
 )
 @pytest.mark.parametrize("masked", [False, True], ids=["", "masked"])
 def test_huge_pages_and_small_blocks_change_nothing(rng, masked, monkeypatch):
+    from keras_snn.dynamics import pages
     from keras_snn.dynamics import torch as loops
 
     neuron = dynamics.Neuron(0.5, 0.5, 1.0, "arctan")
@@ -280,12 +282,47 @@ def test_huge_pages_and_small_blocks_change_nothing(rng, masked, monkeypatch):
         return [*run(dynamics.lif, *arguments), *found]
 
     expected = both()
-    monkeypatch.setattr(loops, "LARGE", 1)
+    monkeypatch.setattr(pages, "LARGE", 1)
     # A block of two columns of one sample.
     monkeypatch.setattr(loops, "FORWARD_BLOCK", 16)
     monkeypatch.setattr(loops, "BACKWARD_BLOCK", 16)
-    for ours, theirs in zip(both(), expected, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    for _ in range(2):  # in fresh pages, then in used ones
+        for ours, theirs in zip(both(), expected, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.skipif(
+    keras.config.backend() != "torch" or not hasattr(mmap, "MADV_HUGEPAGE"),
+    reason="PyTorch's memory on Linux",
+)
+def test_the_memory_of_a_large_array_is_used_again(monkeypatch):
+    import torch
+
+    from keras_snn.dynamics import pages
+
+    monkeypatch.setattr(pages, "_free", {})
+    array = torch.zeros(pages.LARGE // 4)
+    first = pages.empty_like(array)
+    second = pages.empty_like(array)
+    assert first.shape == array.shape
+    assert first.dtype == array.dtype
+    place = first.data_ptr()
+    assert second.data_ptr() != place
+    part = first[3:5]
+    del first  # a part of it is still in use
+    third = pages.empty_like(array)
+    assert third.data_ptr() != place
+    del part
+    again = pages.empty_like(array.view(2, -1).to(torch.int32))
+    assert again.data_ptr() == place
+    assert (again.shape, again.dtype) == ((2, len(array) // 2), torch.int32)
+    del second, third, again
+    assert sum(map(len, pages._free.values())) == 3
+    # Another size: what the old ones left is let go.
+    pages.empty_like(torch.zeros(pages.LARGE))
+    assert list(pages._free) == [pages.LARGE * 4]
+    small = pages.empty_like(torch.zeros(4, 5).T)
+    assert (tuple(small.shape), small.is_contiguous()) == ((5, 4), True)
 
 
 def test_double_precision_leaks_by_all_its_digits(rng):

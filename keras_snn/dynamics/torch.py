@@ -9,43 +9,21 @@ timestep before is done for all timesteps at once.
 
 import functools
 import importlib.util
-import mmap
 import warnings
 
 import torch
 from torch import Tensor
 
-from keras_snn.dynamics import reference
+from keras_snn.dynamics import pages, reference
 from keras_snn.dynamics.neuron import Neuron
 
 # Elements of a block: 16 MB and 4 MB of float32 were fastest on two cores.
 FORWARD_BLOCK = 2**22
 BACKWARD_BLOCK = 2**20
-# Bytes from which the C library hands out fresh pages at every allocation.
-LARGE = 2**25
-# In the order of its axes, whatever the order of the other array in memory:
-# what `torch.compile` is told must be what comes.
+# What `pages` makes, in a trace: the order of the axes must be what it says.
 _like = functools.partial(
     torch.empty_like, memory_format=torch.contiguous_format
 )
-
-
-def _large_like(array):
-    """`_like`, on huge pages for a large array, where Linux has them.
-
-    An array this large is cleared by the system page by page whenever it is
-    made anew, which takes longer than all that is computed in it.
-    """
-    size = array.numel() * array.element_size()
-    on_cpu = array.device.type == "cpu"
-    if not (on_cpu and size >= LARGE and hasattr(mmap, "MADV_HUGEPAGE")):
-        return _like(array)
-    try:
-        pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        pages.madvise(mmap.MADV_HUGEPAGE)
-    except OSError:  # a system built without them, or a limit on memory
-        return _like(array)
-    return torch.frombuffer(pages, dtype=array.dtype).view(array.shape)
 
 
 def _blocks(array, size):
@@ -81,9 +59,9 @@ def forward(neuron, current, potential, mask, keep=True):
     """See `keras_snn.dynamics.loop.forward`."""
     if current.is_cuda and (kernels := _kernels()):
         return kernels.forward(neuron, current, potential, mask, keep)
-    distance = _large_like(current)
+    distance = pages.empty_like(current)
     # Without a backward pass they take the place of the distance.
-    spikes = _large_like(current) if keep else distance
+    spikes = pages.empty_like(current) if keep else distance
     final = potential.clone(memory_format=torch.contiguous_format)
     for rows, columns in _blocks(current, FORWARD_BLOCK):
         block = rows, slice(None), columns
@@ -123,8 +101,8 @@ def backward(
     gradients = spikes_gradient, potential_gradient
     if distance.is_cuda and (kernels := _kernels()):
         return kernels.backward(neuron, distance, *gradients, mask, out)
-    current_gradient = _large_like(distance) if out is None else out
-    initial_gradient = _like(potential_gradient)
+    current_gradient = pages.empty_like(distance) if out is None else out
+    initial_gradient = pages.empty_like(potential_gradient)
     for rows, columns in _blocks(distance, BACKWARD_BLOCK):
         block = rows, slice(None), columns
         gradient, initial_gradient[rows, columns] = _backward_block(
