@@ -63,6 +63,7 @@ def read(path, format=None, sensor_size=None, sort=False):
     ...     read(path).tolist()
     [(258, 3, 7, 1)]
     """
+    check_choice("sort", sort, (False, True))
     if format is not None:
         check_choice("format", format, FORMATS)
     if sensor_size is not None:

@@ -83,6 +83,7 @@ def to_frames(
     ((2, 17, 17, 2), [2.0, 0.0], [0.0, 1.0])
     """
     check_choice("by", by, ("number", "time"))
+    check_choice("binary", binary, (False, True))
     if timesteps is not None or duration is None:
         check_count("timesteps", timesteps)
     if duration is not None:
