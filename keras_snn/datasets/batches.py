@@ -37,7 +37,8 @@ def batches(
         y: Labels or targets of the samples, or `None`.
         batch_size: Samples per batch, at least 1.
         shuffle: Whether to draw a new order for every epoch. Without, samples
-            come in their own, as `predict` wants them.
+            come in their own, as `predict` wants them, and so do samples that
+            all fit into one batch.
         seed: Integer of at least 0.
         first_epoch: Number of the first epoch, from 0. The `initial_epoch` of
             `fit` is a matter of its own.
@@ -92,7 +93,8 @@ class _Batches(keras.utils.PyDataset):
     order of its own, drawn from Python's global generator. So the index is not
     looked at: the n-th to be asked for is the n-th of the epoch. This needs to
     know where passes begin, as Keras also asks for a batch or two to learn
-    their shapes: each pass of its begins by asking `num_batches`.
+    their shapes: each pass of its begins by asking `num_batches`, and those of
+    epochs after `on_epoch_begin`.
     """
 
     def __init__(
@@ -105,12 +107,16 @@ class _Batches(keras.utils.PyDataset):
             each.view(np.ndarray) if isinstance(each, np.memmap) else each
             for each in (x, y)
         )
-        self._batch_size, self._shuffle, self._seed = batch_size, shuffle, seed
+        self._batch_size, self._seed = batch_size, seed
+        # All samples in one batch: any order is as good, and Keras's look at an
+        # only batch cannot be told from an epoch.
+        self._shuffle = shuffle and len(x) > batch_size
         self._len = len(x) // batch_size
         if not drop_remainder and len(x) % batch_size:
             self._len += 1
         self._lock = threading.Lock()
-        self._epoch, self._given, self._asked = int(first_epoch), 0, False
+        self._epoch, self._given = int(first_epoch), 0
+        self._asked = self._begun = self._counts = False
         self._order = None, None
 
     def __len__(self):
@@ -128,6 +134,7 @@ class _Batches(keras.utils.PyDataset):
         with self._lock:
             if self._asked or self._given == self._len:
                 self._given, self._asked = 0, False
+                self._counts = self._begun
             place = self._given
             self._given += 1
             return self._batch(self._epoch, place)
@@ -140,15 +147,16 @@ class _Batches(keras.utils.PyDataset):
             yield batch
         self._epoch = epoch + 1
 
-    def on_epoch_end(self):
-        """Moves on to the next epoch, if this one has been whole.
+    def on_epoch_begin(self):
+        """Says that the next pass is more than a look."""
+        self._begun = True
 
-        Keras calls it before the first epoch, too, after having asked for the
-        number of batches.
-        """
-        if self._given == self._len and not self._asked:
+    def on_epoch_end(self):
+        """Moves on to the next epoch, if all batches of this one are out."""
+        self._begun = False
+        if self._counts and self._given == self._len:
             self._epoch += 1
-            self._given = 0
+            self._given, self._counts = 0, False
 
     def _batch(self, epoch, place):
         start = place * self._batch_size
