@@ -42,10 +42,10 @@ Reference:
     For the event cameras' see `events`.
 """
 
-from keras_snn.datasets.batches import batches
+from keras_snn.datasets.batching import batches
 from keras_snn.datasets.cache import cache_dir
 from keras_snn.datasets.images import ARRAYS, digits, from_tfds, tiny_imagenet
-from keras_snn.datasets.recordings import OPTIONS, recordings
+from keras_snn.datasets.recordings import OPTIONS, count_frames
 from keras_snn.validation import check_choice
 
 __all__ = [
@@ -133,4 +133,4 @@ def load(name, data_dir=None, *, progress=True, **options):
         return tiny_imagenet(data_dir, progress)
     options = known | options
     split_seed = options.pop("split_seed", 0)
-    return recordings(name, data_dir, options, split_seed, progress)
+    return count_frames(name, data_dir, options, split_seed, progress)

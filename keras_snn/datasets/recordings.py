@@ -38,7 +38,7 @@ OPTIONS = {
 }
 
 
-def recordings(name, data_dir, options, split_seed, progress):
+def count_frames(name, data_dir, options, split_seed, progress):
     """Frames of the recordings of one dataset.
 
     Args:
