@@ -439,7 +439,7 @@ def load():
 
 whole = load()
 reads = len(log.read_text().split())
-assert reads == 9, reads
+assert reads == 3, reads
 
 # Killed once, at every place: nothing half, nothing read twice.
 n = killed = 0
@@ -459,15 +459,15 @@ while True:
                              "y_test.npy", "y_train.npy"], names
     assert load() == whole, n
     reads = log.read_text().split()
-    assert len(reads) <= 10 and len(set(reads)) == 9, (n, reads)
+    assert len(reads) <= 4 and len(set(reads)) == 3, (n, reads)
     left = {path.name for path in pathlib.Path(home, "keras_snn").iterdir()}
-    assert len([x for x in left if not x.endswith(".partial")]) == 1, left
+    assert len(left) == 1, left
 print("killed", killed)
 
 # Killed again and again: gets there all the same.
 shutil.rmtree(home)
 for n in range(100):
-    if os.waitpid(fork(12), 0)[1] == 0:
+    if os.waitpid(fork(8), 0)[1] == 0:
         break
 assert load() == whole
 print("rounds", n)
@@ -482,9 +482,13 @@ print("reads", len(log.read_text().split()))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_killed_anywhere_it_goes_on_and_one_works_for_all(nmnist, tmp_path):
     home = tmp_path / "home"
+    # One digit is enough: three recordings, each a shard.
+    for path in [*nmnist.rglob("3"), *nmnist.rglob("9")]:
+        shutil.rmtree(path)
     command = [sys.executable, "-c", SCRIPT, str(nmnist), str(home)]
     root = str(pathlib.Path(__file__).parents[1])
     environment = os.environ | {"KERAS_HOME": str(home), "PYTHONPATH": root}
@@ -498,9 +502,9 @@ def test_killed_anywhere_it_goes_on_and_one_works_for_all(nmnist, tmp_path):
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     printed = dict(line.split() for line in ended.stdout.splitlines())
-    assert int(printed["killed"]) > 30  # 9 shards, at several places each
-    assert int(printed["rounds"]) > 2
-    assert int(printed["reads"]) == 9
+    assert int(printed["killed"]) > 12  # 3 shards, at several places each
+    assert int(printed["rounds"]) > 1
+    assert int(printed["reads"]) == 3
 
 
 def test_progress_is_shown_unless_it_is_not_wanted(home, nmnist, capsys):

@@ -79,17 +79,20 @@ def prepared(name, about, splits, shape, read, progress):
     """
     about = {"dataset": name, "version": VERSION, **about}
     folder = cache_dir() / f"{name}-{digest(about)}"
-    if not folder.exists():
+    partial = folder.with_name(f"{folder.name}.partial")
+    # One killed at the very end has left its shards.
+    if not folder.exists() or partial.exists():
         with locked(folder):
             if not folder.exists():
-                _prepare(folder, about, splits(), shape, read, progress)
+                _prepare(folder, partial, about, splits, shape, read, progress)
+            shutil.rmtree(partial, ignore_errors=True)
     return tuple(
         _open(folder, split, shape, name) for split in ("train", "test")
     )
 
 
-def _prepare(folder, about, splits, shape, read, progress):
-    partial = folder.with_name(f"{folder.name}.partial")
+def _prepare(folder, partial, about, splits, shape, read, progress):
+    splits = splits()
     whole = partial / "whole"
     shutil.rmtree(whole, ignore_errors=True)
     try:
@@ -121,7 +124,6 @@ def _prepare(folder, about, splits, shape, read, progress):
         shutil.rmtree(partial, ignore_errors=True)
         raise
     os.replace(whole, folder)
-    shutil.rmtree(partial, ignore_errors=True)
 
 
 def _shards(folder, split, sources, shape, read):
