@@ -17,6 +17,9 @@ import keras
 
 from keras_snn import callbacks, datasets, initializers, models, surrogates
 
+# Images of ten classes, which is what the network is built for.
+DATASETS = [x for x in datasets.IMAGES if datasets.CLASSES[x] == 10]
+
 
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(
@@ -24,7 +27,7 @@ def parse_args(argv=None):
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--dataset", choices=datasets.NAMES, default="mnist")
+    add("--dataset", choices=DATASETS, default="mnist")
     encoders = [name for name in models.ENCODERS if name]
     add("--encoder", choices=encoders, default="poisson")
     add("--initializer", choices=initializers.NAMES, default="asymptote")

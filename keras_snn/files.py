@@ -1,9 +1,16 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and one process at a time."""
 
 import contextlib
 import os
 import pathlib
 import tempfile
+import time
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+    import msvcrt
 
 
 @contextlib.contextmanager
@@ -24,3 +31,45 @@ def replacing(path):
         partial = pathlib.Path(folder) / path.name
         yield partial
         os.replace(partial, path)
+
+
+@contextlib.contextmanager
+def locked(path):
+    """Waits until no other process is inside `locked` of the same path.
+
+    The lock is the system's, on a file of its own: it ends with the process,
+    however that ends, and its file is gone when the last one leaves.
+
+    Args:
+        path: What is locked, there or not; missing folders are made.
+    """
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path = path.with_name(f".{path.name}.lock")
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CREAT)
+        try:
+            _lock(file)
+            # Whoever had it meanwhile may have deleted it: then it is a lock
+            # that nobody else will find.
+            if path.exists() and os.path.samestat(os.fstat(file), path.stat()):
+                try:
+                    yield
+                finally:
+                    # Windows deletes no file that is open: there it stays.
+                    with contextlib.suppress(OSError):
+                        path.unlink()
+                return
+        finally:
+            os.close(file)
+
+
+def _lock(file):
+    if fcntl:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        return
+    while True:
+        with contextlib.suppress(OSError):
+            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+            return
+        time.sleep(0.1)

@@ -1,9 +1,11 @@
 import gc
 import os
 import pathlib
+import shutil
 import sys
 import types
 import warnings
+import zipfile
 
 import numpy as np
 import pytest
@@ -130,25 +132,33 @@ def test_mnist_is_whole_and_cached_by_the_first_load(tmp_path, monkeypatch):
     assert np.bincount(y_test).tolist() == MNIST_TEST
 
 
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("mnist", (28, 28, 1)),
+        ("cifar10", (32, 32, 3)),
+        ("cifar100", (32, 32, 3)),
+    ],
+)
 def test_the_first_load_asks_tfds_and_the_second_the_cache(
-    home, monkeypatch, rng
+    home, monkeypatch, rng, name, shape
 ):
     arrays = [
-        rng.integers(0, 256, (5, 28, 28, 1), "uint8"),
+        rng.integers(0, 256, (5, *shape), "uint8"),
         rng.integers(0, 10, 5),
-        rng.integers(0, 256, (2, 28, 28, 1), "uint8"),
+        rng.integers(0, 256, (2, *shape), "uint8"),
         rng.integers(0, 10, 2),
     ]
     fake = FakeTFDS(arrays)
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", fake)
-    loads = [datasets.load("mnist", data_dir="prepared")]
+    loads = [datasets.load(name, data_dir="prepared")]
     without(monkeypatch, "tensorflow_datasets", "tensorflow")
-    loads.append(datasets.load("mnist", data_dir="prepared"))
-    assert fake.calls == [("mnist", "prepared")]
+    loads.append(datasets.load(name, data_dir="prepared"))
+    assert fake.calls == [(name, "prepared")]
     for load in loads:
         for one, other in zip(flat(load), arrays, strict=True):
             np.testing.assert_array_equal(one, other)
-    assert all_files(home) == [home / "keras_snn" / "mnist.npz"]
+    assert all_files(home) == [home / "keras_snn" / f"{name}.npz"]
 
 
 def test_a_cache_file_copied_here_is_enough(cached, monkeypatch):
@@ -283,3 +293,138 @@ def test_unknown_names_are_refused(home, name):
         ValueError, match=f"`name` must be one of 'digits', .*name={name!r}"
     ):
         datasets.load(name)
+
+
+@pytest.mark.slow
+def test_cifar10_is_whole(tmp_path, monkeypatch):
+    prepared = os.environ.get("TFDS_DATA_DIR")
+    if not (prepared and (pathlib.Path(prepared) / "cifar10").is_dir()):
+        pytest.skip("TFDS_DATA_DIR names no folder that holds cifar10")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    (x_train, y_train), (x_test, y_test) = datasets.load("cifar10")
+    assert x_train.shape == (50_000, 32, 32, 3)
+    assert x_test.shape == (10_000, 32, 32, 3)
+    assert x_train.dtype == x_test.dtype == np.uint8
+    assert np.bincount(y_train).tolist() == 10 * [5000]
+    assert np.bincount(y_test).tolist() == 10 * [1000]
+
+
+def test_names_are_told_apart():
+    assert set(datasets.IMAGES) | set(datasets.EVENTS) == set(datasets.NAMES)
+    assert not set(datasets.IMAGES) & set(datasets.EVENTS)
+    assert set(datasets.CLASSES) == set(datasets.NAMES)
+
+
+# Tiny ImageNet
+
+WNIDS = ["n02124075", "n01443537", "n04067472"]  # not in order
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """Two training images per class and one for testing, each of one colour."""
+    image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+    folder = tmp_path / "data" / "tiny-imagenet-200"
+
+    def write(path, colour, mode="RGB"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.new(mode, (64, 64), colour).save(path, "JPEG", quality=95)
+
+    lines = []
+    for label, wnid in enumerate(WNIDS):
+        for i in range(2):
+            path = folder / "train" / wnid / "images" / f"{wnid}_{i}.JPEG"
+            write(path, (40 * label, 100 * i, 200))
+        (folder / "train" / wnid / f"{wnid}_boxes.txt").write_text("")
+        # The last image is the first class's, and gray.
+        name = f"val_{2 - label}.JPEG"
+        write(folder / "val" / "images" / name, 40 * label, "L")
+        lines.append(f"{name}\t{wnid}\t0\t32\t44\t62\n")
+    (folder / "val" / "val_annotations.txt").write_text("".join(lines[::-1]))
+    (folder / "wnids.txt").write_text("\n".join(WNIDS) + "\n")
+    return folder
+
+
+def zip_up(folder):
+    path = folder.with_name("tiny-imagenet-200.zip")
+    with zipfile.ZipFile(path, "w") as archive:
+        for each in sorted(folder.rglob("*")):
+            archive.write(each, each.relative_to(folder.parent).as_posix())
+    shutil.rmtree(folder)
+    return path
+
+
+@pytest.mark.parametrize("layout", ["itself", "above", "packed"])
+def test_tiny_imagenet_is_read_in_the_order_of_its_classes(
+    home, tiny, layout, monkeypatch
+):
+    if layout == "packed":
+        zip_up(tiny)
+    folder = tiny if layout == "itself" else tiny.parent
+    for _ in range(2):
+        (x, y), (x_test, y_test) = datasets.load(
+            "tiny_imagenet", folder, progress=False
+        )
+        assert x.shape == (6, 64, 64, 3)
+        assert x_test.shape == (3, 64, 64, 3)
+        assert x.dtype == x_test.dtype == np.uint8
+        assert y.dtype == y_test.dtype == np.int64
+        assert y.tolist() == [0, 0, 1, 1, 2, 2]
+        assert y_test.tolist() == [2, 1, 0]
+        colours = [(40 * c, 100 * i, 200) for c in range(3) for i in range(2)]
+        # JPEG rounds colours by a few shades.
+        wanted = np.array(colours)[:, None, None]
+        assert abs(x.astype(int) - wanted).max() <= 4
+        gray = np.array([80, 40, 0])[:, None, None, None]
+        assert abs(x_test.astype(int) - gray).max() <= 4
+        # The second time the cache is enough.
+        without(monkeypatch, "PIL")
+
+
+def test_tiny_imagenet_without_pillow_says_so(home, tiny, monkeypatch):
+    without(monkeypatch, "PIL")
+    with pytest.raises(ImportError, match="Pillow, .*pip install pillow"):
+        datasets.load("tiny_imagenet", tiny)
+    assert all_files(home / "keras_snn") == []
+
+
+def test_tiny_imagenet_needs_its_folder(home, tmp_path):
+    with pytest.raises(ValueError, match="'tiny_imagenet' needs `data_dir`"):
+        datasets.load("tiny_imagenet")
+    with pytest.raises(ValueError, match="must hold tiny-imagenet-200"):
+        datasets.load("tiny_imagenet", tmp_path)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:300])
+
+
+def as_png(path):
+    from PIL import Image
+
+    Image.new("RGB", (64, 64)).save(path, "PNG")
+
+
+def large(path):
+    from PIL import Image
+
+    Image.new("RGB", (64, 65)).save(path, "JPEG")
+
+
+@pytest.mark.parametrize("damage", [cut, empty, no_zip, as_png, large])
+def test_a_damaged_image_is_named_and_nothing_cached(home, tiny, damage):
+    path = tiny / "val" / "images" / "val_1.JPEG"
+    damage(path)
+    with pytest.raises(ValueError, match=f"`{path}` is no intact JPEG image"):
+        datasets.load("tiny_imagenet", tiny, progress=False)
+    assert all_files(home / "keras_snn") == []
+
+
+@pytest.mark.parametrize(
+    "line", ["val_0.JPEG\tn00000000\t0", "../val_0.JPEG\tn02124075", "junk"]
+)
+def test_annotations_that_make_no_sense_are_named(home, tiny, line):
+    path = tiny / "val" / "val_annotations.txt"
+    path.write_text(path.read_text() + line + "\n")
+    with pytest.raises(ValueError, match=f"`{path}`, line 4: "):
+        datasets.load("tiny_imagenet", tiny, progress=False)

@@ -1,11 +1,13 @@
 import signal
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
 from keras_snn import files
-from keras_snn.files import replacing
+from keras_snn.files import locked, replacing
 
 
 def test_success_replaces_the_file_and_leaves_no_litter(tmp_path):
@@ -96,3 +98,49 @@ def test_a_killed_process_leaves_the_old_file_intact(tmp_path):
     with replacing(path) as partial:
         partial.write_text("new")
     assert path.read_text() == "new"
+
+
+def test_a_lock_leaves_no_litter(tmp_path):
+    path = tmp_path / "a" / "data"
+    with locked(path):
+        assert list(path.parent.iterdir()) != []
+    with pytest.raises(OSError, match="disk full"), locked(path):
+        raise OSError("disk full")
+    assert list(path.parent.iterdir()) == []
+
+
+def test_one_at_a_time_is_inside_a_lock(tmp_path):
+    # By threads: the lock is the open file's, of which each has its own.
+    inside, most, rounds = [], [], 50
+
+    def work(number):
+        for _ in range(rounds):
+            with locked(tmp_path / "data"):
+                inside.append(number)
+                most.append(len(inside))
+                time.sleep(0.0002)
+                inside.remove(number)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 4 * rounds * [1]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_a_lock_ends_with_its_process(tmp_path):
+    script = (
+        "import os, runpy, signal, sys\n"
+        "locked = runpy.run_path(sys.argv[1])['locked']\n"
+        "with locked(sys.argv[2]):\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    command = [sys.executable, "-c", script, files.__file__, tmp_path / "data"]
+    ended = subprocess.run(command, timeout=30, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    with locked(tmp_path / "data"):
+        pass
+    assert list(tmp_path.iterdir()) == []

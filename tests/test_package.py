@@ -32,7 +32,7 @@ ARROWS = {
     },
     "models": {"encoders", "initializers", "layers", "validation"},
     "optimizers": {"validation"},
-    "datasets": {"files", "validation"},
+    "datasets": {"datasets", "events", "files", "validation"},
     "callbacks": {"files", "layers", "validation"},
     "plots": set(),
 }

@@ -1,67 +1,29 @@
-"""Datasets as NumPy arrays, cached so that they are prepared once."""
+"""Datasets of images."""
 
+import io
 import logging
 import os
-import pathlib
-import zipfile
-import zlib
 
 import keras
 import numpy as np
 
-from keras_snn.files import replacing
-from keras_snn.validation import check_choice
-
-# From tensorflow_datasets, under its names.
-TFDS = ("mnist",)
-NAMES = ("digits", *TFDS)
-# What NumPy raises on a file cut short, changed, or of another kind.
-DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    AttributeError,
-    EOFError,
-    KeyError,
-    TypeError,
-    ValueError,
+from keras_snn.datasets.cache import (
+    DAMAGE,
+    Source,
+    cache_dir,
+    digest,
+    prepared,
 )
+from keras_snn.datasets.places import files, fingerprint, opened, place
+from keras_snn.files import replacing
+
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+TINY = "tiny-imagenet-200"
+TINY_SHAPE = (64, 64, 3)
 
 
-def load(name, data_dir=None):
-    """Loads a dataset of images and labels, as `keras.datasets` does.
-
-    `"digits"` are scikit-learn's 1797 8x8 handwritten digits, which come with
-    that package; the first 1437 are for training, the last 360 for
-    testing. `"mnist"` comes from
-    `tensorflow_datasets`; the first load leaves `mnist.npz` in `cache_dir()`,
-    and neither that package nor TensorFlow is needed from then on, nor on
-    another machine to which the file is copied.
-
-    Args:
-        name: `"digits"` or `"mnist"`.
-        data_dir: Folder of prepared `tensorflow_datasets`, read if the cache
-            does not hold the dataset yet; by default that package's own, which
-            the variable `TFDS_DATA_DIR` names.
-
-    Returns:
-        `(x_train, y_train), (x_test, y_test)`: images, `uint8` of shape
-        `(samples, height, width, channels)`, and labels, `int64` of shape
-        `(samples,)`.
-
-    Raises:
-        ValueError: If the name is unknown or the cached file damaged.
-        ImportError: If a package is missing that brings the data.
-        RuntimeError: If the data is neither here nor can be downloaded.
-
-    Example:
-    >>> (x_train, y_train), (x_test, y_test) = load("digits")
-    >>> x_train.shape, x_train.dtype, y_test.shape
-    ((1437, 8, 8, 1), dtype('uint8'), (360,))
-    """
-    check_choice("name", name, NAMES)
-    if name == "digits":
-        return _digits()
+def from_tfds(name, data_dir):
+    """Images of `tensorflow_datasets`, kept as one file of the cache."""
     path = cache_dir() / f"{name}.npz"
     if not path.exists():
         arrays = _from_tfds(name, data_dir, path)
@@ -80,16 +42,69 @@ def load(name, data_dir=None):
     return (x_train, y_train), (x_test, y_test)
 
 
-def cache_dir():
-    """Folder of the cached datasets: `keras_snn` in Keras's own folder.
+def tiny_imagenet(data_dir, progress):
+    """The images of a folder `tiny-imagenet-200`, or of its archive."""
+    found = place("tiny_imagenet", data_dir, TINY, ".zip", marks=["wnids.txt"])
+    about = {"source": digest(fingerprint([found]))}
 
-    Keras's folder is what the variable `KERAS_HOME` names, or `~/.keras`.
-    """
-    home = os.environ.get("KERAS_HOME") or pathlib.Path.home() / ".keras"
-    return pathlib.Path(home) / "keras_snn"
+    def splits():
+        _pillow()
+        folder = opened(found, TINY)
+        classes = (folder / "wnids.txt").read_text().split()
+        labels = {wnid: label for label, wnid in enumerate(classes)}
+        train = [
+            Source(path, (labels[wnid],))
+            for wnid in classes
+            for path in files(folder / "train" / wnid / "images", ".jpeg")
+        ]
+        annotations = folder / "val" / "val_annotations.txt"
+        test = []
+        for number, line in enumerate(annotations.read_text().splitlines(), 1):
+            name, _, rest = line.partition("\t")
+            wnid = rest.partition("\t")[0]
+            if wnid not in labels or not name or set(name) & set("/\\"):
+                raise ValueError(
+                    f"`{annotations}`, line {number}: no image and class of "
+                    f"wnids.txt, but {line[:60]!r}."
+                )
+            path = annotations.parent / "images" / name
+            test.append(Source(path, (labels[wnid],)))
+        return train, test
+
+    return prepared(
+        "tiny_imagenet", about, splits, TINY_SHAPE, _read_jpeg, progress
+    )
 
 
-def _digits():
+def _pillow():
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise ImportError(
+            "The first load of 'tiny_imagenet' needs Pillow, which reads JPEG: "
+            "pip install pillow"
+        ) from error
+    return Image
+
+
+def _read_jpeg(source):
+    data = source.path.read_bytes()
+    try:
+        with _pillow().open(io.BytesIO(data), formats=["JPEG"]) as image:
+            if (*image.size[::-1], 3) != TINY_SHAPE:
+                raise ValueError(f"its size is {image.size}")
+            # Some 2 % are gray.
+            yield np.asarray(image.convert("RGB"))
+    # Pillow has no class for damage: whatever it raises, the file is to blame.
+    except (OSError, SyntaxError, *DAMAGE) as error:
+        raise ValueError(
+            f"`{source.path}` is no intact JPEG image of 64 x 64 pixels. "
+            f"Received: {error}"
+        ) from error
+
+
+def digits():
+    """The digits that scikit-learn brings."""
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
