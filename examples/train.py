@@ -169,12 +169,12 @@ def train(args, recipe):
     x_train, y_train = x_train[some], y_train[some]
     x_test, y_test = x_test[some], y_test[some]
     test = datasets.batches(x_test, y_test, recipe.batch_size, shuffle=False)
-    steps = len(recipe.batches(x_train, y_train))
-    if not steps:
+    if recipe.drop_remainder and len(x_train) < recipe.batch_size:
         raise SystemExit(
             "--samples must be at least --batch-size. "
             f"Received: {len(x_train)}, {recipe.batch_size}"
         )
+    steps = len(recipe.batches(x_train, y_train))
     versions = {
         "keras": keras.__version__,
         "keras_snn": keras_snn.__version__,
@@ -201,6 +201,7 @@ def train(args, recipe):
         recipe.batches(x_train, y_train, first_epoch=done),
         epochs=recipe.epochs,
         initial_epoch=done,
+        shuffle=False,  # the order of the batches is the recipe's
         validation_data=test if args.validate else None,
         callbacks=watchers,
     )
