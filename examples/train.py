@@ -30,20 +30,25 @@ from keras_snn.files import replacing
 PROBE = 64  # test samples on which firing rates are measured
 
 
-def converter(kind):
+def kinds(annotation):
+    """The types that a field may have."""
+    return typing.get_args(annotation) or (annotation,)
+
+
+def converter(annotation):
     """A function from the text of a flag to a value of a field's type."""
-    kinds = typing.get_args(kind) or (kind,)
+    kind, *none = kinds(annotation)
 
     def convert(text):
-        if type(None) in kinds and text.lower() == "none":
+        if none and text.lower() == "none":
             return None
         try:
-            return kinds[0](text)
+            return kind(text)
         except ValueError as error:
-            words = {int: "an integer", float: "a number"}
-            none = " or none" if type(None) in kinds else ""
+            words = {int: "an integer", float: "a number"}[kind]
+            words += " or none" if none else ""
             raise argparse.ArgumentTypeError(
-                f"must be {words[kinds[0]]}{none}. Received: {text}"
+                f"must be {words}. Received: {text}"
             ) from error
 
     return convert
@@ -53,6 +58,7 @@ def parse_args(argv):
     parser = argparse.ArgumentParser(
         usage="%(prog)s [--list] [--recipe NAME] [--FIELD VALUE ...] [options]",
         description=__doc__.split("\n")[0],
+        allow_abbrev=False,
     )
     add = parser.add_argument
     add("--list", action="store_true", help="print the recipes and stop")
@@ -69,6 +75,7 @@ def parse_args(argv):
             options["action"] = argparse.BooleanOptionalAction
         else:
             options["type"] = converter(field.type)
+            options["metavar"] = "N" if int in kinds(field.type) else "X"
         if choices := field.metadata["choices"]:
             options["metavar"] = f"{{{','.join(map(str, choices))}}}"
         flag = "--" + field.name.replace("_", "-")
@@ -164,7 +171,6 @@ def train(args, recipe):
             f"{checkpoint} is there: give --resume to go on, or another --out"
         )
     (x_train, y_train), (x_test, y_test) = recipe.load(args.data_dir)
-    classes = int(y_train.max()) + 1
     some = slice(args.samples)
     x_train, y_train = x_train[some], y_train[some]
     x_test, y_test = x_test[some], y_test[some]
@@ -185,10 +191,12 @@ def train(args, recipe):
         model = keras.models.load_model(checkpoint)
         done = int(model.optimizer.iterations) // steps
     else:
-        model = recipe.build(x_train.shape[-3:], classes, steps)
+        model = recipe.build(x_train.shape[-3:], recipe.classes, steps)
     watchers = [callbacks.EpochSeeds(recipe.seed)]
     if not recipe.recompute:  # which hides the neurons
         probe = x_test[:PROBE]
+        if recipe.dataset in datasets.EVENTS:  # counts, of any integer dtype
+            probe = probe.astype("float32")
         watchers += [
             callbacks.FiringRateMonitor(probe, batch_size=recipe.batch_size)
         ]

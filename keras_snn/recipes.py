@@ -3,14 +3,13 @@
     recipe = recipes.get("cifar10-poisson", epochs=3)
     (x_train, y_train), (x_test, y_test) = recipe.load()
     batches = recipe.batches(x_train, y_train)
-    model = recipe.build(x_train.shape[-3:], 10, len(batches))
+    model = recipe.build(x_train.shape[-3:], recipe.classes, len(batches))
     model.fit(batches, epochs=recipe.epochs)
 
 `RECIPES` holds them by name; `examples/train.py` runs them from a shell.
 """
 
 import dataclasses
-import inspect
 
 import keras
 
@@ -24,8 +23,13 @@ from keras_snn.validation import (
     check_seed,
 )
 
-# Recordings of event cameras: their frames have a time axis already.
-EVENTS = ("nmnist", "cifar10_dvs", "dvs_gesture")
+# The builders, and what only some of them take.
+NETWORKS = {
+    "five_layer_snn": (models.five_layer_snn, ()),
+    "vgg9_snn": (models.vgg9_snn, ("dropout", "width")),
+    "vgg9_dvs_snn": (models.vgg9_dvs_snn, ("dropout", "width")),
+    "vgg11_snn": (models.vgg11_snn, ("width",)),
+}
 # Table A5, with the learning rate of each.
 OPTIMIZERS = {
     "adam": (1e-3, keras.optimizers.Adam, {"beta_1": 0.9, "beta_2": 0.99}),
@@ -42,15 +46,6 @@ OPTIMIZERS = {
 }
 SCHEDULES = ("cosine", "multistep", "constant")
 DROPS = (50, 90, 130)  # epochs at which "multistep" divides the rate by 10
-
-
-def _builders():
-    """The networks of `keras_snn.models`, by name."""
-    found = inspect.getmembers(models, inspect.isfunction)
-    return {name: function for name, function in found if name.endswith("_snn")}
-
-
-NETWORKS = _builders()
 
 
 def _field(default, text, choices=None):
@@ -85,9 +80,9 @@ class Recipe:
         initializer: A name of `initializers.NAMES`.
         pooling: `"average"` or `"max"`.
         normalization: `None`, `"batch"`, `"bntt"` or `"tdbn"`.
-        dropout: Fraction dropped behind the hidden dense layers, in `[0, 1)`;
-            `None` for the five-layer network, which has no such layer.
-        width: Factor on the filters and units of the network, above 0.
+        dropout: Fraction of the spikes dropped behind the hidden dense layers
+            of a VGG9, in `[0, 1)`; `None` for the others, which drop nothing.
+        width: Factor on the filters and units of a VGG, above 0.
         recompute: Whether to save memory in training, for time.
         epochs: Times that the training data are seen, at least 1.
         batch_size: Samples per iteration, at least 1.
@@ -122,7 +117,7 @@ class Recipe:
     initializer: str = _field("asymptote", "weights", initializers.NAMES)
     pooling: str = _field("average", "pooling", tuple(models.POOLING))
     normalization: str | None = _field(
-        None, "normalization", (None, "batch", "bntt", "tdbn")
+        None, "normalization", models.NORMALIZATIONS
     )
     dropout: float | None = _field(None, "fraction dropped")
     width: float = _field(1.0, "factor on filters and units")
@@ -145,7 +140,6 @@ class Recipe:
         for name in ("timesteps", "downsample", "epochs", "batch_size"):
             check_count(name, getattr(self, name))
         check_neuron(self.k, self.lam, self.theta)
-        check_number("width", self.width)
         for name in ("a", "learning_rate"):
             if getattr(self, name) is not None:
                 check_number(name, getattr(self, name))
@@ -153,10 +147,10 @@ class Recipe:
             raise TypeError(f"`seed` must be an integer. Received: {self.seed}")
         check_seed(self.seed)
         self._check_events()
-        self._check_dropout()
+        self._check_network()
 
     def _check_events(self):
-        events = self.dataset in EVENTS
+        events = self.dataset in datasets.EVENTS
         if events != (self.encoder is None):
             wanted = "None, events" if events else "a coding, images"
             raise ValueError(
@@ -173,15 +167,11 @@ class Recipe:
                     f"Received: {name}={value!r}"
                 )
 
-    def _check_dropout(self):
+    def _check_network(self):
+        check_number("width", self.width)
         if self.dropout is not None:
-            check_number("dropout", self.dropout, low_included=True)
-            if not self.dropout < 1:
-                raise ValueError(
-                    "`dropout` must be in [0, 1). "
-                    f"Received: dropout={self.dropout!r}"
-                )
-        taken = inspect.signature(NETWORKS[self.network]).parameters
+            check_number("dropout", self.dropout, high=1.0, included="low")
+        _, taken = NETWORKS[self.network]
         for name, none in (("dropout", None), ("width", 1)):
             value = getattr(self, name)
             if value != none and name not in taken:
@@ -200,7 +190,7 @@ class Recipe:
             `(x_train, y_train), (x_test, y_test)`.
         """
         options = {}
-        if self.dataset in EVENTS:
+        if self.dataset in datasets.EVENTS:
             options = {
                 "timesteps": self.timesteps,
                 "by": self.by,
@@ -271,6 +261,11 @@ class Recipe:
         _, optimizer, settings = OPTIMIZERS[self.optimizer]
         return optimizer(self.build_schedule(steps_per_epoch), **settings)
 
+    @property
+    def classes(self):
+        """Number of classes of the dataset."""
+        return datasets.CLASSES[self.dataset]
+
     def build(self, input_shape, classes, steps_per_epoch):
         """The network, compiled: cross-entropy of logits, and accuracy.
 
@@ -285,9 +280,8 @@ class Recipe:
         surrogate = surrogates.get(self.surrogate)
         if self.a is not None:
             surrogate = dataclasses.replace(surrogate, a=self.a)
-        builder = NETWORKS[self.network]
+        builder, taken = NETWORKS[self.network]
         options = {"width": self.width, "dropout": self.dropout or 0.0}
-        taken = inspect.signature(builder).parameters
         model = builder(
             input_shape,
             classes,
@@ -302,7 +296,7 @@ class Recipe:
             normalization=self.normalization,
             seed=self.seed,
             recompute=self.recompute,
-            **{name: x for name, x in options.items() if name in taken},
+            **{name: options[name] for name in taken},
         )
         model.compile(
             self.build_optimizer(steps_per_epoch),
@@ -330,14 +324,18 @@ VGG9_DVS = dataclasses.replace(
     encoder=None,
     batch_size=16,
 )
-# VGG11 is Kim & Panda's (2020). Its neurons, dropout and normalization are
-# those of Table A8, which leaves theta open (1 is our choice), and so are
-# coding and training: those of CIFAR-10.
+# The network is Kim & Panda's (2020); k, lam and normalization are those of
+# Table A8. Our choices: theta, the codings, and the training of CIFAR-10.
 VGG11 = dataclasses.replace(
-    VGG9, dataset="cifar100", network="vgg11_snn", k=0.5, lam=0.5
+    VGG9,
+    dataset="cifar100",
+    network="vgg11_snn",
+    k=0.5,
+    lam=0.5,
+    dropout=None,
 )
-TINY = dataclasses.replace(VGG11, dataset="tiny_imagenet", dropout=0.0)
-BNTT = {"k": 0.99, "lam": 1.0, "normalization": "bntt", "dropout": 0.0}
+TINY = dataclasses.replace(VGG11, dataset="tiny_imagenet")
+BNTT = {"k": 0.99, "lam": 1.0, "normalization": "bntt"}
 CODINGS = ("constant", "poisson", "retina")
 
 
