@@ -298,6 +298,7 @@ def test_epochs_repeat_after_resuming_from_a_file(data, tmp_path, dropout_seed):
     x, y = data[0].astype("float32") / 255, data[1]
     path = tmp_path / "model.keras"
     start = random_network(dropout_seed)
+    start.optimizer.build(start.trainable_variables)  # or it does not load
     start.save(tmp_path / "start.keras")
 
     def train(model, first, last, *watchers):
@@ -342,7 +343,8 @@ def test_log_has_a_line_for_every_epoch_also_resumed(tmp_path):
     # Killed before the checkpoint of epoch 1: that epoch comes again.
     log = callbacks.EpochLog(path)
     log.on_epoch_end(1, {"loss": 0.25})
-    assert [json.loads(line) for line in path.open()] == [
+    lines = path.read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [
         {"epoch": 0, "loss": 0.5},
         {"epoch": 1, "loss": 0.25},
     ]

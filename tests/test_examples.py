@@ -80,29 +80,27 @@ TINY = ["--samples", "64", "--timesteps", "2", "--validate"]
 TINY += ["--epochs", "3", "--schedule", "cosine"]
 
 
-def weights_and_log(folder):
+def numbers(folder):
+    """All that the checkpoint of a run holds."""
     model = keras.models.load_model(folder / "checkpoint.keras")
-    numbers = [model.get_weights(), model.optimizer.variables]
-    return [np.array(x) for each in numbers for x in each], [
-        json.loads(line) for line in (folder / "log.jsonl").open()
-    ]
+    moments = [np.array(x) for x in model.optimizer.variables]
+    return [*model.get_weights(), *moments]
+
+
+def log(folder):
+    lines = (folder / "log.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def assert_equal(first, second):
+    for a, b in zip(numbers(first), numbers(second), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("uninterrupted")
     return example("train").main([*TINY, "--out", str(folder)]), folder
-
-
-def assert_ends_alike(folder, result, uninterrupted):
-    expected, other = uninterrupted
-    assert result | {"seconds": 0} == expected | {"seconds": 0}
-    (weights, log), (expected, expected_log) = map(
-        weights_and_log, (folder, other)
-    )
-    assert log == expected_log
-    for a, b in zip(weights, expected, strict=True):
-        np.testing.assert_array_equal(a, b)
 
 
 def test_train_leaves_what_it_says(uninterrupted):
@@ -119,10 +117,9 @@ def test_train_leaves_what_it_says(uninterrupted):
     assert result["test_samples"] == 64
     model = keras.models.load_model(folder / "checkpoint.keras")
     assert model.optimizer.iterations == 6
-    log = [json.loads(line) for line in (folder / "log.jsonl").open()]
-    assert [line["epoch"] for line in log] == [0, 1, 2]
+    assert [line["epoch"] for line in log(folder)] == [0, 1, 2]
     keys = {"loss", "accuracy", "val_accuracy", "lif_4_firing_rate"}
-    assert all(keys <= set(line) for line in log)
+    assert all(keys <= set(line) for line in log(folder))
     run = json.loads((folder / "run.json").read_text())
     assert (run["dataset"], run["timesteps"], run["samples"]) == (
         "digits",
@@ -160,9 +157,12 @@ def test_a_run_killed_in_an_epoch_resumes_and_ends_alike(
         capture_output=True,
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 1
+    assert [line["epoch"] for line in log(tmp_path)] == [0]
     result = example("train").main([*flags, "--resume"])
-    assert_ends_alike(tmp_path, result, uninterrupted)
+    expected, folder = uninterrupted
+    assert result | {"seconds": 0} == expected | {"seconds": 0}
+    assert log(tmp_path) == log(folder)
+    assert_equal(tmp_path, folder)
 
 
 def test_interrupted_training_says_how_to_go_on(
@@ -191,9 +191,7 @@ def test_interrupted_training_says_how_to_go_on(
     result = module.main([*flags, "--resume"])
     expected, folder = uninterrupted
     assert result["test_accuracy"] == expected["test_accuracy"]
-    (weights, _), (other, _) = map(weights_and_log, (tmp_path, folder))
-    for a, b in zip(weights, other, strict=True):
-        np.testing.assert_array_equal(a, b)
+    assert_equal(tmp_path, folder)
 
 
 def test_a_finished_run_resumed_is_tested_again(uninterrupted):
