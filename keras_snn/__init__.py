@@ -9,6 +9,7 @@ from keras_snn import (
     layers,
     models,
     optimizers,
+    recipes,
     surrogates,
     theory,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "layers",
     "models",
     "optimizers",
+    "recipes",
     "surrogates",
     "theory",
 ]

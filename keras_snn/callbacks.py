@@ -1,4 +1,7 @@
-"""What to watch while a spiking network trains."""
+"""What to watch, save and fix while a spiking network trains."""
+
+import json
+import pathlib
 
 import keras
 import numpy as np
@@ -6,7 +9,7 @@ from keras import ops
 
 from keras_snn.files import replacing
 from keras_snn.layers import LIF, LIFRNNCell
-from keras_snn.validation import check_count
+from keras_snn.validation import check_count, check_seed
 
 
 def firing_rates(model, x, batch_size=32):
@@ -227,3 +230,100 @@ class Checkpoint(keras.callbacks.Callback):
         """Saves."""
         with replacing(self.path) as partial:
             self.model.save(partial)
+
+
+class EpochLog(keras.callbacks.Callback):
+    """Writes the logs of every epoch to a file, one JSON object a line.
+
+    The lines of the epochs before the one that `fit` begins with stay, those of
+    later ones go, so that the file of a run that was resumed reads like that of
+    one never interrupted. Name it behind what adds to the logs, and before
+    `Checkpoint`: a run killed between the two then repeats its last line. The
+    file is replaced as a whole, never half-written.
+
+    Args:
+        path: The `.jsonl` file.
+    """
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = pathlib.Path(path)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Adds the line of an epoch, counted from 0."""
+        lines = []
+        if self.path.exists():
+            lines = self.path.read_text().splitlines()
+        lines = [line for line in lines if json.loads(line)["epoch"] < epoch]
+        numbers = {key: float(value) for key, value in (logs or {}).items()}
+        lines.append(json.dumps({"epoch": epoch} | numbers))
+        with replacing(self.path) as partial:
+            partial.write_text("\n".join(lines) + "\n")
+
+
+def reseed(model, seed, epoch):
+    """Sets all random generators of a model from two numbers alone.
+
+    Those of the Poisson encoder and of dropout, and every other
+    `keras.random.SeedGenerator` of a layer. On PyTorch also that backend's own
+    generator, from which Keras draws the dropout of layers without a seed.
+
+    Args:
+        model: A built `keras.Model`.
+        seed: An integer in `[0, 2**31)`.
+        epoch: An integer of at least 0.
+
+    Raises:
+        TypeError: If `seed` or `epoch` is not an integer.
+        ValueError: If one of them is out of range.
+    """
+    if check_seed(seed) is None:
+        raise TypeError(f"`seed` must be an integer. Received: seed={seed!r}")
+    check_count("epoch", epoch, low=0)
+    # Keras counts generators among the variables, but not among the weights.
+    weights = {id(x) for x in model.non_trainable_weights}
+    states = [
+        x
+        for x in model.non_trainable_variables
+        if id(x) not in weights and tuple(x.shape) == (2,) and "int" in x.dtype
+    ]
+    words = np.random.SeedSequence((seed, epoch)).generate_state(
+        len(states) + 1
+    )
+    # Of 31 bits: the state is a signed integer on PyTorch. Its second number
+    # counts the draws.
+    first, *words = (int(word) // 2 for word in words)
+    for state, word in zip(states, words, strict=True):
+        state.assign([word, 0])
+    if keras.config.backend() == "torch":
+        import torch
+
+        torch.manual_seed(first)
+
+
+class EpochSeeds(keras.callbacks.Callback):
+    """Makes the random numbers of an epoch those of a seed and the epoch.
+
+    Before every epoch all random generators of the model are set by `reseed`.
+    With batches whose order depends on the epoch alone, such as those of
+    `datasets.batches`, an epoch is so a function of weights, optimizer, seed
+    and its number. Training that goes on from a `Checkpoint`, with
+    `initial_epoch`, then ends where it would have ended uninterrupted, to the
+    last bit on the same machine where its arithmetic repeats itself, as on
+    CPUs.
+
+    Args:
+        seed: An integer in `[0, 2**31)`.
+    """
+
+    def __init__(self, seed):
+        super().__init__()
+        if check_seed(seed) is None:
+            raise TypeError(
+                f"`seed` must be an integer. Received: seed={seed!r}"
+            )
+        self.seed = seed
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Sets the generators; Keras on JAX reads them thereafter."""
+        reseed(self.model, self.seed, epoch)

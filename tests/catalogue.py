@@ -115,6 +115,8 @@ OTHERS = {
     callbacks.FiringRateMonitor,
     callbacks.IterationHistory,
     callbacks.Checkpoint,
+    callbacks.EpochLog,
+    callbacks.EpochSeeds,
     models.ImageModel,
     models.PortableModel,
 }

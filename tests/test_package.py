@@ -34,6 +34,14 @@ ARROWS = {
     "optimizers": {"validation"},
     "datasets": {"datasets", "events", "files", "validation"},
     "callbacks": {"files", "layers", "validation"},
+    "recipes": {
+        "datasets",
+        "initializers",
+        "models",
+        "optimizers",
+        "surrogates",
+        "validation",
+    },
     "plots": set(),
 }
 
