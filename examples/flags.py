@@ -6,25 +6,53 @@ import pathlib
 
 def positive(text):
     """An integer of at least 1."""
+    return _integer(text, 1)
+
+
+def index(text):
+    """An integer of at least 0."""
+    return _integer(text, 0)
+
+
+def _integer(text, low):
     try:
         value = int(text)
     except ValueError:
-        value = 0
-    if value < 1:
+        value = low - 1
+    if value < low:
         raise argparse.ArgumentTypeError(
-            f"must be an integer of at least 1. Received: {text}"
+            f"must be an integer of at least {low}. Received: {text}"
         )
     return value
 
 
 def checkpoint(text):
     """A `.keras` file in a folder that can be written to."""
+    return _written(text, ".keras")
+
+
+def picture(text):
+    """A `.png` file in a folder that can be written to."""
+    return _written(text, ".png")
+
+
+def _written(text, suffix):
     path = pathlib.Path(text)
-    if path.suffix != ".keras":
+    if path.suffix != suffix:
         raise argparse.ArgumentTypeError(
-            f"must be a .keras file. Received: {text}"
+            f"must be a {suffix} file. Received: {text}"
         )
     folder(path.parent)
+    return path
+
+
+def existing(text):
+    """A file or folder that is there."""
+    path = pathlib.Path(text)
+    if not path.exists():
+        raise argparse.ArgumentTypeError(
+            f"must be a file or folder that exists. Received: {text}"
+        )
     return path
 
 

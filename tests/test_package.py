@@ -42,7 +42,7 @@ ARROWS = {
         "surrogates",
         "validation",
     },
-    "plots": set(),
+    "plots": {"validation"},
 }
 
 
