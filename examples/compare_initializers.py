@@ -16,21 +16,16 @@ Initialization" (ICLR 2022 submission), Figs. 1, 3 and 4.
 """
 
 import argparse
-import json
-import time
+import functools
 
 import flags
-import keras
-import numpy as np
+import training
 
-import keras_snn
-from keras_snn import callbacks, datasets, initializers, models, plots
+from keras_snn import datasets, initializers, models, plots
 from keras_snn.files import replacing
 
 # Images of ten classes, which is what the network is built for.
 DATASETS = [x for x in datasets.IMAGES if datasets.CLASSES[x] == 10]
-THRESHOLD = 0.6  # training accuracy that counts as "it learns"
-PROBE = 100  # test images on which firing rates are measured
 
 
 def parse_args(argv=None):
@@ -71,12 +66,10 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
-def train(name, data, args):
-    """Trains one network; returns it and its numbers."""
-    (x_train, y_train), (x_test, y_test) = data
-    keras.utils.set_random_seed(args.seed)  # equal batches for all
-    model = models.five_layer_snn(
-        x_train.shape[1:],
+def build(name, input_shape, args):
+    """The network under one initialization."""
+    return models.five_layer_snn(
+        input_shape,
         timesteps=args.timesteps,
         k=args.k,
         lam=args.lam,
@@ -85,44 +78,6 @@ def train(name, data, args):
         encoder=args.encoder,
         seed=args.seed,
     )
-    model.compile(
-        keras.optimizers.Adam(1e-3, beta_1=0.9, beta_2=0.99),  # Table A4
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
-    iterations = args.epochs * len(x_train) // args.batch_size
-    curves = callbacks.IterationHistory()
-    monitor = callbacks.FiringRateMonitor(
-        x_test[:PROBE], every=max(1, iterations // 20)
-    )
-    start = time.perf_counter()
-    model.fit(
-        x_train,
-        y_train,
-        batch_size=args.batch_size,
-        epochs=args.epochs,
-        callbacks=[curves, monitor],
-    )
-    seconds = time.perf_counter() - start
-    _, accuracy = model.evaluate(x_test, y_test, verbose=0)
-    layers = {
-        key.removesuffix("_firing_rate"): values
-        for key, values in monitor.history.items()
-        if key.endswith("_firing_rate")
-    }
-    learned = np.flatnonzero(np.array(curves.history["accuracy"]) >= THRESHOLD)
-    return model, {
-        "iterations_to_60": int(learned[0]) + 1 if len(learned) else None,
-        "iterations": len(curves.history["loss"]),
-        "final_loss": float(np.mean(curves.history["loss"][-10:])),
-        "test_accuracy": float(accuracy),
-        "seconds": seconds,
-        "initial_firing_rate": {key: x[0] for key, x in layers.items()},
-        "loss": curves.history["loss"],
-        "accuracy": curves.history["accuracy"],
-        "iteration": monitor.history["iteration"],
-        "firing_rate": np.mean(list(layers.values()), axis=0).tolist(),
-    }
 
 
 def table(runs):
@@ -133,22 +88,10 @@ def table(runs):
     for name, run in runs.items():
         reached = run["iterations_to_60"] or f"never in {run['iterations']}"
         rates = [f"{x:.4f}" for x in run["initial_firing_rate"].values()]
-        rows.append(
-            [
-                name,
-                str(reached),
-                f"{run['final_loss']:.3f}",
-                f"{run['test_accuracy']:.2%}",
-                *rates,
-            ]
-        )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) for cell, width in zip(row, widths, strict=True)
-        )
-        for row in rows
-    )
+        accuracy = training.percent(run["test_accuracy"], run["test_interval"])
+        loss = f"{run['final_loss']:.3f}"
+        rows.append([name, str(reached), loss, accuracy, *rates])
+    return training.table(rows)
 
 
 def main(argv=None):
@@ -169,19 +112,15 @@ def main(argv=None):
     runs = {}
     for name in args.initializers:
         print(f"\n{name}: {args.dataset}, {args.timesteps} timesteps")
-        model, runs[name] = train(name, data, args)
+        model, runs[name] = training.train(
+            functools.partial(build, name, x_train.shape[1:], args),
+            *(data, args.epochs, args.batch_size, args.seed),
+        )
         with replacing(args.out / f"{name}.keras") as partial:
             model.save(partial)
         # After every network, so that a run cut short leaves what it had.
-        with replacing(args.out / "results.json") as partial:
-            settings = {**vars(args), "out": str(args.out)}
-            settings |= {
-                "samples": samples,
-                "backend": keras.config.backend(),
-                "keras": keras.__version__,
-                "keras_snn": keras_snn.__version__,
-            }
-            partial.write_text(json.dumps({"args": settings, "runs": runs}))
+        path = args.out / "results.json"
+        training.store(path, args, runs, samples=samples)
         with replacing(args.out / "curves.png") as partial:
             plots.learning_curves(runs).savefig(partial, dpi=130)
 

@@ -185,7 +185,9 @@ def recording(events, frames, spikes, title=""):
         _over_time(raster, neurons[:, shown, None], 1)
         raster.set_yticks([])
         rate = means[name].mean()
-        raster.set_title(f"{name}: {rate:.3f} spikes per timestep", fontsize=11)
+        raster.set_title(
+            f"{name}: {rate:.3f} per neuron and timestep", fontsize=11
+        )
         mean.bar(np.arange(1, len(values) + 1), means[name], color="black")
         mean.set_xlabel("timestep")
         mean.set_ylim(0, top)

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_snn import recipes
+from keras_snn import callbacks, datasets, events, models, plots, recipes
 
 EXAMPLES = pathlib.Path(__file__).parents[1] / "examples"
 
@@ -27,7 +27,8 @@ def example(name):
 def test_every_example_has_a_test():
     names = {path.stem for path in EXAMPLES.glob("*.py")}
     examples = {"compare_initializers", "train", "save_and_load"}
-    assert names == examples | {"flags"}
+    examples |= {"codings", "nmnist_events"}
+    assert names == examples | {"flags", "training"}
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,11 @@ def test_every_example_has_a_test():
         ("train", "--dropout", "x", "must be a number or none. Received: x"),
         ("train", "--out", "/dev/null/x", "can be written to"),
         ("save_and_load", "--samples", "0", "integer of at least 1"),
+        ("codings", "--index", "-1", "integer of at least 0"),
+        ("codings", "--out", "picture", "be a .png file"),
+        ("codings", "--recording", "/dev/null/x", "that exists"),
+        ("nmnist_events", "--seeds", "0", "integer of at least 1"),
+        ("nmnist_events", "--data-dir", "/dev/null/x", "that exists"),
     ],
 )
 def test_bad_flags_are_refused_at_once(name, flag, value, message, capsys):
@@ -63,7 +69,9 @@ def test_compare_initializers(tmp_path, capsys):
     assert min(runs["asymptote"]["initial_firing_rate"].values()) > 0
     assert max(runs["glorot"]["initial_firing_rate"].values()) == 0
     stored = json.loads((tmp_path / "results.json").read_text())
-    assert stored["runs"] == runs
+    assert stored["runs"] == json.loads(json.dumps(runs))
+    assert stored["args"]["samples"] == 64
+    assert stored["args"]["keras"] == keras.__version__
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
     model = keras.models.load_model(tmp_path / "asymptote.keras")
     assert model.predict(np.zeros((1, 8, 8, 1)), verbose=0).shape == (1, 10)
@@ -293,3 +301,155 @@ def test_intervals_are_wilsons(hits, samples, low, high):
 def test_save_and_load_predicts_the_same():
     tiny = ["--epochs", "1", "--samples", "32", "--timesteps", "2"]
     assert example("save_and_load").main(tiny) == 0
+
+
+def test_accuracies_have_wilsons_interval():
+    stats = pytest.importorskip("scipy.stats")
+    wilson = example("training").wilson
+    for hits, trials in ((0, 38), (31, 38), (38, 38), (9836, 10_000)):
+        peer = stats.binomtest(hits, trials).proportion_ci(0.95, "wilson")
+        found = wilson(hits / trials, trials)
+        np.testing.assert_allclose(found, peer, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "expected"),
+    [([0.6, 0.1], 1), ([0.1, 0.59, 0.9, 0.2], 3), ([0.1, 0.5], None)],
+)
+def test_iterations_count_to_the_first_that_reaches_60(accuracy, expected):
+    assert example("training").iterations_to(accuracy) == expected
+
+
+def test_codings(tmp_path, capsys):
+    out = tmp_path / "codings.png"
+    coded = example("codings").main(["--index", "13", "--out", str(out)])
+    assert out.read_bytes().startswith(b"\x89PNG")
+    (images, labels), _ = datasets.load("digits")
+    intensity = images[13, ..., 0] / 255
+    constant, poisson, zero, subtract, event = coded.values()
+    # One code after the other, from what it is said to be.
+    assert {x.shape for x in (constant, poisson)} == {(20, 8, 8, 1)}
+    np.testing.assert_allclose(constant[7, ..., 0], intensity, rtol=1e-6)
+    assert set(np.unique(poisson)) == {0, 1}
+    assert (poisson[:, intensity == 0] == 0).all()
+    assert (zero[:, intensity < 1].mean(0) <= 0.5).all()
+    exact = np.floor(20 * intensity + 1e-4)
+    np.testing.assert_array_equal(subtract.sum((0, 3)), exact)
+    # The image ends where it began: as many ON as OFF, at every pixel.
+    assert event.shape == (20, 8, 8, 2)
+    assert event.sum() > 0
+    np.testing.assert_array_equal(*np.moveaxis(event.sum(0), -1, 0))
+    assert f"A {labels[13]} under all" in capsys.readouterr().out
+
+
+def test_codings_of_a_recording(tmp_path):
+    path = tmp_path / "00001.bin"
+    found = np.array([(5, 3, 1, 0), (9, 2, 6, 1)], events.DTYPE)
+    events.write(path, found)
+    flags = ["--timesteps", "2", "--out", str(tmp_path / "x.png")]
+    coded = example("codings").main([*flags, "--recording", str(path)])
+    frames = coded["Event: the recording 00001.bin"]
+    assert frames.shape == (2, 7, 4, 2)
+    assert np.argwhere(frames).tolist() == [[0, 1, 3, 0], [1, 6, 2, 1]]
+
+
+def test_codings_knows_how_many_images_there_are(tmp_path):
+    with pytest.raises(SystemExit, match=r"--index must be in \[0, 1437\)"):
+        example("codings").main(
+            ["--index", "1437", "--out", str(tmp_path / "x.png")]
+        )
+
+
+@pytest.fixture
+def nmnist(tmp_path_factory, monkeypatch):
+    """A folder as N-MNIST's, of bars that lie (0) and stand (1)."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path_factory.mktemp("home")))
+    folder = tmp_path_factory.mktemp("nmnist")
+    for split, number in (("Train", 8), ("Test", 3)):
+        for label in (0, 1):
+            for i in range(number):
+                image = np.zeros((28, 28), "uint8")
+                image[6 + i : 9 + i, 4:24] = 255
+                found = events.saccade(image if label == 0 else image.T)
+                path = folder / split / str(label) / f"{i + 1:05}.bin"
+                events.write(path, found)
+    return folder
+
+
+def test_nmnist_events(nmnist, tmp_path, capsys):
+    flags = ["--data-dir", str(nmnist), "--out", str(tmp_path)]
+    flags += ["--epochs", "8", "--batch-size", "4", "--timesteps", "5"]
+    flags += ["--initializers", "asymptote", "glorot", "--seeds", "2"]
+    runs = example("nmnist_events").main([*flags, "--shown", "4"])
+    printed = capsys.readouterr().out
+    assert "16 recordings to train, 6 to test" in printed
+    assert {name: len(seeds) for name, seeds in runs.items()} == {
+        "asymptote": 2,
+        "glorot": 2,
+    }
+    # Two seeds are two networks, of 4 iterations in each of 8 epochs.
+    first, second = (run["loss"] for run in runs["asymptote"])
+    assert len(first) == 32
+    assert first != second
+    # Bars are told apart at once, and silent networks do not learn.
+    assert runs["asymptote"][0]["test_accuracy"] == 1
+    assert runs["glorot"][0]["loss"][0] == pytest.approx(np.log(10), rel=1e-5)
+    assert "100.00% (60.97% to 100.00%)" in printed  # Wilson, 6 of 6
+    stored = json.loads((tmp_path / "results.json").read_text())
+    assert stored["runs"] == json.loads(json.dumps(runs))
+    assert stored["args"]["data_dir"] == str(nmnist)
+    for name in ("recording.png", "curves.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+    model = keras.models.load_model(tmp_path / "glorot.keras")
+    assert model.input_shape == (None, 5, 32, 32, 2)
+
+
+def test_the_spikes_shown_are_the_networks(rng):
+    model = models.five_layer_snn((8, 8, 2), timesteps=5, encoder=None, seed=0)
+    frames = rng.poisson(0.5, (5, 8, 8, 2)).astype("uint8")
+    spikes = example("nmnist_events").spikes_of(model, frames)
+    assert [len(x) for x in spikes.values()] == [5] * 4
+    rates = callbacks.firing_rates(model, frames[None])
+    assert {name: x.mean() for name, x in spikes.items()} == pytest.approx(
+        {name: rate for name, (rate, _) in rates.items()}
+    )
+
+
+def test_nmnist_events_makes_its_own_recordings(tmp_path, monkeypatch):
+    titles = []
+
+    def recording(*args):
+        titles.append(args[-1])
+        return plots_recording(*args)
+
+    plots_recording = plots.recording
+    monkeypatch.setattr(plots, "recording", recording)
+    flags = ["--samples", "20", "--epochs", "1", "--timesteps", "2"]
+    example("nmnist_events").main([*flags, "--out", str(tmp_path)])
+    assert len(titles) == 1
+    assert "by a simulated camera" in titles[0]
+
+
+def test_own_recordings_lie_within_the_camera():
+    module = example("nmnist_events")
+    (found, labels), _ = module.make("digits", 3)
+    assert len(labels) == 3
+    for recording in found:
+        frames = module.frames_of(recording, 4)
+        assert frames.shape == (4, 32, 32, 2)
+        # In the middle, and large: the center of mass, and what it spreads.
+        rows = frames.sum((0, 2, 3)) / frames.sum()
+        mean = rows @ np.arange(32)
+        assert 12 < mean < 20
+        assert 4 < np.sqrt(rows @ (np.arange(32) - mean) ** 2) < 10
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [(["--shown", "6"], r"--shown must be in \[0, 6\)"), ([], "must hold")],
+)
+def test_nmnist_events_says_what_is_missing(flags, message, nmnist, tmp_path):
+    folder = nmnist if flags else tmp_path
+    flags = [*flags, "--data-dir", str(folder), "--out", str(tmp_path)]
+    with pytest.raises(SystemExit, match=message):
+        example("nmnist_events").main(flags)
