@@ -7,7 +7,7 @@ itself, at every timestep. Under Poisson coding the rate scatters about the
 intensity, and the more timesteps, the less; the retina-like code has no noise,
 and either a few rates (its pixels start anew after a spike) or exact ones
 (they keep the rest). Events tell where the intensity changes while the image
-moves, and nothing of the intensity itself.
+moves, and little of the intensity itself.
 
 `--recording` draws a real camera's recording in the place of the last row.
 """

@@ -26,21 +26,12 @@ def _integer(text, low):
     return value
 
 
-def checkpoint(text):
-    """A `.keras` file in a folder that can be written to."""
-    return _written(text, ".keras")
-
-
 def picture(text):
     """A `.png` file in a folder that can be written to."""
-    return _written(text, ".png")
-
-
-def _written(text, suffix):
     path = pathlib.Path(text)
-    if path.suffix != suffix:
+    if path.suffix != ".png":
         raise argparse.ArgumentTypeError(
-            f"must be a {suffix} file. Received: {text}"
+            f"must be a .png file. Received: {text}"
         )
     folder(path.parent)
     return path

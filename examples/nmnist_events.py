@@ -173,7 +173,7 @@ def table(runs, trials):
             [
                 name,
                 ", ".join(reached),
-                training.percent(mean, training.wilson(mean, trials)),
+                training.percent(mean, training.wilson(mean * trials, trials)),
                 ", ".join(f"{x:.2%}" for x in found),
             ]
         )

@@ -14,7 +14,6 @@ uninterrupted run would: on CPUs to the last bit.
 import argparse
 import dataclasses
 import json
-import math
 import shlex
 import sys
 import time
@@ -22,6 +21,7 @@ import typing
 
 import flags
 import keras
+import training
 
 import keras_snn
 from keras_snn import callbacks, datasets, recipes
@@ -151,14 +151,6 @@ def check_resumable(path, settings):
         )
 
 
-def wilson(hits, samples, z=1.959964):
-    """Wilson's interval of a rate, of 95 % by default (Wilson 1927)."""
-    rate, square = hits / samples, z * z / samples
-    half = z * math.sqrt(rate * (1 - rate) / samples + square / samples / 4)
-    middle = rate + square / 2
-    return (middle - half) / (1 + square), (middle + half) / (1 + square)
-
-
 def train(args, recipe):
     """Trains, or goes on training; returns the result."""
     checkpoint, run = args.out / "checkpoint.keras", args.out / "run.json"
@@ -218,7 +210,7 @@ def train(args, recipe):
     callbacks.reseed(model, recipe.seed, recipe.epochs)
     _, accuracy = model.evaluate(test, verbose=0)
     hits = round(float(accuracy) * len(x_test))
-    low, high = wilson(hits, len(x_test))
+    low, high = training.wilson(hits, len(x_test))
     print(
         f"test accuracy {hits / len(x_test):.2%} ({low:.2%} to {high:.2%}, "
         f"95 % of {len(x_test)} samples), saved in {args.out}"

@@ -2,7 +2,6 @@
 
 import json
 import math
-import statistics
 import time
 
 import keras
@@ -39,10 +38,11 @@ def train(build, data, epochs, batch_size, seed):
         metrics=["accuracy"],
     )
     iterations = epochs * math.ceil(len(x_train) / batch_size)
+    probe = x_test[:PROBE]
+    if probe.ndim == 5:  # counts, of any integer dtype
+        probe = probe.astype("float32")
     curves = callbacks.IterationHistory()
-    monitor = callbacks.FiringRateMonitor(
-        x_test[:PROBE], every=max(1, iterations // 20)
-    )
+    monitor = callbacks.FiringRateMonitor(probe, every=max(1, iterations // 20))
     start = time.perf_counter()
     model.fit(
         x_train,
@@ -63,7 +63,7 @@ def train(build, data, epochs, batch_size, seed):
         "iterations": len(curves.history["loss"]),
         "final_loss": float(np.mean(curves.history["loss"][-10:])),
         "test_accuracy": float(accuracy),
-        "test_interval": wilson(accuracy, len(x_test)),
+        "test_interval": wilson(float(accuracy) * len(x_test), len(x_test)),
         "seconds": seconds,
         "initial_firing_rate": {key: x[0] for key, x in layers.items()},
         "loss": curves.history["loss"],
@@ -79,28 +79,21 @@ def iterations_to(accuracy, threshold=THRESHOLD):
     return int(reached[0]) + 1 if len(reached) else None
 
 
-def wilson(fraction, trials, confidence=0.95):
-    """The interval of a probability that the fraction of some trials tells.
+def wilson(hits, samples, z=1.959964):
+    """Wilson's interval of a rate, of 95 % by default (Wilson 1927).
 
     Args:
-        fraction: Of the trials that succeeded, in [0, 1].
-        trials: Their number, at least 1.
-        confidence: How often such intervals hold the probability, in (0, 1).
+        hits: How many samples are right; the mean of several counts will do.
+        samples: Out of how many, at least 1.
+        z: Quantile of the normal distribution.
 
     Returns:
-        `(low, high)`.
-
-    Reference:
-        Wilson, "Probable inference, the law of succession, and statistical
-        inference", Journal of the American Statistical Association 22, 1927.
+        `(low, high)`, in [0, 1].
     """
-    z2 = statistics.NormalDist().inv_cdf((1 + confidence) / 2) ** 2 / trials
-    middle = fraction + z2 / 2
-    spread = math.sqrt(z2 * (fraction * (1 - fraction) + z2 / 4))
-    return tuple(
-        min(max((middle + side * spread) / (1 + z2), 0.0), 1.0)
-        for side in (-1, 1)
-    )
+    rate, square = hits / samples, z * z / samples
+    half = z * math.sqrt(rate * (1 - rate) / samples + square / samples / 4)
+    middle = rate + square / 2
+    return (middle - half) / (1 + square), (middle + half) / (1 + square)
 
 
 def percent(accuracy, interval):
