@@ -446,6 +446,11 @@ def test_own_recordings_lie_within_the_camera():
         mean = rows @ np.arange(32)
         assert 12 < mean < 20
         assert 4 < np.sqrt(rows @ (np.arange(32) - mean) ** 2) < 10
+        # The image moves down first; where the lower edges of its strokes come
+        # it grows darker, as in N-MNIST.
+        first = recording[recording["t"] < 105_000]
+        off, on = (first["y"][first["p"] == p].mean() for p in (0, 1))
+        assert off > on + 1
 
 
 @pytest.mark.parametrize(
