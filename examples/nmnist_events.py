@@ -196,6 +196,7 @@ def main(argv=None):
             model, run = training.train(
                 functools.partial(build, name, seed, args),
                 *(data, args.epochs, args.batch_size, seed),
+                reshuffle=True,
             )
             runs[name].append(run)
             training.store(args.out / "results.json", args, runs)

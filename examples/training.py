@@ -8,14 +8,14 @@ import keras
 import numpy as np
 
 import keras_snn
-from keras_snn import callbacks
+from keras_snn import callbacks, datasets
 from keras_snn.files import replacing
 
 THRESHOLD = 0.6  # training accuracy that counts as "it learns"
 PROBE = 100  # test samples on which firing rates are measured
 
 
-def train(build, data, epochs, batch_size, seed):
+def train(build, data, epochs, batch_size, seed, reshuffle=False):
     """Trains one network with Table A4's optimizer.
 
     Args:
@@ -25,6 +25,8 @@ def train(build, data, epochs, batch_size, seed):
         epochs: Number of epochs.
         batch_size: Samples per iteration.
         seed: Of the order of the samples, and of all that `build` draws.
+        reshuffle: Whether every epoch has an order of its own. `fit` alone
+            repeats that of the first on TensorFlow where there is a seed.
 
     Returns:
         The trained network, and its numbers as a dictionary.
@@ -43,14 +45,12 @@ def train(build, data, epochs, batch_size, seed):
         probe = probe.astype("float32")
     curves = callbacks.IterationHistory()
     monitor = callbacks.FiringRateMonitor(probe, every=max(1, iterations // 20))
+    samples = {"x": x_train, "y": y_train, "batch_size": batch_size}
+    if reshuffle:
+        drawn = datasets.batches(x_train, y_train, batch_size, seed=seed)
+        samples = {"x": drawn}
     start = time.perf_counter()
-    model.fit(
-        x_train,
-        y_train,
-        batch_size=batch_size,
-        epochs=epochs,
-        callbacks=[curves, monitor],
-    )
+    model.fit(**samples, epochs=epochs, callbacks=[curves, monitor])
     seconds = time.perf_counter() - start
     _, accuracy = model.evaluate(x_test, y_test, verbose=0)
     layers = {

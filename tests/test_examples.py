@@ -367,6 +367,21 @@ def nmnist(tmp_path_factory, monkeypatch):
     return folder
 
 
+def test_epochs_have_orders_of_their_own():
+    def silent():
+        return models.sequential_snn("FC1", (1, 1, 2), 2, 1, encoder=None)
+
+    # No input, so that only the last bias learns, and the class 0 is expected
+    # from the second epoch on: wrong is the one sample of the other class.
+    x, y = np.zeros((16, 1, 1, 1, 2), "uint8"), np.arange(16) == 0
+    data = (x, y.astype(int)), (x, y.astype(int))
+    train = example("training").train
+    _, run = train(silent, data, *(5, 1, 0), reshuffle=True)
+    wrong = np.argwhere(np.reshape(run["accuracy"], (5, 16))[1:] < 0.5)
+    assert wrong[:, 0].tolist() == [0, 1, 2, 3]
+    assert len(set(wrong[:, 1])) > 1
+
+
 def test_nmnist_events(nmnist, tmp_path, capsys):
     flags = ["--data-dir", str(nmnist), "--out", str(tmp_path)]
     flags += ["--epochs", "8", "--batch-size", "4", "--timesteps", "5"]

@@ -49,6 +49,20 @@ def test_frames_are_drawn_as_they_are_and_one_by_one():
     )
 
 
+def test_a_mean_of_spikes_is_as_dark_as_its_rate():
+    # Without the pixel that is dark all the time.
+    values = SPIKES[:2] * (IMAGE < 255)[..., None]
+    (mean,) = labelled(row(values=values), "mean of all")
+    np.testing.assert_allclose(drawn(mean)[1], [0.5 * WHITE, 0.5 * WHITE])
+
+
+def test_a_recording_without_events_is_white():
+    axes = row(values=np.zeros((4, 2, 2, 2)))
+    for name in ("t = 1", "mean of all"):
+        (tile,) = labelled(axes, name)
+        np.testing.assert_array_equal(drawn(tile), np.ones((2, 2, 3)))
+
+
 def test_a_row_has_its_title():
     assert [text.get_text() for text in row()[0].texts] == ["a title"]
 
@@ -121,8 +135,8 @@ def test_polarities_have_rates_of_their_own():
 
 def test_frames_of_another_size_are_counted_in_place_of_intensities():
     counts = np.zeros((2, 3, 1, 2))
-    counts[0, 0, 0] = 1, 0
-    counts[1, 1, 0] = 2, 1
+    counts[0, 0, 0] = counts[0, 1, 0] = 1, 0
+    counts[1, 1, 0] = 1, 1
     *_, over_time, pixels = row(values=counts)
     assert pixels.get_xlabel() == "events"
     assert over_time.get_ylabel() == "events"
