@@ -16,6 +16,7 @@ from keras_snn import (
     layers,
     models,
     optimizers,
+    recipes,
     surrogates,
 )
 
@@ -119,4 +120,5 @@ OTHERS = {
     callbacks.EpochSeeds,
     models.ImageModel,
     models.PortableModel,
+    recipes.Recipe,
 }
