@@ -351,7 +351,7 @@ def _cloud(axis, events):
             *(t / 1000, x, y), s=2, color=color, label=name, linewidths=0
         )
     axis.invert_zaxis()
-    axis.set_xlabel("time (ms)")
+    axis.set_xlabel("time (ms)", labelpad=10)
     axis.set_ylabel("x")
     axis.set_zlabel("y")
     for each in (axis.yaxis, axis.zaxis):
