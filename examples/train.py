@@ -208,7 +208,7 @@ def train(args, recipe):
     seconds = time.perf_counter() - start
     # The same spikes, however training went on.
     callbacks.reseed(model, recipe.seed, recipe.epochs)
-    _, accuracy = model.evaluate(test, verbose=0)
+    loss, accuracy = model.evaluate(test, verbose=0)
     hits = round(float(accuracy) * len(x_test))
     low, high = training.wilson(hits, len(x_test))
     print(
@@ -218,6 +218,7 @@ def train(args, recipe):
     result = {
         "test_accuracy": hits / len(x_test),
         "interval": [low, high],
+        "test_loss": float(loss),
         "test_samples": len(x_test),
         "epochs": recipe.epochs,
         "seconds": seconds,  # since the last resumption

@@ -194,7 +194,7 @@ class Recipe:
             options = {
                 "timesteps": self.timesteps,
                 "by": self.by,
-                "crop": self.crop,
+                "crop": self.crop and (self.crop, self.crop),
                 "downsample": self.downsample,
                 "binary": self.binary,
             }

@@ -276,6 +276,18 @@ def test_generators_of_a_model_draw_differently():
     assert np.any(to_numpy(first) != to_numpy(second))
 
 
+class Counts(keras.layers.Layer):
+    """A weight that looks like the state of a generator: two integers."""
+
+    def build(self, _):
+        self.counts = self.add_weight(
+            shape=(2,), dtype="int32", initializer="ones", trainable=False
+        )
+
+    def call(self, inputs):
+        return inputs
+
+
 def test_reseeding_leaves_weights_and_statistics(data):
     # Statistics of two channels, as many as a generator has numbers.
     model = keras.Sequential(
@@ -283,6 +295,7 @@ def test_reseeding_leaves_weights_and_statistics(data):
             keras.Input((8, 8, 1)),
             keras.layers.Conv2D(2, 3),
             keras.layers.BatchNormalization(),
+            Counts(),
             keras.layers.Dropout(0.5),
         ]
     )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from backend import in_torch, needs_torch
 
-from keras_snn import datasets, recipes
+from keras_snn import datasets, events, recipes
 from keras_snn.layers import LIF
 from keras_snn.surrogates import Sigmoid
 
@@ -163,6 +163,7 @@ def test_every_recipe_builds_its_network(name):
 def test_fields_reach_the_network():
     changes = {
         "network": "vgg9_snn",
+        "theta": 0.5,
         "a": 0.5,
         "surrogate": "sigmoid",
         "pooling": "max",
@@ -176,6 +177,7 @@ def test_fields_reach_the_network():
     recipe = recipes.get("mnist-poisson", **changes)
     model = recipe.build((8, 8, 1), 3, 1)
     assert [x.surrogate for x in neurons(model)] == [Sigmoid(0.5)] * 8
+    assert {x.theta for x in neurons(model)} == {0.5}
     config = json.dumps(model.get_config())
     for word in ("MaxPooling2D", "TDBN", "HeNormal", '"rate": 0.25'):
         assert word in config
@@ -215,7 +217,7 @@ def test_options_of_events_reach_the_data(monkeypatch):
             {
                 "timesteps": 7,
                 "by": "time",
-                "crop": 32,
+                "crop": (32, 32),
                 "downsample": 1,
                 "binary": True,
             },
@@ -232,6 +234,22 @@ def test_options_of_events_reach_the_data(monkeypatch):
         ),
         (("cifar10", "folder"), {}),
     ]
+
+
+def test_recordings_arrive_as_their_recipe_has_them(tmp_path, monkeypatch):
+    # One event per class and split, in the middle of the sensor.
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "cache"))
+    event = np.zeros(1, events.DTYPE)
+    event["x"] = event["y"] = 17
+    for split in ("Train", "Test"):
+        for digit in range(10):
+            path = tmp_path / "nmnist" / split / str(digit) / "1.bin"
+            path.parent.mkdir(parents=True)
+            events.write(path, event)
+    recipe = recipes.get("nmnist", timesteps=2)
+    (x, _), _ = recipe.load(tmp_path / "nmnist")
+    assert x.shape == (10, 2, *SIZES["nmnist"])
+    np.testing.assert_array_equal(x[:, :, 16, 16].sum((1, 2)), 1)
 
 
 def test_recipes_are_data():
