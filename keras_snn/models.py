@@ -392,7 +392,14 @@ def vgg9_dvs_snn(
     return sequential_snn(layout, input_shape, classes, timesteps, **options)
 
 
-def vgg11_snn(input_shape=(32, 32, 3), classes=100, timesteps=20, **options):
+def vgg11_snn(
+    input_shape=(32, 32, 3),
+    classes=100,
+    timesteps=20,
+    *,
+    dropout=0.0,
+    **options,
+):
     """The VGG11 of CIFAR-100 and Tiny ImageNet (Kim & Panda 2020).
 
     `C64 P C128 P C256 C256 P C512 C512 P C512 C512`, pooling of the whole
@@ -402,6 +409,8 @@ def vgg11_snn(input_shape=(32, 32, 3), classes=100, timesteps=20, **options):
         input_shape: `(height, width, channels)`, at least 16x16.
         classes: Number of classes, at least 1.
         timesteps: Length of the time axis, at least 1.
+        dropout: Fraction of the spikes behind `FC4096` dropped, in `[0, 1)`. A
+            sample keeps its mask over time.
         **options: The keywords of `sequential_snn`.
 
     Returns:
@@ -411,7 +420,8 @@ def vgg11_snn(input_shape=(32, 32, 3), classes=100, timesteps=20, **options):
     >>> vgg11_snn(timesteps=2, width=1 / 64).output_shape
     (None, 100)
     """
-    layout = "C64 P C128 P C256 C256 P C512 C512 P C512 C512 G FC4096"
+    layout = "C64 P C128 P C256 C256 P C512 C512 P C512 C512 G FC4096 "
+    layout += _drop(dropout)
     options = {"name": "vgg11_snn"} | options
     return sequential_snn(layout, input_shape, classes, timesteps, **options)
 
@@ -427,7 +437,7 @@ def _normalization(name, timesteps, theta, axis):
 
 def _drop(rate):
     check_number("dropout", rate, high=1.0, included="low")
-    return f"D{rate:.6f}"
+    return f"D{rate:.6f}" if rate else ""
 
 
 def _parse(layout):

@@ -28,7 +28,7 @@ NETWORKS = {
     "five_layer_snn": (models.five_layer_snn, ()),
     "vgg9_snn": (models.vgg9_snn, ("dropout", "width")),
     "vgg9_dvs_snn": (models.vgg9_dvs_snn, ("dropout", "width")),
-    "vgg11_snn": (models.vgg11_snn, ("width",)),
+    "vgg11_snn": (models.vgg11_snn, ("dropout", "width")),
 }
 # Table A5, with the learning rate of each.
 OPTIMIZERS = {
@@ -81,7 +81,7 @@ class Recipe:
         pooling: `"average"` or `"max"`.
         normalization: `None`, `"batch"`, `"bntt"` or `"tdbn"`.
         dropout: Fraction of the spikes dropped behind the hidden dense layers
-            of a VGG9, in `[0, 1)`; `None` for the others, which drop nothing.
+            of a VGG, in `[0, 1)`; `None` for none.
         width: Factor on the filters and units of a VGG, above 0.
         recompute: Whether to save memory in training, for time.
         epochs: Times that the training data are seen, at least 1.
@@ -324,18 +324,14 @@ VGG9_DVS = dataclasses.replace(
     encoder=None,
     batch_size=16,
 )
-# The network is Kim & Panda's (2020); k, lam and normalization are those of
-# Table A8. Our choices: theta, the codings, and the training of CIFAR-10.
+# The network is Kim & Panda's (2020); k, lam, and dropout or normalization are
+# those of Table A8. Our choices: theta, the codings, the fraction dropped, and
+# the training of CIFAR-10.
 VGG11 = dataclasses.replace(
-    VGG9,
-    dataset="cifar100",
-    network="vgg11_snn",
-    k=0.5,
-    lam=0.5,
-    dropout=None,
+    VGG9, dataset="cifar100", network="vgg11_snn", k=0.5, lam=0.5
 )
-TINY = dataclasses.replace(VGG11, dataset="tiny_imagenet")
-BNTT = {"k": 0.99, "lam": 1.0, "normalization": "bntt"}
+TINY = dataclasses.replace(VGG11, dataset="tiny_imagenet", dropout=None)
+BNTT = {"k": 0.99, "lam": 1.0, "dropout": None, "normalization": "bntt"}
 CODINGS = ("constant", "poisson", "retina")
 
 

@@ -156,6 +156,7 @@ train.main(sys.argv[1:])
 """
 
 
+@pytest.mark.slow
 def test_a_run_killed_in_an_epoch_resumes_and_ends_alike(
     tmp_path, uninterrupted
 ):
