@@ -50,9 +50,7 @@ def locked(path):
         file = os.open(path, os.O_RDWR | os.O_CREAT)
         try:
             _lock(file)
-            # Whoever had it meanwhile may have deleted it: then it is a lock
-            # that nobody else will find.
-            if path.exists() and os.path.samestat(os.fstat(file), path.stat()):
+            if _is_at(file, path):
                 try:
                     yield
                 finally:
@@ -62,6 +60,18 @@ def locked(path):
                 return
         finally:
             os.close(file)
+
+
+def _is_at(file, path):
+    """Whether an open file still is the one at a path.
+
+    Whoever had it meanwhile may have deleted it: then it is a lock that nobody
+    else will find.
+    """
+    try:
+        return os.path.samestat(os.fstat(file), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _lock(file):
