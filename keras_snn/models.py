@@ -437,7 +437,8 @@ def _normalization(name, timesteps, theta, axis):
 
 def _drop(rate):
     check_number("dropout", rate, high=1.0, included="low")
-    return f"D{rate:.6f}" if rate else ""
+    digits = f"{rate:.6f}".rstrip("0")
+    return f"D{digits}" if float(digits) else ""
 
 
 def _parse(layout):

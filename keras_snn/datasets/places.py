@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import zlib
 
 from keras_snn.datasets.archives import unpack
@@ -52,10 +53,22 @@ def opened(found, part):
     """The folder of a part, unpacked into the cache if it is an archive."""
     if found.is_dir():
         return found
-    folder = cache_dir() / f"{part}-{digest(fingerprint([found]))}"
+    folder = _unpacked(found)
     unpack(found, folder)
     inner = folder / part
     return inner if inner.is_dir() else folder
+
+
+def forget(found):
+    """Deletes what has been unpacked of some parts, which is of no use."""
+    for part in found:
+        if not part.is_dir():
+            shutil.rmtree(_unpacked(part), ignore_errors=True)
+
+
+def _unpacked(archive):
+    name = archive.name.split(".")[0]
+    return cache_dir() / f"{name}-{digest(fingerprint([archive]))}"
 
 
 def files(folder, suffix=""):
