@@ -81,6 +81,11 @@ def parse_args(argv):
         flag = "--" + field.name.replace("_", "-")
         group.add_argument(flag, dest=f"field_{field.name}", **options)
     args = parser.parse_args(argv)
+    if args.recipe not in recipes.RECIPES:
+        parser.error(
+            "argument --recipe: must be one that --list names. "
+            f"Received: {args.recipe}"
+        )
     changes = {
         name.removeprefix("field_"): value
         for name, value in vars(args).items()
@@ -162,7 +167,10 @@ def train(args, recipe):
         raise SystemExit(
             f"{checkpoint} is there: give --resume to go on, or another --out"
         )
-    (x_train, y_train), (x_test, y_test) = recipe.load(args.data_dir)
+    try:
+        (x_train, y_train), (x_test, y_test) = recipe.load(args.data_dir)
+    except (ImportError, RuntimeError, ValueError) as error:
+        raise SystemExit(str(error)) from error
     some = slice(args.samples)
     x_train, y_train = x_train[some], y_train[some]
     x_test, y_test = x_test[some], y_test[some]

@@ -269,7 +269,7 @@ def test_recipes_are_listed_and_checked(tmp_path, capsys):
     )
     assert not list(tmp_path.iterdir())
     for flags, message in (
-        (["--recipe", "mnist"], "`name` must be one of 'digits-poisson',"),
+        (["--recipe", "mnist"], "must be one that --list names. Received: mni"),
         (["--encoder", "none"], "`encoder` must be a coding"),
         (["--k", "2"], "`k` must be in (0, 1]. Received: k=2.0"),
         (["--optimiz", "sgd"], "unrecognized arguments: --optimiz sgd"),
@@ -277,6 +277,12 @@ def test_recipes_are_listed_and_checked(tmp_path, capsys):
         with pytest.raises(SystemExit):
             main([*flags, "--out", str(tmp_path)])
         assert message in capsys.readouterr().err
+
+
+def test_training_says_in_a_sentence_that_data_are_missing(tmp_path):
+    flags = ["--recipe", "nmnist", "--out", str(tmp_path)]
+    with pytest.raises(SystemExit, match="'nmnist' needs `data_dir`"):
+        example("train").main(flags)
 
 
 def test_training_needs_a_whole_batch_where_others_are_dropped(tmp_path):
