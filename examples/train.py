@@ -2,7 +2,7 @@
 
 `--list` names the recipes: the paper's experiments, and some of ours. The
 default takes seconds on two CPU cores and ends at about 85 % of the digits;
-`--recipe mnist-poisson --epochs 1` takes some 6 minutes and ends at 98 %.
+`--recipe mnist-poisson --epochs 1` takes some 4 minutes and ends at 98 %.
 
 Leaves in `--out`: after every epoch the network with its optimizer as
 `checkpoint.keras` and a line of `log.jsonl` (loss, accuracy, firing rates), the
