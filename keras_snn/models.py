@@ -101,7 +101,9 @@ class ImageModel(PortableModel):
 def _checked(x, name="x"):
     images = x[0] if isinstance(x, (list, tuple)) and len(x) == 1 else x
     # Pipelines have no values yet; what they deliver is checked where it can.
-    if isinstance(images, np.ndarray) or ops.is_tensor(images):
+    known = isinstance(images, np.ndarray) or ops.is_tensor(images)
+    # All bytes are images, and to convert them takes four times their memory.
+    if known and "uint8" not in str(images.dtype):
         as_intensity(images, name=name)
     return x
 
@@ -480,6 +482,8 @@ def _recomputed(stack, spikes):
     """The layers up to the first dropout, which has a state, as one."""
     kinds = [isinstance(layer, keras.layers.Dropout) for layer in stack]
     end = kinds.index(True) if True in kinds else len(stack)
+    if not end:
+        return stack
     block = keras.Sequential(stack[:end])
     return [Recompute(block, spikes=spikes, parts=PARTS), *stack[end:]]
 

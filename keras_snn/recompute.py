@@ -307,6 +307,9 @@ def _torch(function, inputs, weights, pack, unpack, parts, spec):
     batch = inputs.shape[0]
     rows = batch // _divisor(batch, parts)
     slices = [slice(n, n + rows) for n in range(0, batch, rows or 1)]
+    # Keras draws what has no seed, such as dropout, from PyTorch's generators.
+    devices = [inputs.device] if inputs.is_cuda else []
+    states = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, devices)]
 
     class Call(torch.autograd.Function):
         @staticmethod
@@ -327,35 +330,45 @@ def _torch(function, inputs, weights, pack, unpack, parts, spec):
         @staticmethod
         @torch.autograd.function.once_differentiable
         def backward(ctx, gradient, *_):
-            kept, *weights = ctx.saved_tensors
-            first, *more = ctx.needs_input_grad
-            weights = [
-                x.detach().requires_grad_(needed)
-                for x, needed in zip(weights, more, strict=True)
-            ]
-            needed = [x for x in weights if x.requires_grad]
-            gradients, total = [], None
-            for part in slices or [slice(None)]:
-                x = unpack(kept[part]).detach().requires_grad_(first)
-                with torch.enable_grad():
-                    output = function(x, weights)[0]
-                found = list(
-                    torch.autograd.grad(
-                        output, [x] * first + needed, gradient[part]
-                    )
-                )
-                del output
-                if first:
-                    gradients.append(found.pop(0))
-                if total is None:
-                    total = found
-                else:
-                    for x, y in zip(total, found, strict=True):
-                        x.add_(y)
-            total = iter(total)
-            return (
-                torch.cat(gradients) if first else None,
-                *(next(total) if x.requires_grad else None for x in weights),
+            with torch.random.fork_rng(devices):
+                torch.set_rng_state(states[0])
+                for device in devices:
+                    torch.cuda.set_rng_state(states[1], device)
+                return run_again(ctx, gradient)
+
+    def run_again(ctx, gradient):
+        kept, *weights = ctx.saved_tensors
+        first, *more = ctx.needs_input_grad
+        weights = [
+            x.detach().requires_grad_(needed)
+            for x, needed in zip(weights, more, strict=True)
+        ]
+        needed = [x for x in weights if x.requires_grad]
+        gradients, total = [], None
+        for part in slices or [slice(None)]:
+            x = unpack(kept[part]).detach().requires_grad_(first)
+            with torch.enable_grad():
+                output = function(x, weights)[0]
+            found = torch.autograd.grad(
+                output,
+                [x] * first + needed,
+                gradient[part],
+                allow_unused=True,
+                materialize_grads=True,
             )
+            found = list(found)
+            del output
+            if first:
+                gradients.append(found.pop(0))
+            if total is None:
+                total = found
+            else:
+                for x, y in zip(total, found, strict=True):
+                    x.add_(y)
+        total = iter(total)
+        return (
+            torch.cat(gradients) if first else None,
+            *(next(total) if x.requires_grad else None for x in weights),
+        )
 
     return list(Call.apply(inputs, *weights))

@@ -287,6 +287,18 @@ def test_images_beyond_one_are_refused(method, kind):
         getattr(model, method)(x, *labels)
 
 
+def test_bytes_are_not_converted_to_be_checked(monkeypatch):
+    def converted(images, name):
+        raise AssertionError(name)
+
+    monkeypatch.setattr(models, "as_intensity", converted)
+    bytes_ = np.full((2, 8, 8, 1), 255, "uint8")
+    for images in (bytes_, keras.ops.convert_to_tensor(bytes_)):
+        assert models._checked(images) is images
+    with pytest.raises(AssertionError):
+        models._checked(bytes_.astype("float32"))
+
+
 def test_validation_images_beyond_one_are_refused_before_the_first_step():
     model = small()
     model.compile("sgd", LOSS)
@@ -521,7 +533,8 @@ def test_normalization_sits_between_synapses_and_neurons(name, encoder, rng):
 
 @pytest.mark.parametrize("encoder", models.ENCODERS)
 @pytest.mark.parametrize(
-    "layout", ["FC20", "FC20 D0.5 FC6", "P C4 G", "P C4 P", "C3 G D0.5 FC5"]
+    "layout",
+    ["D0.5 FC7", "FC20", "FC20 D0.5 FC6", "P C4 G", "P C4 P", "C3 G D0.5 FC5"],
 )
 def test_every_layout_trains(layout, encoder, rng):
     model = sequential_snn(
@@ -533,6 +546,13 @@ def test_every_layout_trains(layout, encoder, rng):
     fit = model.fit(x, np.arange(8) % 3, verbose=0)
     assert np.isfinite(fit.history["loss"]).all()
     assert model.output_shape == (None, 3)
+
+
+def test_there_may_be_nothing_to_recompute():
+    model = sequential_snn(
+        "D0.5 FC4", (4, 4, 1), 2, encoder="constant", recompute=True
+    )
+    assert model.output_shape == (None, 2)
 
 
 def test_recomputing_ends_before_dropout(rng):

@@ -28,14 +28,14 @@ is in them:
     has the label n - 1. Or folders `Train` and `Test`, in each of which one
     folder per class, `1` to `11`, holds its clips as `.bin` or `.aedat` files.
 
-Archives are unpacked into `cache_dir()`, once. One that is damaged, or that
-would write elsewhere, is refused.
+Archives are unpacked into `cache_dir()`, once, and stay there. One that is
+damaged, or that would write elsewhere, is refused, and nothing is unpacked.
 
 Recordings become frames of event counts (`events.to_frames`), kept in
 `cache_dir()` under a name made of all options and the names and sizes of the
 source's files. Preparing may be killed at any time and goes on where it was;
-a second process waits for it. A damaged recording is named, and then nothing
-is kept. With the paper's options N-MNIST takes 2.8 GB, CIFAR10-DVS 6.6 GB.
+a second process waits for it. A damaged recording is named, and then no frames
+are kept. With the paper's options N-MNIST takes 2.8 GB, CIFAR10-DVS 6.6 GB.
 
 Reference:
     Le and Yang, "Tiny ImageNet Visual Recognition Challenge", CS 231N, 2015.

@@ -63,7 +63,7 @@ def unpack(archive, folder):
         partial.mkdir(parents=True)
         unpacking = _Unpacking(archive, partial)
         try:
-            if archive.suffix == ".zip":
+            if archive.suffix.lower() == ".zip":
                 _unpack_zip(unpacking)
             else:
                 _unpack_tar(unpacking)

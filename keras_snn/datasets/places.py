@@ -2,11 +2,13 @@
 
 import os
 import pathlib
-import shutil
 import zlib
 
 from keras_snn.datasets.archives import unpack
 from keras_snn.datasets.cache import cache_dir, digest
+
+# Bytes that hold the directory of the largest published `.zip`.
+END = 2**24
 
 
 def place(name, data_dir, part, suffix, marks=()):
@@ -53,22 +55,10 @@ def opened(found, part):
     """The folder of a part, unpacked into the cache if it is an archive."""
     if found.is_dir():
         return found
-    folder = _unpacked(found)
+    folder = cache_dir() / f"{part}-{digest(fingerprint([found]))}"
     unpack(found, folder)
     inner = folder / part
     return inner if inner.is_dir() else folder
-
-
-def forget(found):
-    """Deletes what has been unpacked of some parts, which is of no use."""
-    for part in found:
-        if not part.is_dir():
-            shutil.rmtree(_unpacked(part), ignore_errors=True)
-
-
-def _unpacked(archive):
-    name = archive.name.split(".")[0]
-    return cache_dir() / f"{name}-{digest(fingerprint([archive]))}"
 
 
 def files(folder, suffix=""):
@@ -92,6 +82,9 @@ def files(folder, suffix=""):
 def fingerprint(found):
     """Names and sizes of the files of some parts; of texts also what they say.
 
+    Of archives also the end, where the checksums are: one that has been mended
+    is another, even if it is as long.
+
     Args:
         found: Folders and archives.
     """
@@ -104,5 +97,13 @@ def fingerprint(found):
             row = [number, name, path.stat().st_size]
             if path.suffix in (".txt", ".csv"):
                 row.append(zlib.crc32(path.read_bytes()))
+            elif path == part:
+                row.append(_end(path))
             listed.append(row)
     return listed
+
+
+def _end(archive):
+    with open(archive, "rb") as file:
+        file.seek(max(0, archive.stat().st_size - END))
+        return zlib.crc32(file.read())

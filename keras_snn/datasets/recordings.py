@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_snn import events
 from keras_snn.datasets.cache import Source, digest, prepared
-from keras_snn.datasets.places import files, fingerprint, forget, opened, place
+from keras_snn.datasets.places import files, fingerprint, opened, place
 from keras_snn.validation import check_count
 
 # CIFAR-10's own order.
@@ -67,13 +67,9 @@ def count_frames(name, data_dir, options, split_seed, progress):
     about["source"] = digest(fingerprint(parts))
     if name == "cifar10_dvs":
         about["split_seed"] = int(split_seed)
-    try:
-        return prepared(
-            name, about, lambda: splits(split_seed), shape, read, progress
-        )
-    except ValueError:
-        forget(parts)
-        raise
+    return prepared(
+        name, about, lambda: splits(split_seed), shape, read, progress
+    )
 
 
 def _plain(value):
