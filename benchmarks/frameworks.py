@@ -1,6 +1,8 @@
 """What each framework does in its own way: wait, count memory, precision.
 
-One class per framework, imported only in a worker that has it.
+One class per framework, imported only in a worker that has it. `tf32` says
+whether matrices are multiplied in TensorFloat-32; by default that is left as it
+is.
 """
 
 from benchmarks import memory
@@ -25,12 +27,13 @@ class _OnCPU:
 class Tensorflow(_OnCPU):
     """TensorFlow."""
 
-    def __init__(self, tf32):
+    def __init__(self, tf32=None):
         import tensorflow as tf
 
         self.tf = tf
         self.on_gpu = bool(tf.config.list_logical_devices("GPU"))
-        tf.config.experimental.enable_tensor_float_32_execution(tf32)
+        if tf32 is not None:
+            tf.config.experimental.enable_tensor_float_32_execution(tf32)
 
     def device(self):
         """The device's name, or "cpu"."""
@@ -68,14 +71,15 @@ class Tensorflow(_OnCPU):
 class Jax(_OnCPU):
     """JAX."""
 
-    def __init__(self, tf32):
+    def __init__(self, tf32=None):
         import jax
 
         self.jax = jax
         self.accelerator = jax.devices()[0]
         self.on_gpu = self.accelerator.platform != "cpu"
-        precision = "tensorfloat32" if tf32 else "highest"
-        jax.config.update("jax_default_matmul_precision", precision)
+        if tf32 is not None:
+            precision = "tensorfloat32" if tf32 else "highest"
+            jax.config.update("jax_default_matmul_precision", precision)
 
     def device(self):
         """The device's name, or "cpu"."""
@@ -100,13 +104,14 @@ class Jax(_OnCPU):
 class Torch(_OnCPU):
     """PyTorch."""
 
-    def __init__(self, tf32):
+    def __init__(self, tf32=None):
         import torch
 
         self.torch = torch
         self.on_gpu = torch.cuda.is_available()
-        torch.backends.cuda.matmul.allow_tf32 = tf32
-        torch.backends.cudnn.allow_tf32 = tf32
+        if tf32 is not None:
+            torch.backends.cuda.matmul.allow_tf32 = tf32
+            torch.backends.cudnn.allow_tf32 = tf32
 
     def device(self):
         """The device's name, or "cpu"."""

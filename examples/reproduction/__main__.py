@@ -1,0 +1,166 @@
+"""The command line: list, run, report."""
+
+import argparse
+import pathlib
+import sys
+import time
+
+from examples import flags
+from examples.reproduction import experiments
+from examples.reproduction.store import FOLDER, Store, found
+
+CHECKPOINTS = pathlib.Path("results/reproduction")  # ignored by git
+
+
+def parse_args(argv):
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.reproduction",
+        description="Every table and figure of the paper, from stored runs.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    listed = commands.add_parser("list", help="the experiments and their state")
+    run = commands.add_parser("run", help="train what is not stored yet")
+    commands.add_parser("report", help="draw and write all that is stored")
+    for command in (listed, run):
+        command.add_argument(
+            "--budget",
+            choices=experiments.BUDGETS,
+            default="quick",
+            help="smoke: ten iterations; quick: the early curves; full: as in "
+            "the paper (default: quick)",
+        )
+        command.add_argument(
+            "--seeds", type=flags.positive, default=1, help="how many, from 0"
+        )
+    listed.add_argument(
+        "--measure",
+        action="store_true",
+        help="time a training step of every network on this machine",
+    )
+    add = run.add_argument
+    add("names", nargs="+", metavar="NAME", help="as in list, or all")
+    add(
+        "--iterations",
+        type=flags.positive,
+        metavar="N",
+        help="train so far, in place of the budget",
+    )
+    add(
+        "--initializers",
+        nargs="+",
+        choices=experiments.METHODS,
+        help="in place of the budget's",
+    )
+    add("--data-dir", help="folder of the data, where they are not cached")
+    add(
+        "--checkpoints",
+        type=flags.folder,
+        default=CHECKPOINTS,
+        help="what killed runs go on from (default: %(default)s)",
+    )
+    add(
+        "--ray",
+        metavar="ADDRESS",
+        help='run as Ray tasks, on a cluster or, with "local", here',
+    )
+    add("--cpus", type=float, default=1, help="cores per Ray task (default: 1)")
+    add(
+        "--gpus",
+        type=float,
+        default=0,
+        help="GPUs per Ray task; 0.25 lets four share one (default: 0)",
+    )
+    for command in commands.choices.values():
+        command.add_argument(
+            "--results",
+            type=flags.folder,
+            default=FOLDER,
+            help="folder of the stored runs (default: beside the program)",
+        )
+    args = parser.parse_args(argv)
+    if args.command == "run":
+        try:
+            args.names = experiments.select(args.names)
+        except ValueError as error:
+            parser.error(str(error))
+    return args
+
+
+def main(argv=None):
+    args = parse_args(sys.argv[1:] if argv is None else argv)
+    store = Store(args.results)
+    try:
+        {"list": show, "run": run, "report": report}[args.command](args, store)
+    except KeyboardInterrupt:
+        print("\nStopped; the same command goes on.")
+        raise SystemExit(130) from None
+
+
+def run(args, store):
+    """Trains what is missing of some experiments."""
+    cells = {}
+    for name in args.names:
+        runs = experiments.EXPERIMENTS[name].cells(
+            args.seeds, args.budget, args.iterations, args.initializers
+        )
+        # Of one path the longest has the others in it.
+        for each in runs.values():
+            known = cells.get(each.key)
+            if known is None or known.iterations < each.iterations:
+                cells[each.key] = each
+    records = store.read()
+    todo = [x for x in cells.values() if found(records, x) is None]
+    print(f"{len(cells)} runs, {len(cells) - len(todo)} of them stored")
+    from examples.reproduction import workers
+
+    places = todo, store, args.data_dir, args.checkpoints.resolve()
+    if args.ray:
+        done = workers.on_ray(*places, args.ray, args.cpus, args.gpus)
+    else:
+        done = workers.here(*places)
+    failed, start = 0, time.perf_counter()
+    for number, (each, record) in enumerate(done, 1):
+        minutes = (time.perf_counter() - start) / 60
+        if isinstance(record, Exception):
+            failed += 1
+            told = f"FAILED {type(record).__name__}: {record}"
+        else:
+            told = outcome(record)
+        print(
+            f"[{number}/{len(todo)}, {minutes:.1f} min] {each}: {told}",
+            flush=True,
+        )
+    if failed:
+        raise SystemExit(f"{failed} of {len(todo)} runs failed")
+
+
+def outcome(record):
+    """What became of a run, in a few words."""
+    if record["lost"]:
+        return f"loss lost at iteration {record['lost']}"
+    if not record["loss"]:
+        return "firing rates only"
+    reached = record["to_60"] or "not reached"
+    words = f"60 % at {reached}"
+    if record["tested"]:
+        _, hits = record["tested"][-1]
+        words += f", test {hits / record['test_samples']:.1%}"
+    return f"{words}, {record['seconds']:.0f} s"
+
+
+def show(args, store):
+    """Prints the experiments."""
+    from examples.reproduction import listing
+
+    print(listing.table(args, store))
+
+
+def report(args, store):
+    """Draws and writes."""
+    from examples.reproduction import report as pages
+
+    print(pages.write(store.read(), args.results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,312 @@
+"""One run: a recipe trained for some iterations, and what is kept of it."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import math
+import pathlib
+import time
+
+import keras
+import numpy as np
+
+import keras_snn
+from benchmarks import frameworks, machine
+from examples import training
+from keras_snn import callbacks, datasets
+from keras_snn.files import replacing
+from keras_snn.recipes import Recipe
+
+PROBE = 64  # test samples on which firing rates are measured
+MEASUREMENTS = 50  # iterations between two of them, in short runs
+# A run shorter than an epoch is a look at the beginning of a curve, which an
+# accuracy to within three points is enough for.
+SHORT_TEST = 1000
+FINE = 1000  # iterations kept one by one
+COARSE = 25  # of those behind them, so many make one mean
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A recipe, and how far to train it.
+
+    Args:
+        recipe: What is trained. Its `epochs` are what its schedule counts on,
+            not where the run ends.
+        iterations: Where it ends, at least 0: then only the network as it was
+            initialized is looked at.
+    """
+
+    recipe: Recipe
+    iterations: int
+
+    def __post_init__(self):
+        if self.iterations < 0:
+            raise ValueError(
+                "`iterations` must be at least 0. "
+                f"Received: iterations={self.iterations}"
+            )
+
+    @property
+    def key(self):
+        """Twelve letters that runs along one and the same path share.
+
+        The first iterations of a long run are those of a short one, so that
+        neither `iterations` counts, nor epochs that no schedule looks at.
+        """
+        fields = dataclasses.asdict(self.recipe)
+        if self.recipe.schedule != "cosine":
+            del fields["epochs"]
+        text = json.dumps(fields, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def __str__(self):
+        """The run in a line."""
+        x = self.recipe
+        neuron = f"({x.k:g}, {x.lam:g}, {x.theta:g})"
+        surrogate = x.surrogate if x.a is None else f"{x.surrogate}({x.a:g})"
+        return (
+            f"{self.key}  {x.dataset} {x.encoder or 'events'} {x.network} "
+            f"{neuron} {surrogate} {x.optimizer} "
+            f"{x.normalization or ''}{' ' * bool(x.normalization)}"
+            f"{x.initializer} seed {x.seed}, {self.iterations} iterations"
+        )
+
+
+class _Watch(keras.callbacks.Callback):
+    """Keeps what happens, saves it, and stops at the end or a lost loss."""
+
+    def __init__(self, iterations, steps, begun, folder):
+        super().__init__()
+        self.iterations, self.folder = iterations, folder
+        self.steps = steps
+        self.history = begun
+        self.start = time.perf_counter() - begun["seconds"]
+        self.means = callbacks.IterationHistory()
+        self.done = len(begun["loss"])
+
+    def set_monitor(self, monitor):
+        """Takes the firing rates from a `FiringRateMonitor`."""
+        self.monitor, self.offset = monitor, self.done
+
+    def on_train_begin(self, logs=None):
+        self.means.on_train_begin(logs)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.means.on_epoch_begin(epoch, logs)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.means.on_train_batch_end(batch, logs)
+        latest = {key: values[-1] for key, values in self.means.history.items()}
+        for key in ("loss", "accuracy"):
+            self.history[key].append(latest[key])
+        self.done += 1
+        # From a loss that is no number any more no training comes back.
+        if self.done >= self.iterations or not math.isfinite(latest["loss"]):
+            self.model.stop_training = True
+
+    def on_epoch_end(self, epoch, logs=None):  # noqa: ARG002 (Keras's)
+        self.history["tested"].append([self.done, float(logs["val_accuracy"])])
+        self.history["seconds"] = time.perf_counter() - self.start
+        self.collect()
+        whole = self.done % self.steps == 0 and self.done < self.iterations
+        if self.folder is not None and whole:
+            with replacing(self.folder / "progress.json") as partial:
+                partial.write_text(json.dumps(self.history))
+            with replacing(self.folder / "checkpoint.keras") as partial:
+                self.model.save(partial)
+
+    def collect(self):
+        """Appends the firing rates measured since the last time."""
+        measured = self.monitor.history
+        rates = {
+            name.removesuffix("_firing_rate"): values
+            for name, values in measured.items()
+            if name.endswith("_firing_rate")
+        }
+        kept = self.history["rates"]
+        for at, *values in zip(
+            measured["iteration"], *rates.values(), strict=True
+        ):
+            at += self.offset
+            if not kept["iteration"] or at > kept["iteration"][-1]:
+                kept["iteration"].append(at)
+                for name, value in zip(rates, values, strict=True):
+                    kept.setdefault(name, []).append(value)
+
+
+def train(run, data_dir=None, checkpoints=None):
+    """Trains one run to its end.
+
+    Args:
+        run: A `Run`.
+        data_dir: Folder of the data, or `None` for the usual one.
+        checkpoints: Folder for what a run longer than an epoch goes on from, if
+            it was killed; `None` for none.
+
+    Returns:
+        The run's record, a dictionary that JSON knows.
+    """
+    recipe = run.recipe
+    (x_train, y_train), (x_test, y_test) = _data(_source(recipe), data_dir)
+    steps = len(recipe.batches(x_train, y_train))
+    if run.iterations < steps:
+        x_test, y_test = x_test[:SHORT_TEST], y_test[:SHORT_TEST]
+    # Weights come from the recipe's seed; this is for all that has none.
+    keras.utils.set_random_seed(recipe.seed)
+    folder = checkpoints and pathlib.Path(checkpoints) / run.key
+    model, history = _begun(folder, run, steps)
+    if model is None:
+        model = recipe.build(x_train.shape[-3:], recipe.classes, steps)
+    probe = x_test[:PROBE]
+    if recipe.dataset in datasets.EVENTS:  # counts, of any integer dtype
+        probe = probe.astype("float32")
+    monitor = callbacks.FiringRateMonitor(
+        probe,
+        every=max(MEASUREMENTS, run.iterations // 20),
+        batch_size=recipe.batch_size,
+    )
+    watch = _Watch(run.iterations, steps, history, folder)
+    watch.set_monitor(monitor)
+    done = len(history["loss"])
+    if done < run.iterations:
+        model.fit(
+            recipe.batches(x_train, y_train, first_epoch=done // steps),
+            epochs=math.ceil(run.iterations / steps),
+            initial_epoch=done // steps,
+            shuffle=False,  # the order of the batches is the recipe's
+            validation_data=datasets.batches(
+                x_test, y_test, recipe.batch_size, shuffle=False
+            ),
+            callbacks=[callbacks.EpochSeeds(recipe.seed), monitor, watch],
+            verbose=0,
+        )
+    elif not done:
+        monitor.set_model(model)
+        monitor.on_train_begin()
+        watch.collect()
+    return record(run, history, len(x_train), len(x_test))
+
+
+def _source(recipe):
+    """The recipe with all that its data do not depend on as by default."""
+    fields = ("dataset", "encoder", "timesteps")
+    fields += ("by", "crop", "downsample", "binary")
+    return Recipe(**{name: getattr(recipe, name) for name in fields})
+
+
+@functools.lru_cache(maxsize=2)
+def _data(recipe, data_dir):
+    return recipe.load(data_dir)
+
+
+def _begun(folder, run, steps):
+    """Model and history of a run that was killed, or none and an empty one."""
+    history = {
+        "loss": [],
+        "accuracy": [],
+        "tested": [],
+        "rates": {"iteration": []},
+        "seconds": 0.0,
+    }
+    if folder is None or not (folder / "checkpoint.keras").exists():
+        return None, history
+    model = keras.models.load_model(folder / "checkpoint.keras")
+    done = int(model.optimizer.iterations)
+    if done % steps or done > run.iterations:  # ended within an epoch
+        return None, history
+    # The history is written first, and may be ahead by an epoch.
+    history = json.loads((folder / "progress.json").read_text())
+    for name in ("loss", "accuracy"):
+        history[name] = history[name][:done]
+    history["tested"] = [x for x in history["tested"] if x[0] <= done]
+    rates = history["rates"]
+    kept = sum(at <= done for at in rates["iteration"])
+    history["rates"] = {name: x[:kept] for name, x in rates.items()}
+    return model, history
+
+
+def record(run, history, train_samples, test_samples):
+    """What is kept of a run.
+
+    Args:
+        run: The `Run`.
+        history: Its loss and accuracy of every iteration, tests, firing rates
+            and seconds.
+        train_samples: How many training samples there were.
+        test_samples: How many test samples.
+
+    Returns:
+        A dictionary. `loss` and `accuracy` have one number for each of the
+        first `FINE` iterations, `later` the means of `COARSE` each of those
+        behind them; `tested` pairs of an iteration and the number of test
+        samples that were right; `lost` the iteration at which the loss was no
+        number any more.
+    """
+    loss, accuracy = (np.array(history[x]) for x in ("loss", "accuracy"))
+    lost = np.flatnonzero(~np.isfinite(loss))
+    if len(lost):
+        loss, accuracy = loss[: lost[0]], accuracy[: lost[0]]
+    return {
+        "key": run.key,
+        "recipe": dataclasses.asdict(run.recipe),
+        "iterations": run.iterations,
+        "lost": int(lost[0]) + 1 if len(lost) else None,
+        "to_60": training.iterations_to(accuracy),
+        "train_samples": train_samples,
+        "test_samples": test_samples,
+        "tested": [
+            [at, round(x * test_samples)] for at, x in history["tested"]
+        ],
+        "rates": {
+            name: values if name == "iteration" else _short(values)
+            for name, values in history["rates"].items()
+        },
+        "loss": _short(loss[:FINE]),
+        "accuracy": _short(accuracy[:FINE]),
+        "later": {
+            "every": COARSE,
+            "loss": _means(loss[FINE:]),
+            "accuracy": _means(accuracy[FINE:]),
+        },
+        "seconds": round(history["seconds"], 1),
+        "backend": keras.config.backend(),
+        "versions": {
+            "keras_snn": keras_snn.__version__,
+            "keras": keras.__version__,
+            keras.config.backend(): backend_version(),
+        },
+        **where(),
+    }
+
+
+def _short(values):
+    return [float(f"{x:.4g}") for x in values]
+
+
+def _means(values):
+    whole = len(values) // COARSE
+    return _short(values[: whole * COARSE].reshape(whole, COARSE).mean(1))
+
+
+def backend_version():
+    """The version of Keras's backend."""
+    return __import__(keras.config.backend()).__version__
+
+
+def where():
+    """Device, cores, commit and time."""
+    found = machine.describe()
+    return {
+        "device": device() or found["cpu"],
+        "cores": found["cores"],
+        "commit": found["commit"],
+        "time": found["time"],
+    }
+
+
+def device():
+    """The name of the accelerator that Keras's backend uses, or `None`."""
+    found = frameworks.FRAMEWORKS[keras.config.backend()]().device()
+    return None if found == "cpu" else found
