@@ -1,6 +1,7 @@
 """Checked command-line flags, shared by the examples."""
 
 import argparse
+import math
 import pathlib
 
 
@@ -22,6 +23,19 @@ def _integer(text, low):
     if value < low:
         raise argparse.ArgumentTypeError(
             f"must be an integer of at least {low}. Received: {text}"
+        )
+    return value
+
+
+def amount(text):
+    """A number of at least 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(
+            f"must be a number of at least 0. Received: {text}"
         )
     return value
 

@@ -48,7 +48,7 @@ def learning_curves(runs, smooth=10):
             "linewidth": 1.8,
         }
         for axis, key in zip(axes, ("loss", "accuracy"), strict=False):
-            values = _trailing_mean(run[key], smooth)
+            values = trailing_mean(run[key], smooth)
             axis.plot(np.arange(1, len(values) + 1), values, **style)
         axes[2].plot(run["iteration"], run["firing_rate"], label=name, **style)
     titles = (
@@ -69,7 +69,20 @@ def learning_curves(runs, smooth=10):
     return figure
 
 
-def _trailing_mean(values, width):
+def trailing_mean(values, width):
+    """The mean of every value and those before it.
+
+    Args:
+        values: One-dimensional array.
+        width: How many are averaged, fewer at the beginning; at least 1.
+
+    Returns:
+        An array of the same length.
+
+    Example:
+    >>> trailing_mean([4.0, 2.0, 0.0], 2).tolist()
+    [4.0, 3.0, 1.0]
+    """
     sums = np.cumsum(np.concatenate([[0.0], values]))
     stop = np.arange(1, len(sums))
     start = np.maximum(stop - width, 0)

@@ -1,6 +1,7 @@
 """The command line: list, run, report."""
 
 import argparse
+import importlib.util
 import pathlib
 import sys
 import time
@@ -53,23 +54,30 @@ def parse_args(argv):
     )
     add("--data-dir", help="folder of the data, where they are not cached")
     add(
-        "--checkpoints",
-        type=flags.folder,
-        default=CHECKPOINTS,
-        help="what killed runs go on from (default: %(default)s)",
-    )
-    add(
         "--ray",
         metavar="ADDRESS",
         help='run as Ray tasks, on a cluster or, with "local", here',
     )
-    add("--cpus", type=float, default=1, help="cores per Ray task (default: 1)")
+    add(
+        "--cpus",
+        type=flags.amount,
+        default=1,
+        help="cores per Ray task (default: 1)",
+    )
     add(
         "--gpus",
-        type=float,
+        type=flags.amount,
         default=0,
         help="GPUs per Ray task; 0.25 lets four share one (default: 0)",
     )
+    for command in (listed, run):
+        command.add_argument(
+            "--checkpoints",
+            type=flags.folder,
+            default=CHECKPOINTS,
+            help="what killed runs go on from, and measured steps (default: "
+            "%(default)s)",
+        )
     for command in commands.choices.values():
         command.add_argument(
             "--results",
@@ -83,6 +91,8 @@ def parse_args(argv):
             args.names = experiments.select(args.names)
         except ValueError as error:
             parser.error(str(error))
+        if args.ray and not importlib.util.find_spec("ray"):
+            parser.error('--ray needs Ray: pip install ".[ray]"')
     return args
 
 
@@ -91,6 +101,8 @@ def main(argv=None):
     store = Store(args.results)
     try:
         {"list": show, "run": run, "report": report}[args.command](args, store)
+    except (ConnectionError, ValueError) as error:
+        raise SystemExit(str(error)) from error
     except KeyboardInterrupt:
         print("\nStopped; the same command goes on.")
         raise SystemExit(130) from None
@@ -111,6 +123,8 @@ def run(args, store):
     records = store.read()
     todo = [x for x in cells.values() if found(records, x) is None]
     print(f"{len(cells)} runs, {len(cells) - len(todo)} of them stored")
+    if not todo:
+        return
     from examples.reproduction import workers
 
     places = todo, store, args.data_dir, args.checkpoints.resolve()

@@ -76,11 +76,12 @@ def on_ray(todo, store, data_dir, checkpoints, address, cpus, gpus):
 
     ray.init(
         address=None if address == "local" else address,
-        runtime_env=_environment(address),
+        runtime_env=_environment(address, gpus),
         include_dashboard=False if address == "local" else None,
         log_to_driver=False,
     )
     try:
+        _check_resources(ray.cluster_resources(), CPU=cpus, GPU=gpus)
         task = ray.remote(
             num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, max_calls=8
         )(_train)
@@ -107,9 +108,24 @@ def on_ray(todo, store, data_dir, checkpoints, address, cpus, gpus):
         ray.shutdown()
 
 
-def _environment(address):
+def _check_resources(there, **wanted):
+    """Refuses what no task would ever get, and so wait for without an end."""
+    for name, number in wanted.items():
+        if number > there.get(name, 0):
+            raise ValueError(
+                f"`--{name.lower()}s` must be at most what the cluster has, "
+                f"{there.get(name, 0):g}. Received: {number:g}"
+            )
+
+
+def _environment(address, gpus):
     """What the workers need to import this package and find the data."""
     told = {name: os.environ[name] for name in VARIABLES if name in os.environ}
+    if gpus < 1:  # shared: nobody may take all of its memory in advance
+        told |= {
+            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+            "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+        }
     if address == "local":
         path = os.pathsep.join(
             filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))
