@@ -161,7 +161,10 @@ class Extent:
             return "not run"
         parts = [f"all {self.full:,} iterations" if self.full else "untrained"]
         if self.shortest < self.full:
-            parts = [f"the first {self.shortest:,} of {self.full:,} iterations"]
+            first = f"{self.shortest:,}"
+            if self.longest > self.shortest:
+                first += f" to {self.longest:,}"
+            parts = [f"the first {first} of {self.full:,} iterations"]
         few, most = self.seeds
         seeds = f"{few}" if few == most else f"{few} to {most}"
         parts.append(f"{seeds} seed{'s' * (most > 1)}")

@@ -77,63 +77,56 @@ class Run:
 class _Watch(keras.callbacks.Callback):
     """Keeps what happens, saves it, and stops at the end or a lost loss."""
 
-    def __init__(self, iterations, steps, begun, folder):
+    def __init__(self, run, steps, history, folder, probe):
         super().__init__()
-        self.iterations, self.folder = iterations, folder
-        self.steps = steps
-        self.history = begun
-        self.start = time.perf_counter() - begun["seconds"]
+        self.run, self.steps, self.history = run, steps, history
+        self.folder, self.probe = folder, probe
+        self.every = max(MEASUREMENTS, run.iterations // 20)
         self.means = callbacks.IterationHistory()
-        self.done = len(begun["loss"])
+        self.start = time.perf_counter() - history["seconds"]
 
-    def set_monitor(self, monitor):
-        """Takes the firing rates from a `FiringRateMonitor`."""
-        self.monitor, self.offset = monitor, self.done
+    @property
+    def done(self):
+        """Iterations so far."""
+        return len(self.history["loss"])
 
     def on_train_begin(self, logs=None):
         self.means.on_train_begin(logs)
+        if not self.done:
+            self.measure()
 
     def on_epoch_begin(self, epoch, logs=None):
         self.means.on_epoch_begin(epoch, logs)
 
     def on_train_batch_end(self, batch, logs=None):
         self.means.on_train_batch_end(batch, logs)
-        latest = {key: values[-1] for key, values in self.means.history.items()}
         for key in ("loss", "accuracy"):
-            self.history[key].append(latest[key])
-        self.done += 1
+            self.history[key].append(self.means.history[key][-1])
+        over = self.done >= self.run.iterations
         # From a loss that is no number any more no training comes back.
-        if self.done >= self.iterations or not math.isfinite(latest["loss"]):
+        if over or not math.isfinite(self.history["loss"][-1]):
             self.model.stop_training = True
+        if over or self.done % self.every == 0:
+            self.measure()
 
     def on_epoch_end(self, epoch, logs=None):  # noqa: ARG002 (Keras's)
         self.history["tested"].append([self.done, float(logs["val_accuracy"])])
         self.history["seconds"] = time.perf_counter() - self.start
-        self.collect()
-        whole = self.done % self.steps == 0 and self.done < self.iterations
+        whole = self.done % self.steps == 0 and self.done < self.run.iterations
         if self.folder is not None and whole:
             with replacing(self.folder / "progress.json") as partial:
                 partial.write_text(json.dumps(self.history))
             with replacing(self.folder / "checkpoint.keras") as partial:
                 self.model.save(partial)
 
-    def collect(self):
-        """Appends the firing rates measured since the last time."""
-        measured = self.monitor.history
-        rates = {
-            name.removesuffix("_firing_rate"): values
-            for name, values in measured.items()
-            if name.endswith("_firing_rate")
-        }
-        kept = self.history["rates"]
-        for at, *values in zip(
-            measured["iteration"], *rates.values(), strict=True
-        ):
-            at += self.offset
-            if not kept["iteration"] or at > kept["iteration"][-1]:
-                kept["iteration"].append(at)
-                for name, value in zip(rates, values, strict=True):
-                    kept.setdefault(name, []).append(value)
+    def measure(self):
+        """Adds the firing rates of now."""
+        rates = callbacks.firing_rates(
+            self.model, self.probe, self.run.recipe.batch_size
+        )
+        self.history["rates"]["iteration"].append(self.done)
+        for layer, (rate, _) in rates.items():
+            self.history["rates"].setdefault(layer, []).append(rate)
 
 
 def train(run, data_dir=None, checkpoints=None):
@@ -162,14 +155,8 @@ def train(run, data_dir=None, checkpoints=None):
     probe = x_test[:PROBE]
     if recipe.dataset in datasets.EVENTS:  # counts, of any integer dtype
         probe = probe.astype("float32")
-    monitor = callbacks.FiringRateMonitor(
-        probe,
-        every=max(MEASUREMENTS, run.iterations // 20),
-        batch_size=recipe.batch_size,
-    )
-    watch = _Watch(run.iterations, steps, history, folder)
-    watch.set_monitor(monitor)
-    done = len(history["loss"])
+    watch = _Watch(run, steps, history, folder, probe)
+    done = watch.done
     if done < run.iterations:
         model.fit(
             recipe.batches(x_train, y_train, first_epoch=done // steps),
@@ -179,13 +166,12 @@ def train(run, data_dir=None, checkpoints=None):
             validation_data=datasets.batches(
                 x_test, y_test, recipe.batch_size, shuffle=False
             ),
-            callbacks=[callbacks.EpochSeeds(recipe.seed), monitor, watch],
+            callbacks=[callbacks.EpochSeeds(recipe.seed), watch],
             verbose=0,
         )
     elif not done:
-        monitor.set_model(model)
-        monitor.on_train_begin()
-        watch.collect()
+        watch.set_model(model)
+        watch.measure()
     return record(run, history, len(x_train), len(x_test))
 
 
