@@ -32,7 +32,7 @@ from examples.reproduction import (
 )
 from examples.reproduction.runs import Run
 from examples.reproduction.store import FOLDER, Store, found
-from keras_snn import recipes
+from keras_snn import callbacks, recipes
 
 ROOT = pathlib.Path(__file__).parents[1]
 TABLES = ROOT.parent / "shared" / "paper" / "tables.json"
@@ -207,8 +207,6 @@ def test_a_record_says_what_was_done(whole):
 def test_a_record_is_what_fit_says():
     model = DIGITS.build((8, 8, 1), 10, STEPS)
     (x, y), _ = DIGITS.load()
-    from keras_snn import callbacks
-
     logs = model.fit(
         DIGITS.batches(x, y),
         epochs=1,
@@ -239,6 +237,27 @@ def test_no_iterations_are_the_network_as_initialized(whole):
     assert record["rates"]["iteration"] == [0]
     for name in ("lif_1", "lif_4"):
         assert record["rates"][name][0] == whole["rates"][name][0]
+
+
+def test_rates_are_those_of_the_weights_of_the_moment(monkeypatch):
+    trained = []
+    fit = keras.Model.fit
+
+    def keeping(model, *args, **kwargs):
+        fit(model, *args, **kwargs)
+        trained.append(model)
+
+    monkeypatch.setattr(keras.Model, "fit", keeping)
+    # The retina-like code draws nothing.
+    one = run(20, encoder="retina", timesteps=8)
+    record = runs.train(one)
+    _, (x, _) = one.recipe.load()
+    (model,) = trained
+    after = callbacks.firing_rates(model, x[: runs.PROBE])
+    for name, (rate, _) in after.items():
+        before, last = record["rates"][name]
+        assert last == pytest.approx(rate, rel=1e-3)
+        assert last != pytest.approx(before, rel=1e-3)
 
 
 class Killed(Exception):

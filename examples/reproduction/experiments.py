@@ -33,6 +33,7 @@ class Experiment:
         epochs: Of the budget "full"; `None` for those of the recipe.
         methods: The initializations, in the paper's order.
         few: The initializations that "quick" is content with.
+        curves: Name of the figure that a table's curves are.
     """
 
     title: str
@@ -41,6 +42,7 @@ class Experiment:
     epochs: int | None = None
     methods: tuple = METHODS
     few: tuple = METHODS
+    curves: str | None = None
 
     def full(self, recipe):
         """Iterations of the paper's run of a recipe."""
@@ -218,22 +220,25 @@ EXPERIMENTS = {
     "figA8": Experiment("Training accuracy of the runs of Fig. 5", FIVE),
     "figA9": Experiment("Training loss of the runs of Fig. 5", FIVE),
     "tableA6": Experiment(
-        "Eight neurons, four optimizers, MNIST; and Fig. A10, their curves",
+        "Eight neurons, four optimizers, MNIST",
         _varied(NEURONS, OPTIMIZERS),
         quick=200,
         few=TWO,
+        curves="figA10",
     ),
     "tableA7": Experiment(
-        "Eight neurons, four surrogates, MNIST; and Fig. A11, their curves",
+        "Eight neurons, four surrogates, MNIST",
         _varied(NEURONS, SURROGATES),
         quick=200,
         few=TWO,
+        curves="figA11",
     ),
     "tableA8": Experiment(
-        "VGG11 with and without normalization; and Fig. A12, its curves",
+        "VGG11 with and without normalization",
         TABLE_A8,
         methods=published.TABLE_2_ORDER,
         few=TWO,
+        curves="figA12",
     ),
     # Not the paper's: what of Table A8 a small machine can look at.
     "bntt": Experiment(

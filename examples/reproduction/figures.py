@@ -174,7 +174,14 @@ def iterations_to_60(gathered, title, limit):
                 continue
             values = [results.reached(x, limit) for x in records]
             if None in values:  # the paper's hyphen
-                axis.text(place, 0, "–", ha="center", va="bottom", color=color)
+                axis.text(
+                    *(place, 0, "–"),
+                    ha="center",
+                    va="bottom",
+                    color=color,
+                    fontsize=16,
+                    fontweight="bold",
+                )
                 continue
             mean = np.mean(values)
             axis.bar(place, mean, width * 0.9, color=color)

@@ -52,7 +52,8 @@ def table(args, store):
                 ", ".join(sorted({x.dataset for x in recipes})) or "none",
                 *_cost(measured),
                 _duration(todo, steps),
-                experiment.title,
+                experiment.title
+                + (f" (with {experiment.curves})" * bool(experiment.curves)),
             )
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

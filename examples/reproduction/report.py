@@ -208,61 +208,51 @@ class Pages:
     def figures(self):
         """All figures that have something to show."""
         parts = ["## Figures"]
-        steepness = {name: x["a"] for name, x in SURROGATES.items()}
         for name in EXPERIMENTS:
-            if name.startswith("table2") or name == "tableA8":
+            if name.startswith("table2"):
                 continue
             if name == "fig2":
-                figure, distances = figures.responses(
-                    NEURONS[:6], self.title(name)
-                )
-                parts += [
-                    self.picture(name, figure),
-                    "Rates of 2000 timesteps. A discrete neuron under a "
-                    "constant current fires every n-th timestep, so at rates "
-                    "of 1/n; noise, of the size that Eq. 11 gives a network "
-                    f"({figures.NOISE} θ/λ), smooths that out.",
-                    "\n".join(
-                        [
-                            "| neuron | constant current to Theorem 1, at most"
-                            " | Theorem 1 to asymptote | noisy current to "
-                            "asymptote |",
-                            "| --- " * 4 + "|",
-                            *(
-                                f"| {neuron(*x)} | "
-                                + " | ".join(f"{y:.3f}" for y in far)
-                                + " |"
-                                for x, far in distances.items()
-                            ),
-                        ]
-                    ),
-                ]
+                parts += self.responses(name)
             elif name == "figA7":
+                steepness = {x: y["a"] for x, y in SURROGATES.items()}
                 figure = figures.surrogates(steepness, self.title(name))
                 parts.append(self.picture(name, figure))
-            elif self.extents[name].stored:
-                parts.append(self.drawn_of(name))
             else:
-                parts.append(f"{self.title(name)}".replace("\n", ": "))
-        gathered = self.gathered["tableA8"]
-        if self.extents["tableA8"].stored:
-            figure = figures.curves(
-                gathered,
-                "accuracy",
-                self.title("tableA8"),
-                self.extents["tableA8"].full,
-            )
-            parts.append(self.picture("figA12", figure))
+                parts.append(self.trained(name))
         return parts
 
-    def drawn_of(self, name):
-        """One figure of training runs, as Markdown."""
-        gathered, title = self.gathered[name], self.title(name)
-        extent = self.extents[name]
+    def responses(self, name):
+        """Fig. 2 and how far its curves are apart."""
+        figure, distances = figures.responses(NEURONS[:6], self.title(name))
+        rows = [
+            f"| {neuron(*x)} | {' | '.join(f'{y:.3f}' for y in far)} |"
+            for x, far in distances.items()
+        ]
+        head = (
+            "| neuron | constant current to Theorem 1, at most | Theorem 1 to "
+            "asymptote | noisy current to asymptote |"
+        )
+        return [
+            self.picture(name, figure),
+            "Rates of 2000 timesteps. A discrete neuron under a constant "
+            "current fires every n-th timestep, so at rates of 1/n; noise, of "
+            "the size that Eq. 11 gives a network "
+            f"({figures.NOISE} θ/λ), smooths that out.",
+            "\n".join([head, "| --- " * 4 + "|", *rows]),
+        ]
+
+    def trained(self, name):
+        """A figure of training runs, as Markdown."""
+        experiment, extent = EXPERIMENTS[name], self.extents[name]
+        shown, title = name, self.title(name)
+        if experiment.curves:
+            shown = experiment.curves
+            title = f"{label(shown)}. Curves of {label(name)}\n{extent}"
+        if not extent.stored:
+            return title.replace("\n", ": ")
+        gathered = self.gathered[name]
         # To where all of its curves go, so that none seems to end.
         limit = extent.shortest
-        shown = {"tableA6": "figA10", "tableA7": "figA11"}.get(name, name)
-        title = title.replace(label(name), label(shown), 1)
         if name.startswith("fig3"):
             figure = figures.firing_rates(gathered, title)
         elif name == "fig1":
@@ -281,11 +271,13 @@ KEY = "green: trains or not, as in the paper; red: other than there"
 
 
 def label(name):
-    """A name as it is written: "fig3a" is Fig. 3a."""
+    """A name as it is written: "fig4-mnist" is Fig. 4 (mnist)."""
+    name, _, part = name.partition("-")
     for begin, written in (("fig", "Fig. "), ("table", "Table ")):
         if name.startswith(begin):
-            return written + name.removeprefix(begin)
-    return name
+            name = written + name.removeprefix(begin)
+            return f"{name} ({part})" if part else name
+    return "Not the paper's"
 
 
 class Line:
