@@ -18,7 +18,7 @@ def describe():
         "load_average": list(os.getloadavg()),
         "system": platform.platform(),
         "python": platform.python_version(),
-        "commit": _commit(),
+        "commit": commit(),
         "time": datetime.datetime.now(datetime.UTC).isoformat("T", "seconds"),
     }
 
@@ -62,20 +62,31 @@ def _cpu():
     return platform.processor() or platform.machine()
 
 
-def _commit():
-    """The commit of the checkout, with "+" if files have changed since."""
-    folder = pathlib.Path(__file__).parent
+def commit(besides=None):
+    """The commit of the checkout, with "+" if files have changed since.
+
+    Args:
+        besides: A folder, from the top of the checkout, that does not count.
+
+    Returns:
+        Text, or `None` where there is no checkout or no git.
+    """
+    top = pathlib.Path(__file__).parents[1]
 
     def git(*arguments):
         return subprocess.run(
-            ["git", "-C", str(folder), *arguments],
+            ["git", "-C", str(top), *arguments],
             capture_output=True,
             text=True,
             check=True,
         ).stdout.strip()
 
     try:
-        changed = git("status", "--porcelain", "--untracked-files=no")
+        left_out = [f":!{besides}"] if besides else []
+        changed = git(
+            *("status", "--porcelain", "--untracked-files=no"),
+            *("--", ".", *left_out),
+        )
         return git("rev-parse", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return None

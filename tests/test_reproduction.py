@@ -23,6 +23,7 @@ from examples.reproduction import (
     __main__,
     claims,
     experiments,
+    figures,
     listing,
     published,
     report,
@@ -51,14 +52,14 @@ def fake(
     """A record of a curve, as if a recipe had been trained."""
     recipe = dataclasses.replace(DIGITS, seed=seed, **changes)
     history = {
-        "loss": [1.0 + 0 * x for x in accuracy],
+        "loss": [1 + 0 * x for x in accuracy],
         "accuracy": accuracy,
         "tested": [],
         "rates": {"iteration": [0], "lif_1": [0.1], "lif_2": [0.3]},
         "seconds": 1.0,
     }
     length = len(accuracy) if iterations is None else iterations
-    record = runs.record(Run(recipe, length), history, 1408, 360)
+    record = runs.record(Run(recipe, length), history, 1438, 360)
     return record | {"tested": [list(x) for x in tested], "to_60": to_60}
 
 
@@ -130,8 +131,11 @@ def test_what_is_selected():
     assert len(experiments.select(["table2"])) == 8
     assert len(experiments.select(["table2-mnist"])) == 3
     assert experiments.select(["all"]) == list(experiments.EXPERIMENTS)
-    with pytest.raises(ValueError, match="that `list` names.*Received: fig"):
-        experiments.select(["fig"])
+    assert experiments.select(["fig6"]) == ["fig6a", "fig6b"]
+    assert experiments.select(["figA10"]) == ["tableA6"]
+    for name in ("fig", "4", "mnist", ""):
+        with pytest.raises(ValueError, match="that `list` names.*Received: "):
+            experiments.select([name])
 
 
 def test_a_path_has_one_key_however_long():
@@ -195,7 +199,7 @@ def test_a_record_says_what_was_done(whole):
     assert whole["test_samples"] == 360
     assert whole["train_samples"] == 1437
     rates = whole["rates"]
-    assert rates["iteration"] == [0, 50, 100]
+    assert rates["iteration"] == [0, STEPS, 50, 2 * STEPS, 100]
     assert set(rates) == {"iteration", "lif_1", "lif_2", "lif_3", "lif_4"}
     assert len({len(x) for x in rates.values()}) == 1
     assert 0 < rates["lif_4"][0] < 1
@@ -215,10 +219,10 @@ def test_a_record_is_what_fit_says():
         verbose=0,
     ).history
     record = runs.train(run(STEPS))
-    # The means of the epoch; numbers are kept with four digits.
-    assert np.mean(record["loss"]) == pytest.approx(logs["loss"][0], rel=1e-3)
+    # The means of the epoch; numbers are kept with three digits.
+    assert np.mean(record["loss"]) == pytest.approx(logs["loss"][0], rel=2e-3)
     assert np.mean(record["accuracy"]) == pytest.approx(
-        logs["accuracy"][0], rel=1e-3
+        logs["accuracy"][0], rel=2e-3
     )
 
 
@@ -226,7 +230,7 @@ def test_a_short_run_is_the_beginning_of_a_long_one(whole):
     short = runs.train(run(30))
     for name in ("loss", "accuracy"):
         assert short[name] == whole[name][:30]
-    assert len(set(short["loss"])) > 20  # it moves
+    assert len(set(short["loss"])) > 10  # it moves
     assert short["rates"]["lif_1"][0] == whole["rates"]["lif_1"][0]
     assert short["tested"][0][0] == 30
 
@@ -255,7 +259,8 @@ def test_rates_are_those_of_the_weights_of_the_moment(monkeypatch):
     (model,) = trained
     after = callbacks.firing_rates(model, x[: runs.PROBE])
     for name, (rate, _) in after.items():
-        assert record["rates"][name][1] == pytest.approx(rate, rel=1e-3)
+        # Kept with three digits.
+        assert record["rates"][name][1] == pytest.approx(rate, rel=5e-3)
     before, last = record["rates"]["lif_4"]
     assert last != pytest.approx(before, rel=1e-2)
 
@@ -301,17 +306,18 @@ def test_a_lost_loss_ends_a_run():
 
 
 def test_long_curves_are_thinned():
-    values = np.arange(1, 1 + runs.FINE + 2 * runs.COARSE + 3) / 4096
+    values = np.arange(1, 1 + 3000 + 2 * 25 + 3) / 4096
     record = fake(values.tolist())
-    assert len(record["accuracy"]) == runs.FINE
+    assert len(record["accuracy"]) == 3000
     # The mean of an arithmetic sequence is its middle.
-    middle = runs.FINE + (runs.COARSE + 1) / 2
-    wanted = [middle / 4096, (middle + runs.COARSE) / 4096]
-    assert record["later"]["accuracy"] == pytest.approx(wanted, rel=1e-3)
+    wanted = np.array([3013, 3038, 3052]) / 4096
+    assert record["later"]["accuracy"] == pytest.approx(wanted, rel=2e-3)
     at, curve = results.curve(record, "accuracy")
-    assert at[-2:].tolist() == [1025, 1050]
-    assert len(at) == len(curve) == 1002
-    assert results.curve(record, "accuracy", 1030)[0][-1] == 1025
+    assert at[-4:].tolist() == [3000, 3025, 3050, 3053]
+    assert len(at) == len(curve) == 3003
+    assert results.curve(record, "accuracy", 3030)[0][-1] == 3025
+    # Within the means the last of them is the end of the curve.
+    assert results.accuracy_at(record, 3053) == curve[-2:].mean()
 
 
 # The store.
@@ -375,16 +381,35 @@ def test_one_failure_is_not_the_others(tmp_path, monkeypatch):
     again = workers.here([todo[0]], store, None, tmp_path / "checkpoints")
     ((_, record),) = again
     assert record == store.read()[todo[0].key]
+    # Unless asked for.
+    better = record | {"train_samples": 7}
+    monkeypatch.setattr(runs, "train", lambda *_: better)
+    list(workers.here([todo[0]], store, None, tmp_path / "checkpoints", True))
+    assert store.read()[todo[0].key]["train_samples"] == 7
+
+
+def test_a_short_run_leaves_a_long_ones_checkpoint(tmp_path):
+    long, short = (runs.checkpoint_folder(run(x), tmp_path) for x in (100, 20))
+    long.mkdir()
+    (long / "checkpoint.keras").write_text("x")
+    list(workers.here([run(20)], Store(tmp_path), None, tmp_path))
+    assert (long / "checkpoint.keras").read_text() == "x"
+    assert not short.exists()
+
+
+def test_longer_than_the_data_are_is_refused():
+    with pytest.raises(ValueError, match="at most 440, the 10 epochs of 1,437"):
+        runs.train(run(441))
 
 
 SCRIPT = """
 import sys
 from examples.reproduction import __main__, experiments
 from keras_snn import recipes
-recipe = recipes.get("digits-poisson", timesteps=4)
+recipe = recipes.get("digits-poisson", timesteps=4, drop_remainder=True)
 experiments.TRAINING["digits"] = 1408
 experiments.EXPERIMENTS["tiny"] = experiments.Experiment(
-    "", {(): recipe}, few=("asymptote", "glorot", "he"), quick=132
+    "", {(): recipe}, few=("asymptote", "glorot", "he"), quick=100
 )
 __main__.main(sys.argv[1:])
 """
@@ -403,12 +428,22 @@ def command(folder, *more):
     )
 
 
-@pytest.mark.slow
-def test_a_killed_program_goes_on(tmp_path):
-    process = command(tmp_path)
-    while not (tmp_path / "runs.jsonl").exists():
+def wait_for(process, there):
+    while not there():
         assert process.poll() is None, process.stdout.read()
-        time.sleep(0.05)
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_a_killed_program_goes_on(tmp_path, whole):
+    process = command(tmp_path)
+    # In the second epoch of the first run.
+    wait_for(process, lambda: list(tmp_path.glob("c/*/checkpoint.keras")))
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not Store(tmp_path).path.exists()
+    process = command(tmp_path)
+    wait_for(process, Store(tmp_path).path.exists)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     before = Store(tmp_path).read()
@@ -420,6 +455,10 @@ def test_a_killed_program_goes_on(tmp_path):
     after = Store(tmp_path).read()
     assert len(after) == 3
     assert {x: after[x] for x in before} == before
+    # As if nothing had been.
+    for name in ("loss", "accuracy", "tested", "rates"):
+        assert after[whole["key"]][name] == whole[name]
+    assert not list(tmp_path.glob("c/*/*"))
 
 
 @pytest.mark.slow
@@ -457,7 +496,8 @@ def test_ray_stores_what_one_process_does(tmp_path):
         (["run", "fig5", "--iterations", "x"], "--iterations: must be an"),
         (["run", "fig5", "--gpus", "-1"], "--gpus: must be a number of at"),
         (["list", "--budget", "huge"], "--budget: invalid choice"),
-        (["report", "--results", "/dev/null/x"], "can be written to"),
+        (["report", "--results", "/dev/null/x"], "that exists"),
+        (["run", "fig5", "--results", "/dev/null/x"], "can be written to"),
     ],
 )
 def test_bad_words_are_refused_at_once(words, message, capsys):
@@ -500,6 +540,18 @@ def test_list_says_what_is_there(tmp_path, monkeypatch, capsys):
     assert re.search(r"drawn +none", lines["fig2"])
 
 
+def test_nothing_to_report_is_said(tmp_path):
+    with pytest.raises(SystemExit, match="runs.jsonl is missing: nothing was"):
+        __main__.main(["report", "--results", str(tmp_path)])
+
+
+def test_a_look_is_kept_apart(tmp_path):
+    words = ["run", "fig1", "--checkpoints", str(tmp_path)]
+    args = __main__.parse_args([*words, "--budget", "smoke"])
+    assert args.results == tmp_path / "smoke"
+    assert __main__.parse_args(words).results == FOLDER
+
+
 def test_a_step_is_measured():
     recipe = recipes.get("mnist-poisson", timesteps=2, batch_size=4)
     cost = listing.measure(recipe)
@@ -529,9 +581,13 @@ def test_the_end_of_a_curve_decides_who_trains():
 
 def test_intervals_are_students_or_wilsons():
     # Student's quantile of two degrees of freedom is 4.302653 (tables).
-    mean, low, high = results.mean_and_interval([0.8, 0.9, 1.0])
+    mean, low, high = results.mean_and_interval([0.4, 0.5, 0.6])
     half = 4.302653 * 0.1 / math.sqrt(3)
-    assert (mean, low, high) == pytest.approx((0.9, 0.9 - half, 0.9 + half))
+    assert (mean, low, high) == pytest.approx((0.5, 0.5 - half, 0.5 + half))
+    assert results.mean_and_interval([0.9, 1.0])[1:] == (
+        pytest.approx(0.95 - 12.7062 * 0.05),
+        1.0,
+    )
     # Of one seed: Wilson's, whose bounds solve (p - x)^2 = z^2 x (1 - x) / n.
     mean, low, high = results.mean_and_interval([0.9], samples=50)
     for bound in (low, high):
@@ -568,9 +624,40 @@ def test_what_is_reduced_says_so(lengths, text, monkeypatch):
         record = fake([0.5] * length, seed=seed, initializer=method)
         records[record["key"]] = record
     gathered = results.gather(records, experiment())
-    said = results.extent(experiment(), gathered, experiments.TRAINING)
+    said = results.extent(experiment(), gathered)
     assert str(said) == text
     assert said.reduced == (not text.startswith("all"))
+
+
+def test_what_is_compared_goes_as_far_as_all_do(monkeypatch):
+    monkeypatch.setitem(experiments.TRAINING, "digits", 1408)
+    records = {}
+    for method, seed, length in (
+        ("asymptote", 0, 40),
+        ("asymptote", 1, 20),
+        ("asymptote", 2, 3),  # of a look that nobody waits for
+        ("glorot", 0, 20),
+        ("he", 0, 0),  # looked at untrained only
+    ):
+        record = fake([0.5] * length, seed=seed, initializer=method)
+        records[record["key"]] = record
+    gathered = results.gather(records, experiment())
+    limit, kept = results.common(gathered)
+    assert limit == 20
+    assert {x: len(y) for x, y in kept["a", "b"].items()} == {
+        **{"asymptote": 2, "glorot": 1, "he": 0, "wu": 0, "lee": 0}
+    }
+    said = results.extent(experiment(), kept, limit)
+    assert str(said).startswith("REDUCED: the first 20 of 44 iterations")
+
+
+def test_partial_data_say_so(monkeypatch):
+    monkeypatch.setitem(experiments.TRAINING, "digits", 1438)
+    record = fake([0.5] * 44) | {"train_samples": 1437}
+    gathered = results.gather({record["key"]: record}, experiment())
+    assert "1,437 of 1,438 samples" in str(
+        results.extent(experiment(methods=("asymptote",)), gathered)
+    )
 
 
 def line(theirs, full=100, **cells):
@@ -609,7 +696,10 @@ def test_cells_are_compared_with_the_papers():
     assert "as in the paper: 3 of 3" in text
     assert "1 of 2 pairs" in text
     assert "1 of 2 full runs" in text
-    assert "Misses: 1\n  - name, he: he is ahead (90.0 against 95.0 %)" in text
+    assert (
+        "Misses: 1\n  - name, he: at 100 iterations he is ahead (90.0 against "
+        "95.0 %); in the paper 91 against 90.5 %"
+    ) in text
 
 
 def test_reduced_runs_are_not_compared_in_points():
@@ -618,7 +708,10 @@ def test_reduced_runs_are_not_compared_in_points():
     assert one.distance("asymptote") is None
     text = report.agreement([one])
     assert "reduced runs only" in text
-    assert "glorot: does not train in 100 iterations" in text
+    assert "glorot: does not train in 100 iterations (of fewer" in text
+    assert "there are 0 among these, 1 among the others" in text
+    assert one.color("asymptote") == figures.GOOD
+    assert one.color("glorot") == figures.LATE
     assert one.text("asymptote").startswith("90.0 (")
 
 
@@ -667,7 +760,8 @@ def test_how_much_faster(asymptote, glorot, ours, verdict):
 
 
 def test_a_report_from_nothing(tmp_path):
-    assert "4 pictures" not in report.write({}, tmp_path)
+    # Figs. 2 and A7, and the published numbers of four tables.
+    assert report.write({}, tmp_path).startswith("6 pictures")
     text = (tmp_path / "REPORT.md").read_text()
     assert (
         "Fig. 5. Iterations to 60 % training accuracy: six neurons, MNIST:"
@@ -678,10 +772,164 @@ def test_a_report_from_nothing(tmp_path):
     )
 
 
+def published_runs():
+    """Records of every table's full runs, with exactly its numbers."""
+    tables = {
+        **{
+            (f"table2-{x}", ()): (published.TABLE_2_ORDER, y, 1)
+            for x, y in published.TABLE_2.items()
+        },
+        **{
+            (name, (experiments.neuron(*neuron), setting)): (
+                published.ANALYSIS_ORDER,
+                y,
+                100,
+            )
+            for name, table in (
+                ("tableA6", published.TABLE_A6),
+                ("tableA7", published.TABLE_A7),
+            )
+            for neuron, rows in table.items()
+            for setting, y in rows.items()
+        },
+        **{
+            ("tableA8", panel): (published.TABLE_A8_ORDER, y, 1)
+            for panel, y in zip(
+                experiments.TABLE_A8, published.TABLE_A8.values(), strict=True
+            )
+        },
+    }
+    records = {}
+    for (name, panel), (order, numbers, unit) in tables.items():
+        each = experiments.EXPERIMENTS[name]
+        recipe = each.panels[panel]
+        full = each.full(recipe)
+        for method, number in zip(order, numbers, strict=True):
+            one = dataclasses.replace(recipe, initializer=method)
+            percent = 0 if number is None else number * unit
+            history = {
+                "loss": [1.0] * full,
+                "accuracy": [percent / 100] * full,
+                "tested": [[full, percent / 100]],
+                "rates": {"iteration": [0], "lif_1": [0.1]},
+                "seconds": 1.0,
+            }
+            samples = experiments.TRAINING[recipe.dataset]
+            record = runs.record(Run(one, full), history, samples, 10_000)
+            records[record["key"]] = record
+    return records
+
+
+def test_the_papers_own_numbers_agree_with_the_paper(tmp_path):
+    records = published_runs()
+    report.write(records, tmp_path)
+    text = (tmp_path / "REPORT.md").read_text()
+    assert "Misses" not in text
+    assert "160 of 160. Of networks" in text
+    assert len(re.findall("Stored: 160 of 160 cells", text)) == 2
+    # Figures share their runs.
+    names = {x.stem for x in (tmp_path / "figures").iterdir()}
+    assert names >= {"fig4-mnist", "fig6a", "fig6b", "figA10", "figA11"}
+    assert names >= {"figA12", "fig5", "figA8", "figA9", "table2", "tableA8"}
+    assert names >= {"fig3a", "fig3b"}
+    # Two hyphens of the paper's own are in Table A6: one is excepted.
+    row = next(x for x in text.splitlines() if x.startswith("| trains in"))
+    assert row.endswith("| holds |")
+    faces = re.findall(r"\n\n(all [0-9,a-z ]+ iterations, 1 seed)\n", text)
+    assert "all 2,811 iterations, 1 seed" in faces
+    assert "REDUCED" not in text.split("## Figures")[0].split("## Table 2")[1]
+
+
+def test_a_network_that_is_lost_counts_as_lost(tmp_path):
+    each = experiments.EXPERIMENTS["fig4-mnist"]
+    recipe = each.panels[()]
+    records = {}
+    for seed, end in ((0, 400), (1, 20)):
+        for method in ("asymptote", "he"):
+            one = dataclasses.replace(recipe, initializer=method, seed=seed)
+            lost = method == "he" and seed == 1
+            history = {
+                "loss": [1.0] * end + [math.nan] * lost,
+                "accuracy": [0.9] * end + [0.1] * lost,
+                "tested": [[end, 0.9]],
+                "rates": {"iteration": [0, end], "lif_1": [0.1, 0.2]},
+                "seconds": 1.0,
+            }
+            length = 400 if lost or seed == 0 else end
+            record = runs.record(Run(one, length), history, 60_000, 1000)
+            records[record["key"]] = record
+    report.write(records, tmp_path)
+    text = (tmp_path / "REPORT.md").read_text()
+    # Two seeds of He's, one of them at 0: 45 %.
+    assert re.search(r"\| mnist-poisson .* 45\.0 \(0\.0–100\.0\) / 99.26", text)
+    assert (tmp_path / "figures" / "fig1.png").exists()
+
+
+def test_untrained_networks_alone_are_a_report(tmp_path):
+    record = runs.train(run(0))
+    recipe = recipes.get("cifar10-poisson")
+    record |= {"recipe": dataclasses.asdict(recipe), "key": Run(recipe, 0).key}
+    report.write({record["key"]: record}, tmp_path)
+    assert (tmp_path / "figures" / "fig3b.png").exists()
+    assert not (tmp_path / "figures" / "fig4-cifar10.png").exists()
+
+
+def test_curves_show_what_they_say():
+    gathered = {
+        ("a", "b"): {
+            "asymptote": [fake([0.25] * 60), fake([0.75] * 60, seed=1)],
+            "he": [],
+        }
+    }
+    figure = figures.curves(gathered, "accuracy", "title\nREDUCED", 50)
+    (axis, *_) = figure.axes
+    line = axis.lines[0]
+    # The mean of both, to the limit; the dotted line of 60 % beside it.
+    np.testing.assert_allclose(line.get_ydata(), [0.5] * 50)
+    assert line.get_xdata()[-1] == 50
+    assert len(axis.lines) == 2
+    # Student's interval of two: 12.706 standard errors of 0.25.
+    (band,) = axis.collections
+    top = band.get_paths()[0].vertices[:, 1].max()
+    assert top == pytest.approx(0.5 + 12.7062 * 0.25)
+    assert figure._suptitle.get_text() == "title\nREDUCED"
+
+
+def test_bars_show_who_gets_there():
+    gathered = {
+        ("n",): {
+            "asymptote": [fake([0.5], to_60=10), fake([0.5], to_60=30)],
+            "glorot": [fake([0.5], to_60=None)],
+            "he": [fake([0.5], to_60=40), fake([0.5], to_60=None)],
+        }
+    }
+    figure = figures.iterations_to_60(gathered, "title", 300)
+    texts = [x.get_text() for x in figure.axes[0].texts]
+    assert texts == ["20", "–", "40\n1 of 2"]
+
+
+@pytest.mark.parametrize(
+    ("hits", "verdict"),
+    [
+        ((9700, 9650), "holds"),
+        # Two proportions near 0.9 of 10,000 differ by chance by up to
+        # 2.77 standard errors (the studentized range of two), 0.8 points.
+        ((9100, 8900), "does not hold within a point"),
+    ],
+)
+def test_how_little_bntt_leaves(hits, verdict):
+    cells = {
+        method: [fake([0.5] * 10, tested=[(10, x)]) | {"test_samples": 10_000}]
+        for method, x in zip(("asymptote", "he"), hits, strict=True)
+    }
+    claim = claims.bntt({"bntt": {(): cells}})
+    assert claim.verdict == verdict
+    assert claim.ours.startswith(f"{(hits[0] - hits[1]) / 100:.1f} points")
+
+
 STORED = Store(FOLDER)
 
 
-@pytest.mark.skipif(not STORED.path.exists(), reason="no runs are stored")
 def test_the_report_is_that_of_the_stored_runs(tmp_path):
     report.write(STORED.read(), tmp_path)
     written = (FOLDER / "REPORT.md").read_text()
@@ -694,7 +942,6 @@ def test_the_report_is_that_of_the_stored_runs(tmp_path):
     assert size < 20e6
 
 
-@pytest.mark.skipif(not STORED.path.exists(), reason="no runs are stored")
 def test_the_readme_has_the_reports_claims():
     written = (FOLDER / "REPORT.md").read_text()
     table = re.search(r"## Claims\n\n(.*?)\n\n", written, re.S).group(1)

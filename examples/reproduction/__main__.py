@@ -8,7 +8,7 @@ import time
 
 from examples import flags
 from examples.reproduction import experiments
-from examples.reproduction.store import FOLDER, Store, found
+from examples.reproduction.store import FOLDER, Damaged, Store, found
 
 CHECKPOINTS = pathlib.Path("results/reproduction")  # ignored by git
 
@@ -21,7 +21,7 @@ def parse_args(argv):
     commands = parser.add_subparsers(dest="command", required=True)
     listed = commands.add_parser("list", help="the experiments and their state")
     run = commands.add_parser("run", help="train what is not stored yet")
-    commands.add_parser("report", help="draw and write all that is stored")
+    written = commands.add_parser("report", help="draw all that is stored")
     for command in (listed, run):
         command.add_argument(
             "--budget",
@@ -52,7 +52,12 @@ def parse_args(argv):
         choices=experiments.METHODS,
         help="in place of the budget's",
     )
-    add("--data-dir", help="folder of the data, where they are not cached")
+    add("--again", action="store_true", help="train what is stored, too")
+    add(
+        "--data-dir",
+        type=flags.existing,
+        help="folder of the data of these experiments, where not cached",
+    )
     add(
         "--ray",
         metavar="ADDRESS",
@@ -67,8 +72,8 @@ def parse_args(argv):
     add(
         "--gpus",
         type=flags.amount,
-        default=0,
-        help="GPUs per Ray task; 0.25 lets four share one (default: 0)",
+        help="GPUs per Ray task; 0.25 lets four share one (default: 1, if "
+        "there are any)",
     )
     for command in (listed, run):
         command.add_argument(
@@ -79,13 +84,18 @@ def parse_args(argv):
             "%(default)s)",
         )
     for command in commands.choices.values():
+        reads = command is written
         command.add_argument(
             "--results",
-            type=flags.folder,
-            default=FOLDER,
-            help="folder of the stored runs (default: beside the program)",
+            type=flags.existing if reads else flags.folder,
+            help="folder of the stored runs (default: beside the program; for "
+            "the budget smoke a folder of its own)",
         )
     args = parser.parse_args(argv)
+    if args.results is None:
+        # Ten iterations are no result, and would shorten every figure.
+        smoke = getattr(args, "budget", None) == "smoke"
+        args.results = args.checkpoints / "smoke" if smoke else FOLDER
     if args.command == "run":
         try:
             args.names = experiments.select(args.names)
@@ -101,7 +111,7 @@ def main(argv=None):
     store = Store(args.results)
     try:
         {"list": show, "run": run, "report": report}[args.command](args, store)
-    except (ConnectionError, ValueError) as error:
+    except Damaged as error:
         raise SystemExit(str(error)) from error
     except KeyboardInterrupt:
         print("\nStopped; the same command goes on.")
@@ -123,15 +133,28 @@ def run(args, store):
     records = store.read()
     todo = [x for x in cells.values() if found(records, x) is None]
     print(f"{len(cells)} runs, {len(cells) - len(todo)} of them stored")
+    if args.again:
+        todo = list(cells.values())
     if not todo:
         return
     from examples.reproduction import workers
 
-    places = todo, store, args.data_dir, args.checkpoints.resolve()
+    data_dir = args.data_dir and str(args.data_dir.resolve())
+    places = todo, store, data_dir, args.checkpoints.resolve(), args.again
     if args.ray:
         done = workers.on_ray(*places, args.ray, args.cpus, args.gpus)
     else:
         done = workers.here(*places)
+    try:
+        failed = tell(done, len(todo))
+    except (ConnectionError, workers.Refused) as error:
+        raise SystemExit(str(error)) from error
+    if failed:
+        raise SystemExit(f"{failed} of {len(todo)} runs failed")
+
+
+def tell(done, number_of_runs):
+    """Prints what ended, as it ends; returns how many failed."""
     failed, start = 0, time.perf_counter()
     for number, (each, record) in enumerate(done, 1):
         minutes = (time.perf_counter() - start) / 60
@@ -141,11 +164,10 @@ def run(args, store):
         else:
             told = outcome(record)
         print(
-            f"[{number}/{len(todo)}, {minutes:.1f} min] {each}: {told}",
+            f"[{number}/{number_of_runs}, {minutes:.1f} min] {each}: {told}",
             flush=True,
         )
-    if failed:
-        raise SystemExit(f"{failed} of {len(todo)} runs failed")
+    return failed
 
 
 def outcome(record):
@@ -171,6 +193,8 @@ def show(args, store):
 
 def report(args, store):
     """Draws and writes."""
+    if not store.path.exists():
+        raise SystemExit(f"{store.path} is missing: nothing was run yet")
     from examples.reproduction import report as pages
 
     print(pages.write(store.read(), args.results))

@@ -15,7 +15,9 @@ from examples.reproduction.experiments import (
 HOLDS, FAILS, OPEN = "holds", "does not hold", "not measured"
 SPEEDUP = 11  # Section 4: iterations to 60 % under Glorot over ours
 ONE_EPOCH = 0.98
-BNTT_SPREAD = 1.0  # percent of accuracy, what "little" is taken to mean
+BNTT_SPREAD = 1.0  # points of accuracy, what "little" is taken to mean
+# Where the paper's own does not train either.
+EXCEPTION = (neuron(0.5, 4.0, 1.0), "sgd")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,10 +57,13 @@ def one_epoch(gathered):
         values = [results.held_out(x, EPOCH) for x in records]
         values = [x for x in values if x is not None]
         if values:
-            mean = np.mean(values)
-            met.append(mean >= ONE_EPOCH)
-            seeds = f"{len(values)} seed{'s' * (len(values) > 1)}"
-            told.append(f"{coding} {mean:.2%} ({seeds})")
+            mean, low, high = results.mean_and_interval(
+                values, records[0]["test_samples"]
+            )
+            met.append(round(mean, 2) >= ONE_EPOCH)
+            told.append(
+                f"{coding} {mean:.2%} ({low:.2%}–{high:.2%}{seeds(values)})"
+            )
     return Claim(
         "98 % on MNIST after one epoch",
         "98 %",
@@ -77,7 +82,8 @@ def faster(gathered):
         ours, theirs = cells["asymptote"], cells["glorot"]
         if not ours or not theirs:
             continue
-        limit = min(x["iterations"] for x in ours + theirs)
+        limit, cells = results.common({(): {"ours": ours, "theirs": theirs}})
+        ours, theirs = cells[()].values()
         mine = [results.reached(x, limit) for x in ours]
         if None in mine:
             told.append(f"{neuron(*name)}: asymptote not in {limit}")
@@ -87,7 +93,7 @@ def faster(gathered):
         # One that does not get there in time takes more than the time.
         least = np.mean([x or limit for x in other]) / np.mean(mine)
         more = "> " * (None in other)
-        told.append(f"{neuron(*name)}: {more}{least:.1f}")
+        told.append(f"{neuron(*name)}: {more}{least:.1f}{seeds(ours)}")
         # More than a number below 11 says nothing.
         met.append(None if more and least < SPEEDUP else least > SPEEDUP)
     decided = [x for x in met if x is not None]
@@ -105,14 +111,17 @@ def faster(gathered):
 def trains_alone(gathered):
     """The asymptote trains wherever others do not."""
     failed = alone = 0
-    missed = []
+    missed, lengths = [], set()
     for name in ("tableA6", "tableA7"):
         for panel, cells in gathered[name].items():
-            stored = {method: x for method, x in cells.items() if x}
+            if panel == EXCEPTION:
+                continue
+            at, common = results.common({panel: cells})
+            stored = {method: x for method, x in common[panel].items() if x}
             records = stored.pop("asymptote", None)
             if not records or not stored:
                 continue
-            at = min(y["iterations"] for x in cells.values() for y in x)
+            lengths.add(at)
             if all(results.trains(x, at) for x in stored.values()):
                 continue
             failed += 1
@@ -124,7 +133,9 @@ def trains_alone(gathered):
         "trains in every cell of Tables A6 and A7 in which others fail",
         "all but k=0.5, λ=4, θ=1 with SGD",
         (
-            f"{alone} of {failed}"
+            f"{alone} of {failed} cells, after {min(lengths):,}"
+            + (f" to {max(lengths):,}" if len(lengths) > 1 else "")
+            + " iterations"
             + (f"; not: {'; '.join(missed)}" if missed else "")
             if failed
             else "·"
@@ -136,11 +147,13 @@ def trains_alone(gathered):
 def order(gathered):
     """The asymptote comes first in the early curves."""
     told, met = [], []
-    for name in ("fig4-mnist", "fig4-nmnist", "fig4-cifar10"):
-        cells = {m: x for m, x in gathered[name][()].items() if x}
+    for name in EXPERIMENTS:
+        if not name.startswith("fig4"):
+            continue
+        at, common = results.common(gathered[name])
+        cells = {m: x for m, x in common[()].items() if x}
         if len(cells) < 2:
             continue
-        at = min(y["iterations"] for x in cells.values() for y in x)
         at = min(at, EXPERIMENTS[name].quick)
         scores = {
             method: np.mean([results.accuracy_at(x, at) for x in records])
@@ -148,7 +161,7 @@ def order(gathered):
         }
         ranked = sorted(scores, key=scores.get, reverse=True)
         told.append(
-            f"{name}, {at} iterations: "
+            f"{name}, {at} iterations{seeds(cells['asymptote'])}: "
             + " > ".join(f"{x} {scores[x]:.1%}" for x in ranked)
         )
         met.append(ranked[0] == "asymptote")
@@ -162,22 +175,51 @@ def order(gathered):
 
 def bntt(gathered):
     """Under BNTT the initialization matters little."""
-    cells = {m: x for m, x in gathered["bntt"][()].items() if x}
-    if len(cells) < 2:
-        return Claim("initialization matters little under BNTT", "", "·", OPEN)
+    claim = "initialization matters little under BNTT (Table A8)"
+    paper = "1.0 points between best and worst (CIFAR-100), 0.4 (Tiny ImageNet)"
+    at, common = results.common(gathered["bntt"])
+    cells = {m: x for m, x in common[()].items() if x}
     tested = {
-        method: 100 * np.mean([results.held_out(x) for x in records])
+        method: [results.held_out(x, at) for x in records]
         for method, records in cells.items()
     }
-    at = min(y["iterations"] for x in cells.values() for y in x)
-    spread = max(tested.values()) - min(tested.values())
+    tested = {m: x for m, x in tested.items() if None not in x}
+    if len(tested) < 2:
+        return Claim(claim, paper, "·", OPEN)
+    means = {m: 100 * float(np.mean(x)) for m, x in tested.items()}
+    spread = max(means.values()) - min(means.values())
+    chance = _chance(means, cells)
+    verdict = HOLDS if spread <= BNTT_SPREAD else f"{FAILS} within a point"
+    if BNTT_SPREAD < spread <= chance:
+        verdict = "undecided, within what so few test samples leave open"
     return Claim(
-        "initialization matters little under BNTT (Table A8)",
-        "1.0 points between best and worst (CIFAR-100), 0.4 (Tiny ImageNet)",
-        f"{spread:.1f} points, five-layer network on MNIST, {at} iterations: "
-        + ", ".join(f"{x} {y:.1f}" for x, y in tested.items()),
-        _verdict([spread <= BNTT_SPREAD]),
+        claim,
+        paper,
+        f"{spread:.1f} points, of which equal networks may show "
+        f"{chance:.1f} (95 %), five-layer network on MNIST, {at} iterations"
+        f"{seeds(next(iter(cells.values())))}: "
+        + ", ".join(f"{x} {y:.1f}" for x, y in means.items()),
+        verdict,
     )
+
+
+def _chance(means, cells):
+    """Points between best and worst that equal networks stay below, to 95 %.
+
+    The studentized range of as many means of test samples.
+    """
+    from scipy import stats
+
+    rate = np.mean(list(means.values())) / 100
+    records = next(iter(cells.values()))
+    samples = sum(x["test_samples"] for x in records)
+    error = 100 * np.sqrt(rate * (1 - rate) / samples)
+    return float(stats.studentized_range.ppf(0.95, len(means), np.inf) * error)
+
+
+def seeds(records):
+    """How many seeds, if they are more than one."""
+    return f", {len(records)} seeds" * (len(records) > 1)
 
 
 def _verdict(met):

@@ -257,7 +257,8 @@ def select(names):
     """Experiments by their names, or by what begins them.
 
     Args:
-        names: Such as "fig5", or "table2" for all tables of that name.
+        names: Such as "fig5", or "table2" for all tables of that name, or
+            "all".
 
     Returns:
         List of names, each once, in the order of `EXPERIMENTS`.
@@ -267,7 +268,13 @@ def select(names):
     """
     chosen = set()
     for name in names:
-        some = {x for x in EXPERIMENTS if x == name or f"{name}-" in x}
+        some = {
+            x
+            for x, experiment in EXPERIMENTS.items()
+            if name in (x, experiment.curves)
+            or x.startswith(f"{name}-")
+            or x in (f"{name}a", f"{name}b")
+        }
         if not some and name != "all":
             raise ValueError(
                 "An experiment must be one that `list` names, or `all`. "

@@ -10,6 +10,8 @@ from keras_snn import plots, theory
 SMALL = {"fontsize": 9}
 METRICS = {"loss": "training loss", "accuracy": "training accuracy"}
 SMOOTH = 10  # iterations that a point of a curve averages
+# What a picture of several seeds says of its bands and bars.
+SEEDS = "bands and bars: 95 % intervals of the mean over seeds (Student)"
 
 
 def _figure(rows, columns, size, title, **options):
@@ -25,6 +27,12 @@ def _figure(rows, columns, size, title, **options):
         axis.tick_params(labelsize=8)
     figure.suptitle(title, fontsize=10)
     return figure, axes
+
+
+def seeds_note(gathered):
+    """What a picture adds to its title if there are several seeds."""
+    most = max(len(x) for y in gathered.values() for x in y.values())
+    return f"\n{SEEDS}" * (most > 1)
 
 
 def _style(method):
@@ -47,26 +55,41 @@ def _legend(figure, axis):
 
 
 def draw_curve(axis, records, name, method, limit):
-    """A curve as the mean over seeds, with their range as a band."""
+    """A curve as the mean over seeds, with its interval as a band."""
     curves = [results.curve(x, name, limit) for x in records]
     # One that was lost ends before the others.
     length = min(len(at) for at, _ in curves)
     if not length:
         return
     at = curves[0][0][:length]
-    values = np.array(
-        [plots.trailing_mean(y[:length], SMOOTH) for _, y in curves]
-    )
-    style = _style(method)
-    axis.plot(at, values.mean(0), label=method, **style)
+    values = np.array([y[:length] for _, y in curves])
+    # Those behind the first are means already.
+    fine = min(length, *(len(x[name]) for x in records))
+    for y in values:
+        y[:fine] = plots.trailing_mean(y[:fine], SMOOTH)
+    _mean_and_band(axis, at, values, method)
+
+
+def _mean_and_band(axis, at, values, method):
+    """The mean of values of several seeds, and its interval."""
+    style, mean = _style(method), values.mean(0)
+    axis.plot(at, mean, label=method, **style)
     if len(values) > 1:
+        half = _half(values)
         axis.fill_between(
             at,
-            *(values.min(0), values.max(0)),
+            *(np.maximum(mean - half, 0), mean + half),
             color=style["color"],
             alpha=0.2,
             linewidth=0,
         )
+
+
+def _half(values):
+    """Half of Student's interval of 95 %, over the first axis."""
+    from scipy import stats
+
+    return stats.t.ppf(0.975, len(values) - 1) * stats.sem(values, axis=0)
 
 
 def _finish(axis, name):
@@ -98,15 +121,14 @@ def beginning(gathered, title, limit):
 
 
 def _draw_rates(axis, records, method, limit):
-    rates = [
-        np.mean([x for n, x in r["rates"].items() if n != "iteration"], 0)
-        for r in records
-    ]
-    at = np.array(records[0]["rates"]["iteration"])
-    length = min(map(len, rates))
-    kept = at[:length] <= limit
-    mean = np.mean([x[:length] for x in rates], 0)
-    axis.plot(at[:length][kept], mean[kept], label=method, **_style(method))
+    rates = []
+    for record in records:
+        at, *layers = record["rates"].values()
+        rates.append(dict(zip(at, np.mean(layers, 0), strict=True)))
+    # Where all were measured.
+    at = [x for x in rates[0] if x <= limit and all(x in y for y in rates)]
+    values = np.array([[y[x] for x in at] for y in rates])
+    _mean_and_band(axis, at, values, method)
 
 
 def curves(gathered, name, title, limit):
@@ -173,7 +195,8 @@ def iterations_to_60(gathered, title, limit):
             if not records:
                 continue
             values = [results.reached(x, limit) for x in records]
-            if None in values:  # the paper's hyphen
+            there = [x for x in values if x]
+            if not there:  # the paper's hyphen
                 axis.text(
                     *(place, 0, "–"),
                     ha="center",
@@ -183,19 +206,15 @@ def iterations_to_60(gathered, title, limit):
                     fontweight="bold",
                 )
                 continue
-            mean = np.mean(values)
-            axis.bar(place, mean, width * 0.9, color=color)
-            if len(values) > 1:
-                axis.plot(
-                    [place, place],
-                    [min(values), max(values)],
-                    color="black",
-                    linewidth=0.8,
-                )
-            axis.text(
-                place,
-                mean,
-                f" {mean:.0f}",
+            mean = np.mean(there)
+            half = _half(np.array(there)) if len(there) > 1 else None
+            axis.bar(
+                *(place, mean, width * 0.9), yerr=half, color=color, capsize=2
+            )
+            some = f"\n{len(there)} of {len(values)}"
+            axis.annotate(
+                f"{mean:.0f}{some * (len(there) < len(values))}",
+                (place, mean),
                 ha="center",
                 va="bottom",
                 fontsize=6,
@@ -220,9 +239,8 @@ def firing_rates(gathered, title):
         layers = [x for x in records[0]["rates"] if x != "iteration"]
         values = np.array([[r["rates"][x][0] for x in layers] for r in records])
         at, mean = np.arange(1, len(layers) + 1), values.mean(0)
-        error = np.array([mean - values.min(0), values.max(0) - mean])
         axis.errorbar(
-            *(at, mean, error),
+            *(at, mean, _half(values) if len(values) > 1 else None),
             **_style(method),
             marker="o",
             markersize=4,
@@ -343,7 +361,7 @@ def surrogates(steepness, title):
     return figure
 
 
-GOOD, BAD, NONE = "#d5ead6", "#f6d0c4", "#eeeeee"
+GOOD, BAD, LATE, NONE = "#d5ead6", "#f6d0c4", "#fbedc3", "#eeeeee"
 
 
 def table(rows, head, colors, title):

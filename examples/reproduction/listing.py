@@ -3,12 +3,14 @@
 import concurrent.futures
 import json
 import multiprocessing
+import os
 import time
 
 import numpy as np
 
 from examples.reproduction import experiments
 from examples.reproduction.store import found
+from examples.reproduction.workers import SHARING
 from keras_snn.files import replacing
 
 # Of an image or frame, as the recipes read them.
@@ -34,6 +36,9 @@ def table(args, store):
         Text; a step's time and memory are those that `--measure` found on this
         machine and backend, or missing.
     """
+    # To look at a GPU is not to take all of its memory.
+    for name, value in SHARING.items():
+        os.environ.setdefault(name, value)
     records = store.read()
     steps = _steps(args)
     rows = [("name", "stored", "data", "step", "memory", "to do", "shows")]
@@ -58,7 +63,7 @@ def table(args, store):
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-    told = f"budget {args.budget}, seeds {args.seeds}"
+    told = f"budget {args.budget}, seeds {args.seeds}; memory without a GPU's"
     if not all(
         step_name(x) in steps
         for each in experiments.EXPERIMENTS.values()
@@ -143,8 +148,10 @@ def _steps(args):
         with concurrent.futures.ProcessPoolExecutor(1, context) as pool:
             try:
                 steps[name] = pool.submit(measure, recipe).result()
-            except (MemoryError, concurrent.futures.BrokenExecutor):
-                print(f"{name} does not fit into this machine's memory")
+            # Each backend has an error of its own for too little memory.
+            except Exception as error:
+                told = str(error).splitlines() or [""]
+                print(f"{name} failed: {type(error).__name__}: {told[0]}")
                 continue
         with replacing(path) as partial:
             partial.write_text(json.dumps(kept, indent=1))

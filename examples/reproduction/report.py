@@ -3,13 +3,14 @@
 import math
 import pathlib
 
+import numpy as np
+
 from examples.reproduction import claims, figures, published, results
 from examples.reproduction.experiments import (
     EXPERIMENTS,
     NEURONS,
     SURROGATES,
     TABLE_2,
-    TRAINING,
     neuron,
 )
 from keras_snn.files import replacing
@@ -62,7 +63,7 @@ class Pages:
             name: results.gather(records, x) for name, x in EXPERIMENTS.items()
         }
         self.extents = {
-            name: results.extent(x, self.gathered[name], TRAINING)
+            name: results.extent(x, self.gathered[name])
             for name, x in EXPERIMENTS.items()
             if x.panels
         }
@@ -83,25 +84,36 @@ class Pages:
 
     def head(self):
         """What it is, and what the runs were made with."""
+        shown = {
+            x["key"]: x
+            for panels in self.gathered.values()
+            for methods in panels.values()
+            for records in methods.values()
+            for x in records
+        }.values()
         machines = sorted(
             {
-                f"{x['device']}, {x['cores']} cores; {x['backend']} "
-                f"{x['versions'][x['backend']]}, Keras {x['versions']['keras']}"
-                for x in self.records.values()
+                f"{x['device']}, {x['backend']} {x['versions'][x['backend']]}, "
+                f"Keras {x['versions']['keras']}"
+                for x in shown
             }
         )
-        hours = sum(x["seconds"] for x in self.records.values()) / 3600
+        hours = sum(x["seconds"] for x in shown) / 3600
+        commits = {x["commit"] for x in shown}
         return [
             "# Reproduction",
             "Written by `python -m examples.reproduction report` from "
-            f"`runs.jsonl`: {len(self.records)} runs, {hours:.1f} hours of "
-            f"training on {'; '.join(machines) or 'nothing yet'}.",
-            "Where a part says REDUCED, it is less than the paper's; what is "
-            "compared with the paper is said beside it. "
+            f"`runs.jsonl`: {len(shown)} runs, {hours:.1f} hours of training "
+            f"({'; '.join(machines) or 'nothing yet'}; {len(commits)} "
+            "commits, each run names its own).",
+            "Where a part says REDUCED, it is less than the paper's. "
             f"`{FAILED}` is a network that does not train (the paper's "
             f"hyphen), `{MISSING}` one that was not run. A network trains if "
             f"the mean of its last {results.LAST} training accuracies is at "
-            f"least {results.TRAINS:.0%}.",
+            f"least {results.TRAINS:g} times that of chance; in a reduced run "
+            "that only says that it has not begun yet. Intervals are of 95 %: "
+            "Student's over the seeds, or Wilson's for the test samples where "
+            "there is one seed.",
         ]
 
     def claims(self):
@@ -120,7 +132,8 @@ class Pages:
         """Table 2, a line for each dataset and coding."""
         lines = []
         for name in TABLE_2:
-            gathered = self.gathered[f"table2-{name}"][()]
+            experiment = f"table2-{name}"
+            gathered = self.gathered[experiment][()]
             theirs = dict(
                 zip(
                     published.TABLE_2_ORDER,
@@ -133,27 +146,29 @@ class Pages:
                     name,
                     gathered,
                     theirs,
-                    self.extents[f"table2-{name}"].full,
+                    full(experiment),
                     unit=1,
                 )
             )
         head = ["dataset and coding", *published.TABLE_2_ORDER]
-        parts = self.compared("table2", "Table 2. Test accuracy", head, lines)
-        extents = "\n".join(
-            f"- {name}: {self.extents[f'table2-{name}']}" for name in TABLE_2
-        )
-        return [*parts, extents]
+        extents = {x: self.extents[f"table2-{x}"] for x in TABLE_2}
+        together = sum(extents.values(), results.Extent())
+        return [
+            *self.compared(
+                "table2", f"Table 2. Test accuracy\n{together}", head, lines
+            ),
+            "\n".join(f"- {name}: {x}" for name, x in extents.items()),
+        ]
 
     def table_a8(self):
         """Table A8, a line for each dataset, neuron and technique."""
         gathered = self.gathered["tableA8"]
-        full = EXPERIMENTS["tableA8"].full
         lines = [
             Line(
                 ", ".join(panel),
                 methods,
                 dict(zip(published.TABLE_A8_ORDER, theirs, strict=True)),
-                full(EXPERIMENTS["tableA8"].panels[panel]),
+                full("tableA8", panel),
                 unit=1,
             )
             for (panel, methods), theirs in zip(
@@ -176,7 +191,7 @@ class Pages:
                     f"{row}, {setting}",
                     methods,
                     numbers,
-                    self.extents[name].full,
+                    full(name, (row, setting)),
                     unit=100,
                 )
             )
@@ -187,9 +202,8 @@ class Pages:
         """A table beside the published one, and how far the two agree."""
         parts = [f"## {title.splitlines()[0]}", *title.splitlines()[1:]]
         parts.append(
-            "Ours / the paper's, in percent; ours with the interval of 95 % "
-            "(Student's over the seeds, or Wilson's of one seed's test). "
-            "Reduced runs show the test accuracy at their end."
+            "Ours / the paper's, in percent. Reduced runs show the test "
+            "accuracy at their end."
         )
         rows = [[x.name, *map(x.text, head[1:])] for x in lines]
         bar = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
@@ -247,12 +261,14 @@ class Pages:
         shown, title = name, self.title(name)
         if experiment.curves:
             shown = experiment.curves
-            title = f"{label(shown)}. Curves of {label(name)}\n{extent}"
+            title = f"{label(shown)}. The curves of {label(name)}"
         if not extent.stored:
-            return title.replace("\n", ": ")
-        gathered = self.gathered[name]
+            return f"{title.splitlines()[0]}: {extent}"
         # To where all of its curves go, so that none seems to end.
-        limit = extent.shortest
+        limit, gathered = results.common(self.gathered[name])
+        extent = results.extent(experiment, gathered, limit)
+        title = f"{title.splitlines()[0]}\n{extent}"
+        title += figures.seeds_note(gathered)
         if name.startswith("fig3"):
             figure = figures.firing_rates(gathered, title)
         elif name == "fig1":
@@ -267,7 +283,16 @@ class Pages:
         return self.picture(shown, figure)
 
 
-KEY = "green: trains or not, as in the paper; red: other than there"
+KEY = (
+    "green: trains or not, as in the paper; red: other than there; yellow: not "
+    "yet, in a reduced run"
+)
+
+
+def full(name, panel=()):
+    """Iterations of the paper's run of a panel."""
+    experiment = EXPERIMENTS[name]
+    return experiment.full(experiment.panels[panel])
 
 
 def label(name):
@@ -295,7 +320,14 @@ class Line:
         self.name, self.full = name, full
         self.all = gathered
         # A cell shows its longest runs.
-        self.gathered = {x: results.longest(y) for x, y in gathered.items()}
+        self.gathered = {
+            method: [
+                x
+                for x in records
+                if x["iterations"] == results.length(records)
+            ]
+            for method, records in gathered.items()
+        }
         self.theirs = {
             method: None if x is None else x * unit
             for method, x in theirs.items()
@@ -306,12 +338,12 @@ class Line:
         records = self.gathered[method]
         return min(self.full, records[0]["iterations"]) if records else 0
 
-    def trains(self, method, at=None):
+    def trains(self, method):
         """Whether ours trains, or `None` if there is none."""
         records = self.gathered[method]
         if not records:
             return None
-        return results.trains(records, at or self.length(method))
+        return results.trains(records, self.length(method))
 
     def expected(self, method):
         """Whether the paper's trains."""
@@ -331,7 +363,7 @@ class Line:
         measure = results.accuracy_at
         if at == self.full:
             measure = results.held_out
-        return 100 * mean_of(measure(x, at) for x in records)
+        return 100 * float(np.mean([measure(x, at) for x in records]))
 
     def scores(self, method):
         """Scores of the asymptote and of a method, as far as both go.
@@ -345,13 +377,17 @@ class Line:
         return self.score("asymptote", at), self.score(method, at)
 
     def winner_agrees(self, method):
-        """Whether who is ahead of the two is so in the paper, or `None`."""
+        """Whether who is ahead of the two is so in the paper.
+
+        Returns:
+            `None` if one of them is missing, or the paper's two train equally
+            well to the last digit: ours never do.
+        """
         scores = self.scores(method)
-        if scores is None:
+        theirs = self.theirs["asymptote"] or 0, self.theirs[method] or 0
+        if scores is None or theirs[0] == theirs[1] != 0:
             return None
-        ours, other = scores
-        theirs = (self.theirs["asymptote"] or 0) - (self.theirs[method] or 0)
-        return sign(ours - other) == sign(theirs)
+        return sign(*scores) == sign(*theirs)
 
     def distance(self, method):
         """Points between ours and the paper's, of full runs that train."""
@@ -383,7 +419,7 @@ class Line:
         full = self.length(method) == self.full
         text = f"{100 * mean:.{2 if full else 1}f}"
         if interval and not math.isnan(low):
-            text += f" ({100 * low:.1f}–{100 * min(high, 1):.1f})"
+            text += f" ({100 * low:.1f}–{100 * high:.1f})"
         # Beside a longer one a shorter run says so.
         if self.length(method) < max(map(self.length, self.theirs)):
             text += f" at {records[0]['iterations']:,}"
@@ -391,22 +427,20 @@ class Line:
 
     def color(self, method):
         """The colour of a cell."""
-        return {
-            None: figures.NONE,
-            True: figures.GOOD,
-            False: figures.BAD,
-        }[self.agrees(method)]
+        if self.trains(method) is None:
+            return figures.NONE
+        if self.agrees(method):
+            return figures.GOOD
+        return figures.LATE if self.waits(method) else figures.BAD
+
+    def waits(self, method):
+        """Whether ours does not train, but may begin later."""
+        return not self.trains(method) and self.length(method) < self.full
 
 
-def mean_of(values):
-    """The mean of an iterable."""
-    values = list(values)
-    return sum(values) / len(values)
-
-
-def sign(number):
-    """-1, 0 or 1."""
-    return (number > 0) - (number < 0)
+def sign(first, second):
+    """Which of two is more: 1, -1, or 0 if they are equal."""
+    return (first > second) - (first < second)
 
 
 def agreement(lines):
@@ -429,7 +463,11 @@ def agreement(lines):
     text = [
         f"- Stored: {len(there)} of {len(cells)} cells.",
         "- Trains or not, as in the paper: "
-        f"{sum(x.agrees(y) for x, y in there)} of {len(there)}.",
+        f"{sum(x.agrees(y) for x, y in there)} of {len(there)}. Of networks "
+        "that have not begun in a reduced run there are "
+        f"{sum(x.waits(y) and x.agrees(y) for x, y in there)} among these, "
+        f"{sum(x.waits(y) and not x.agrees(y) for x, y in there)} among the "
+        "others.",
         "- Who is ahead, asymptote or the other, as in the paper: "
         f"{sum(x.winner_agrees(y) for x, y in compared)} of {len(compared)} "
         "pairs (by test accuracy in full runs, by training accuracy of the "
@@ -455,17 +493,19 @@ def miss(line, method):
             "trains" if x else "does not train"
             for x in (line.trains(method), line.expected(method))
         )
+        late = " (of fewer than there)" * line.waits(method)
         return (
-            f"{name}: {ours} in {line.length(method):,} iterations; in the "
-            f"paper it {theirs}"
+            f"{name}: {ours} in {line.length(method):,} iterations{late}; in "
+            f"the paper it {theirs}"
         )
     if method != "asymptote" and line.winner_agrees(method) is False:
         ours, other = line.scores(method)
         ahead = "asymptote" if ours > other else method
+        at = min(line.length("asymptote"), line.length(method))
         return (
-            f"{name}: {ahead} is ahead ({ours:.1f} against {other:.1f} %); in "
-            f"the paper {line.paper('asymptote')} against "
-            f"{line.paper(method)} %"
+            f"{name}: at {at:,} iterations {ahead} is ahead ({ours:.1f} "
+            f"against {other:.1f} %); in the paper {line.paper('asymptote')} "
+            f"against {line.paper(method)} %"
         )
     distance = line.distance(method)
     if distance is not None and abs(distance) > POINT:

@@ -6,13 +6,15 @@ import math
 import numpy as np
 
 from examples import training
-from examples.reproduction.runs import COARSE, FINE, Run
+from examples.reproduction.experiments import TRAINING
+from examples.reproduction.runs import COARSE, Run
+from keras_snn.datasets import CLASSES
 
 LAST = 20  # iterations that the end of a curve is the mean of
-# Of training accuracy at the end, from which on a network counts as training:
-# the most frequent digit alone gives 0.11, with a standard deviation of 0.01
-# over 20 batches of 64.
-TRAINS = 0.15
+# Of training accuracy at the end, in units of chance, from which on a network
+# counts as training. The most frequent digit alone gives 1.1, with a standard
+# deviation of 0.1 over 20 batches of 64.
+TRAINS = 1.5
 
 
 def gather(records, experiment):
@@ -24,8 +26,10 @@ def gather(records, experiment):
 
     Returns:
         Dictionary from panel to a dictionary from method to a list of records,
-        one for each seed that is stored.
+        one for each seed that is stored. Networks that were only looked at
+        untrained count where nothing more is asked for.
     """
+    least = min(1, experiment.epochs if experiment.epochs is not None else 1)
     seeds = sorted({x["recipe"]["seed"] for x in records.values()})
     gathered = {}
     for panel, recipe in experiment.panels.items():
@@ -38,8 +42,43 @@ def gather(records, experiment):
                 ).key
                 for seed in seeds
             )
-            gathered[panel][method] = [records[x] for x in keys if x in records]
+            there = [records[x] for x in keys if x in records]
+            gathered[panel][method] = [
+                x for x in there if x["iterations"] >= least
+            ]
     return gathered
+
+
+def length(records):
+    """Iterations of the longest of some records, 0 if there are none."""
+    return max((x["iterations"] for x in records), default=0)
+
+
+def common(gathered):
+    """What all methods that have runs can be compared on.
+
+    Args:
+        gathered: What `gather` returns, or some of its panels.
+
+    Returns:
+        `(iterations, gathered)`: as far as the longest runs of all go, and
+        those runs that go so far.
+    """
+    lengths = [
+        length(records)
+        for methods in gathered.values()
+        for records in methods.values()
+        if records
+    ]
+    limit = min(lengths, default=0)
+    kept = {
+        panel: {
+            method: [x for x in records if x["iterations"] >= limit]
+            for method, records in methods.items()
+        }
+        for panel, methods in gathered.items()
+    }
+    return limit, kept
 
 
 def curve(record, name, limit=math.inf):
@@ -55,18 +94,15 @@ def curve(record, name, limit=math.inf):
         iteration of every mean.
     """
     first, later = record[name], record["later"][name]
-    at = np.concatenate(
-        [
-            np.arange(1, len(first) + 1),
-            FINE + COARSE * np.arange(1, len(later) + 1),
-        ]
-    )
+    end = record["iterations"] if not record["lost"] else record["lost"] - 1
+    means = len(first) + COARSE * np.arange(1, len(later) + 1)
+    at = np.concatenate([np.arange(1, len(first) + 1), np.minimum(means, end)])
     kept = at <= limit
     return at[kept], np.concatenate([first, later])[kept]
 
 
 def accuracy_at(record, iteration):
-    """Training accuracy around an iteration, or `None` if there is none.
+    """Training accuracy around an iteration; 0 from a lost loss on.
 
     The mean of the `LAST` iterations that end there; of the last mean in parts
     of the curve that only has means.
@@ -74,20 +110,24 @@ def accuracy_at(record, iteration):
     if record["lost"] and record["lost"] <= iteration:
         return 0.0
     at, values = curve(record, "accuracy", iteration)
-    if not len(at):
-        return None
     return float(values[at > at[-1] - LAST].mean())
 
 
 def trains(records, iteration):
     """Whether a network trains, by the mean over its seeds."""
-    return (
-        np.mean([accuracy_at(x, iteration) for x in records]) >= TRAINS
-    ).item()
+    chance = 1 / CLASSES[records[0]["recipe"]["dataset"]]
+    mean = np.mean([accuracy_at(x, iteration) for x in records])
+    return bool(mean >= TRAINS * chance)
 
 
 def held_out(record, iteration=None):
-    """Test accuracy at an iteration, by default at the end, or `None`."""
+    """Test accuracy at an iteration, by default at the end.
+
+    Returns:
+        A number, 0 from a lost loss on; `None` if there was no test then.
+    """
+    if record["lost"] and record["lost"] <= (iteration or math.inf):
+        return 0.0
     for at, hits in reversed(record["tested"]):
         if iteration in (None, at):
             return hits / record["test_samples"]
@@ -118,8 +158,8 @@ def mean_and_interval(values, samples=None):
         if samples is None:
             return mean, math.nan, math.nan
         return mean, *training.wilson(mean * samples, samples)
-    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
-    return mean, mean - float(half), mean + float(half)
+    half = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
+    return mean, max(0.0, mean - half), min(1.0, mean + half)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,88 +167,88 @@ class Extent:
     """How much of an experiment is there.
 
     Args:
-        shortest: Iterations of the shortest run that it has.
-        longest: Those of the longest.
-        full: Those of the paper's.
-        seeds: The fewest of a cell that has any, and the most.
-        stored: Cells that have a run.
-        cells: All cells.
-        samples: Training samples of the stored runs.
-        published: Those of the paper.
+        lengths: Iterations of the stored runs, as far as the paper's go.
+        full: Those of the paper's run of each.
+        samples: Training samples of each.
+        published: Those of the paper's.
+        seeds: How many of each cell that has any.
+        cells: How many cells there are.
     """
 
-    shortest: int
-    longest: int
-    full: int
-    seeds: tuple
-    stored: int
-    cells: int
-    samples: int
-    published: int
+    lengths: tuple = ()
+    full: tuple = ()
+    samples: tuple = ()
+    published: tuple = ()
+    seeds: tuple = ()
+    cells: int = 0
+
+    @property
+    def stored(self):
+        """How many cells have a run."""
+        return len(self.seeds)
 
     @property
     def reduced(self):
         """Whether it is less than the paper's."""
         return (
-            self.shortest < self.full
-            or self.stored < self.cells
-            or self.samples < self.published
+            self.stored < self.cells
+            or self.lengths != self.full
+            or any(map(int.__lt__, self.samples, self.published))
         )
+
+    def __add__(self, other):
+        """That of two experiments together."""
+        fields = (x.name for x in dataclasses.fields(self))
+        return Extent(*(getattr(self, x) + getattr(other, x) for x in fields))
 
     def __str__(self):
         """What a figure says on its face."""
         if not self.stored:
             return "not run"
-        parts = [f"all {self.full:,} iterations" if self.full else "untrained"]
-        if self.shortest < self.full:
-            first = f"{self.shortest:,}"
-            if self.longest > self.shortest:
-                first += f" to {self.longest:,}"
-            parts = [f"the first {first} of {self.full:,} iterations"]
-        few, most = self.seeds
-        seeds = f"{few}" if few == most else f"{few} to {most}"
-        parts.append(f"{seeds} seed{'s' * (most > 1)}")
+        parts = ["untrained"]
+        if any(self.full):
+            parts = [f"all {_range(self.full)} iterations"]
+        if self.lengths != self.full:
+            parts = [
+                f"the first {_range(self.lengths)} of {_range(self.full)} "
+                "iterations"
+            ]
+        plural = "s" * (max(self.seeds) > 1)
+        parts.append(f"{_range(self.seeds)} seed{plural}")
         if self.stored < self.cells:
             parts.append(f"{self.stored} of {self.cells} cells")
-        if self.samples < self.published:
-            parts.append(f"{self.samples:,} of {self.published:,} samples")
+        if any(map(int.__lt__, self.samples, self.published)):
+            parts.append(
+                f"{_range(self.samples)} of {_range(self.published)} samples"
+            )
         return "REDUCED: " * self.reduced + ", ".join(parts)
 
 
-def longest(records):
-    """Those of some records that have the most iterations."""
-    most = max((x["iterations"] for x in records), default=0)
-    return [x for x in records if x["iterations"] == most]
+def _range(numbers):
+    low, high = min(numbers), max(numbers)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-def extent(experiment, gathered, samples):
+def extent(experiment, gathered, limit=math.inf):
     """Says how much of an experiment is there.
 
     Args:
         experiment: An `Experiment`.
-        gathered: What `gather` returns of it.
-        samples: Dictionary from the name of a dataset to the number of training
-            samples that the paper's has.
+        gathered: What `gather` returns of it, or `common` of that.
+        limit: Iterations that are shown of every run.
 
     Returns:
         An `Extent`.
     """
-    cells = [x for methods in gathered.values() for x in methods.values()]
-    some = [x for x in cells if x]
-    records = [record for cell in some for record in cell]
-    full = max(map(experiment.full, experiment.panels.values()))
-    dataset = next(iter(experiment.panels.values())).dataset
-    lengths = [min(full, x["iterations"]) for x in records]
-    return Extent(
-        shortest=min(lengths, default=0),
-        longest=max(lengths, default=0),
-        full=full,
-        seeds=(
-            min(map(len, some), default=0),
-            max(map(len, some), default=0),
-        ),
-        stored=len(some),
-        cells=len(cells),
-        samples=min((x["train_samples"] for x in records), default=0),
-        published=samples[dataset],
-    )
+    found, seeds, cells = [], [], 0
+    for panel, methods in gathered.items():
+        recipe = experiment.panels[panel]
+        full, published = experiment.full(recipe), TRAINING[recipe.dataset]
+        for records in methods.values():
+            cells += 1
+            seeds += [len(records)] * bool(records)
+            for x in records:
+                shown = min(full, limit, x["iterations"])
+                found.append((shown, full, x["train_samples"], published))
+    columns = zip(*found, strict=True) if found else [()] * 4
+    return Extent(*map(tuple, columns), tuple(seeds), cells)

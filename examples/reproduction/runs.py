@@ -19,12 +19,17 @@ from keras_snn.files import replacing
 from keras_snn.recipes import Recipe
 
 PROBE = 64  # test samples on which firing rates are measured
-MEASUREMENTS = 50  # iterations between two of them, in short runs
+# How often they are, first, and until which iteration; then once an epoch. The
+# length of a run plays no part, so that a longer one has all of a shorter one.
+EVERY, UNTIL = 50, 2000
 # A run shorter than an epoch is a look at the beginning of a curve, which an
 # accuracy to within three points is enough for.
 SHORT_TEST = 1000
-FINE = 1000  # iterations kept one by one
+FINE = 3000  # iterations kept one by one: all of Tables A6 and A7
 COARSE = 25  # of those behind them, so many make one mean
+DIGITS = 3  # that are kept of a number
+# Read when the code is: the checkout may move on while it runs.
+COMMIT = machine.commit(besides="examples/reproduction/results")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +55,7 @@ class Run:
 
     @property
     def key(self):
-        """Twelve letters that runs along one and the same path share.
+        """Twelve hexadecimal digits that all runs along one path share.
 
         The first iterations of a long run are those of a short one, so that
         neither `iterations` counts, nor epochs that no schedule looks at.
@@ -81,7 +86,6 @@ class _Watch(keras.callbacks.Callback):
         super().__init__()
         self.run, self.steps, self.history = run, steps, history
         self.folder, self.probe = folder, probe
-        self.every = max(MEASUREMENTS, run.iterations // 20)
         self.means = callbacks.IterationHistory()
         self.start = time.perf_counter() - history["seconds"]
 
@@ -106,7 +110,8 @@ class _Watch(keras.callbacks.Callback):
         # From a loss that is no number any more no training comes back.
         if over or not math.isfinite(self.history["loss"][-1]):
             self.model.stop_training = True
-        if over or self.done % self.every == 0:
+        early = self.done <= UNTIL and self.done % EVERY == 0
+        if over or early or self.done % self.steps == 0:
             self.measure()
 
     def on_epoch_end(self, epoch, logs=None):  # noqa: ARG002 (Keras's)
@@ -144,11 +149,20 @@ def train(run, data_dir=None, checkpoints=None):
     recipe = run.recipe
     (x_train, y_train), (x_test, y_test) = _data(_source(recipe), data_dir)
     steps = len(recipe.batches(x_train, y_train))
+    if run.iterations > recipe.epochs * steps:
+        raise ValueError(
+            f"`iterations` must be at most {recipe.epochs * steps:,}, the "
+            f"{recipe.epochs} epochs of {len(x_train):,} training samples. "
+            f"Received: {run.iterations:,}"
+        )
+    if recipe.dataset in datasets.EVENTS:  # which come class by class
+        mixed = np.random.default_rng(0).permutation(len(x_test))
+        x_test, y_test = x_test[mixed], y_test[mixed]
     if run.iterations < steps:
         x_test, y_test = x_test[:SHORT_TEST], y_test[:SHORT_TEST]
     # Weights come from the recipe's seed; this is for all that has none.
     keras.utils.set_random_seed(recipe.seed)
-    folder = checkpoints and pathlib.Path(checkpoints) / run.key
+    folder = checkpoints and checkpoint_folder(run, checkpoints)
     model, history = _begun(folder, run, steps)
     if model is None:
         model = recipe.build(x_train.shape[-3:], recipe.classes, steps)
@@ -173,6 +187,15 @@ def train(run, data_dir=None, checkpoints=None):
         watch.set_model(model)
         watch.measure()
     return record(run, history, len(x_train), len(x_test))
+
+
+def checkpoint_folder(run, checkpoints):
+    """Where a run saves what it goes on from.
+
+    Runs of another length or backend go on from something else.
+    """
+    name = f"{run.key}-{run.iterations}-{keras.config.backend()}"
+    return pathlib.Path(checkpoints) / name
 
 
 def _source(recipe):
@@ -226,9 +249,9 @@ def record(run, history, train_samples, test_samples):
     Returns:
         A dictionary. `loss` and `accuracy` have one number for each of the
         first `FINE` iterations, `later` the means of `COARSE` each of those
-        behind them; `tested` pairs of an iteration and the number of test
-        samples that were right; `lost` the iteration at which the loss was no
-        number any more.
+        behind them, the last of what is left; `tested` pairs of an iteration
+        and the number of test samples that were right; `lost` the iteration at
+        which the loss was no number any more.
     """
     loss, accuracy = (np.array(history[x]) for x in ("loss", "accuracy"))
     lost = np.flatnonzero(~np.isfinite(loss))
@@ -268,12 +291,12 @@ def record(run, history, train_samples, test_samples):
 
 
 def _short(values):
-    return [float(f"{x:.4g}") for x in values]
+    return [float(f"{x:.{DIGITS}g}") for x in values]
 
 
 def _means(values):
-    whole = len(values) // COARSE
-    return _short(values[: whole * COARSE].reshape(whole, COARSE).mean(1))
+    starts = range(0, len(values), COARSE)
+    return _short(values[x : x + COARSE].mean() for x in starts)
 
 
 def backend_version():
@@ -282,12 +305,12 @@ def backend_version():
 
 
 def where():
-    """Device, cores, commit and time."""
+    """Device, cores, commit of the code that runs, and time."""
     found = machine.describe()
     return {
         "device": device() or found["cpu"],
         "cores": found["cores"],
-        "commit": found["commit"],
+        "commit": COMMIT,
         "time": found["time"],
     }
 

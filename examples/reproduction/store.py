@@ -10,6 +10,10 @@ from keras_snn.recipes import Recipe
 FOLDER = pathlib.Path(__file__).parent / "results"
 
 
+class Damaged(ValueError):
+    """A line of the file is no record."""
+
+
 class Store:
     """Finished runs, the longest of every path.
 
@@ -30,7 +34,7 @@ class Store:
             Dictionary from the key of a run to its record.
 
         Raises:
-            ValueError: If a line is no record.
+            Damaged: If a line is no record.
         """
         if not self.path.exists():
             return {}
@@ -43,19 +47,24 @@ class Store:
                 # default mean what was done without them.
                 run = Run(Recipe(**found["recipe"]), found["iterations"])
             except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(
+                raise Damaged(
                     f"Line {number} of {self.path} must be the record of a "
                     f"run. Received: {type(error).__name__}: {error}"
                 ) from error
             records[run.key] = found | {"key": run.key}
         return records
 
-    def add(self, record):
-        """Adds a record, unless one as long of the same path is there."""
+    def add(self, record, again=False):
+        """Adds a record, unless one as long of the same path is there.
+
+        Args:
+            record: What `runs.train` returns.
+            again: Whether it may take the place of one as long.
+        """
         with locked(self.path):
             records = self.read()
             before = records.get(record["key"])
-            if before and before["iterations"] >= record["iterations"]:
+            if before and before["iterations"] >= record["iterations"] + again:
                 return
             records[record["key"]] = record
             lines = [

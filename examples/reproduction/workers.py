@@ -4,6 +4,8 @@ import os
 import pathlib
 import shutil
 
+import keras
+
 from examples.reproduction import runs
 from examples.reproduction.store import found
 from keras_snn.files import locked
@@ -11,10 +13,15 @@ from keras_snn.files import locked
 ROOT = pathlib.Path(__file__).parents[2]  # the checkout
 RETRIES = 3
 # Of what the workers' Keras and TensorFlow have to be told.
-VARIABLES = ("KERAS_BACKEND", "TFDS_DATA_DIR", "TF_CPP_MIN_LOG_LEVEL")
+VARIABLES = ("KERAS_HOME", "TFDS_DATA_DIR", "TF_CPP_MIN_LOG_LEVEL")
+# Nobody may take all of a GPU's memory in advance where several share it.
+SHARING = {
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+}
 
 
-def here(todo, store, data_dir, checkpoints):
+def here(todo, store, data_dir, checkpoints, again=False):
     """Trains runs one after another, those that are not stored yet.
 
     Args:
@@ -22,30 +29,29 @@ def here(todo, store, data_dir, checkpoints):
         store: The `Store` that they go to.
         data_dir: Folder of the data, or `None`.
         checkpoints: Folder of what killed runs go on from.
+        again: Whether to train, and replace, what is stored, too.
 
     Yields:
         `(run, record)`, or `(run, error)` where it failed; of a run that
         another process stored meanwhile its record.
     """
     for run in todo:
-        folder = pathlib.Path(checkpoints) / run.key
+        folder = runs.checkpoint_folder(run, checkpoints)
         # A second process with the same runs waits, and then has it.
         with locked(folder):
-            record = found(store.read(), run)
+            record = None if again else found(store.read(), run)
             if record is None:
                 try:
                     record = _train(run, data_dir, checkpoints)
                 except Exception as error:  # the others may do
                     yield run, error
                     continue
-                store.add(record)
+                store.add(record, again)
             shutil.rmtree(folder, ignore_errors=True)
         yield run, record
 
 
 def _train(run, data_dir, checkpoints):
-    import keras
-
     try:
         return runs.train(run, data_dir, checkpoints)
     finally:
@@ -53,7 +59,19 @@ def _train(run, data_dir, checkpoints):
         keras.backend.clear_session()
 
 
-def on_ray(todo, store, data_dir, checkpoints, address, cpus, gpus):
+def _task(run, data_dir, checkpoints):
+    """What a Ray worker does: two of one run wait for each other."""
+    folder = runs.checkpoint_folder(run, checkpoints)
+    with locked(folder):
+        record = _train(run, data_dir, checkpoints)
+        # Without it the record is lost with the driver; with it, only this.
+        shutil.rmtree(folder, ignore_errors=True)
+    return record
+
+
+def on_ray(
+    todo, store, data_dir, checkpoints, again, address, cpus=1, gpus=None
+):
     """Trains runs as Ray tasks, those that are not stored yet.
 
     What a task returns is what `here` would store. A task whose machine or
@@ -65,32 +83,35 @@ def on_ray(todo, store, data_dir, checkpoints, address, cpus, gpus):
         store: The `Store` that they go to.
         data_dir: Folder of the data on the machines, or `None`.
         checkpoints: Folder of what killed runs go on from.
+        again: Whether what they bring replaces what is stored.
         address: Of the cluster, or "local" for one on this machine alone.
         cpus: Cores per run.
-        gpus: GPUs per run; a fraction lets runs share one.
+        gpus: GPUs per run; a fraction lets runs share one. `None` is one, if
+            the cluster has any.
 
     Yields:
         `(run, record)`, or `(run, error)` where it failed, as they end.
+
+    Raises:
+        Refused: If no machine of the cluster has so many cores or GPUs.
     """
     import ray
 
     ray.init(
-        address=None if address == "local" else address,
-        runtime_env=_environment(address, gpus),
+        address=address,
+        runtime_env=_environment(address),
         include_dashboard=False if address == "local" else None,
         log_to_driver=False,
     )
     try:
-        _check_resources(ray.cluster_resources(), CPU=cpus, GPU=gpus)
+        machines = [x["Resources"] for x in ray.nodes() if x["Alive"]]
+        if gpus is None:
+            gpus = int(any(x.get("GPU") for x in machines))
+        _check_resources(machines, CPU=cpus, GPU=gpus)
         task = ray.remote(
             num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, max_calls=8
-        )(_train)
-        records = store.read()
-        pending = {
-            task.remote(run, data_dir, checkpoints): run
-            for run in todo
-            if found(records, run) is None
-        }
+        )(_task)
+        pending = {task.remote(run, data_dir, checkpoints): run for run in todo}
         while pending:
             (ready,), _ = ray.wait(list(pending), num_returns=1)
             run = pending.pop(ready)
@@ -99,33 +120,34 @@ def on_ray(todo, store, data_dir, checkpoints, address, cpus, gpus):
             except ray.exceptions.RayError as error:
                 yield run, error
                 continue
-            store.add(record)
-            shutil.rmtree(
-                pathlib.Path(checkpoints) / run.key, ignore_errors=True
-            )
+            # The workers have the code, but not its history.
+            store.add(record | {"commit": runs.COMMIT}, again)
             yield run, record
     finally:
         ray.shutdown()
 
 
-def _check_resources(there, **wanted):
+class Refused(ValueError):
+    """More is asked for than a cluster has."""
+
+
+def _check_resources(machines, **wanted):
     """Refuses what no task would ever get, and so wait for without an end."""
     for name, number in wanted.items():
-        if number > there.get(name, 0):
-            raise ValueError(
-                f"`--{name.lower()}s` must be at most what the cluster has, "
-                f"{there.get(name, 0):g}. Received: {number:g}"
+        most = max(x.get(name, 0) for x in machines)
+        if number > most:
+            raise Refused(
+                f"`--{name.lower()}s` must be at most what a machine of the "
+                f"cluster has, {most:g}. Received: {number:g}"
             )
 
 
-def _environment(address, gpus):
+def _environment(address):
     """What the workers need to import this package and find the data."""
     told = {name: os.environ[name] for name in VARIABLES if name in os.environ}
-    if gpus < 1:  # shared: nobody may take all of its memory in advance
-        told |= {
-            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-            "TF_FORCE_GPU_ALLOW_GROWTH": "true",
-        }
+    told |= SHARING | {"KERAS_BACKEND": keras.config.backend()}
+    if "TFDS_DATA_DIR" in told:  # workers start in another folder
+        told["TFDS_DATA_DIR"] = os.path.abspath(told["TFDS_DATA_DIR"])
     if address == "local":
         path = os.pathsep.join(
             filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))
