@@ -681,6 +681,19 @@ def test_lists_name_files_beside_them(home, gesture, name):
         load(gesture, "dvs_gesture")
 
 
+@pytest.mark.parametrize(
+    "name", ["user24_lab_labels.csv", "trials_to_test.txt"]
+)
+def test_missing_texts_are_named(home, gesture, name, monkeypatch):
+    monkeypatch.setattr(cache, "SHARD", 1)
+    (gesture / name).unlink()
+    with pytest.raises(
+        ValueError, match=f"`{gesture / name}` must be a file that can be read"
+    ):
+        load(gesture, "dvs_gesture")
+    assert cached(home) == []
+
+
 def test_changed_labels_are_another_dataset(home, gesture):
     assert load(gesture, "dvs_gesture")[0][1].tolist() == [1, 10, 1]
     path = gesture / "user01_led_labels.csv"

@@ -24,6 +24,8 @@ DAMAGE = (
     TypeError,
     ValueError,
 )
+# What opening a file raises that is not there, or is none.
+MISSING = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 # Bytes of a shard, more or less: what a run killed loses.
 SHARD = 2**25
 # Changes where files of before would no longer be right.
@@ -92,10 +94,10 @@ def prepared(name, about, splits, shape, read, progress):
 
 
 def _prepare(folder, partial, about, splits, shape, read, progress):
-    splits = splits()
     whole = partial / "whole"
     shutil.rmtree(whole, ignore_errors=True)
     try:
+        splits = splits()
         shards = {
             split: _shards(partial, split, sources, shape, read)
             for split, sources in zip(("train", "test"), splits, strict=True)
@@ -119,7 +121,7 @@ def _prepare(folder, partial, about, splits, shape, read, progress):
             np.save(whole / f"y_{split}.npy", np.array(labels[split], "int64"))
         text = json.dumps(about, indent=1, sort_keys=True)
         (whole / "about.json").write_text(text)
-    except ValueError:
+    except (ValueError, *MISSING):
         # A file that has to be replaced: nothing of its neighbours either.
         shutil.rmtree(partial, ignore_errors=True)
         raise

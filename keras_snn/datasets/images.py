@@ -14,7 +14,7 @@ from keras_snn.datasets.cache import (
     digest,
     prepared,
 )
-from keras_snn.datasets.places import files, fingerprint, opened, place
+from keras_snn.datasets.places import files, fingerprint, opened, place, text
 from keras_snn.files import replacing
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
@@ -50,7 +50,7 @@ def tiny_imagenet(data_dir, progress):
     def splits():
         _pillow()
         folder = opened(found, TINY)
-        classes = (folder / "wnids.txt").read_text().split()
+        classes = text(folder / "wnids.txt").split()
         labels = {wnid: label for label, wnid in enumerate(classes)}
         train = [
             Source(path, (labels[wnid],))
@@ -59,7 +59,7 @@ def tiny_imagenet(data_dir, progress):
         ]
         annotations = folder / "val" / "val_annotations.txt"
         test = []
-        for number, line in enumerate(annotations.read_text().splitlines(), 1):
+        for number, line in enumerate(text(annotations).splitlines(), 1):
             name, _, rest = line.partition("\t")
             wnid = rest.partition("\t")[0]
             if wnid not in labels or not name or set(name) & set("/\\"):
@@ -68,6 +68,10 @@ def tiny_imagenet(data_dir, progress):
                     f"wnids.txt, but {line[:60]!r}."
                 )
             path = annotations.parent / "images" / name
+            if not path.is_file():
+                raise ValueError(
+                    f"`{annotations}`, line {number}: `{path}` is no file."
+                )
             test.append(Source(path, (labels[wnid],)))
         return train, test
 

@@ -79,6 +79,15 @@ def files(folder, suffix=""):
     return sorted(found)
 
 
+def text(path):
+    """What a list or table of a dataset says.
+
+    Bytes that are no text become signs that nothing is called by, so that
+    whoever reads on finds the line and can name it.
+    """
+    return path.read_text("utf-8", "replace")
+
+
 def fingerprint(found):
     """Names and sizes of the files of some parts; of texts also what they say.
 

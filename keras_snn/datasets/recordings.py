@@ -1,12 +1,10 @@
 """Datasets of event cameras' recordings, as count frames."""
 
-import csv
-
 import numpy as np
 
 from keras_snn import events
 from keras_snn.datasets.cache import Source, digest, prepared
-from keras_snn.datasets.places import files, fingerprint, opened, place
+from keras_snn.datasets.places import files, fingerprint, opened, place, text
 from keras_snn.validation import check_count
 
 # CIFAR-10's own order.
@@ -183,7 +181,7 @@ def _dvs_gesture(data_dir):
 def _trials(path):
     """The labelled clips of the recordings that a list names."""
     found = []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(text(path).splitlines(), 1):
         name = line.strip()
         if not name:
             continue
@@ -202,21 +200,20 @@ def _trials(path):
 
 def _labels(path):
     """The label of each clip in a table, and `(start, end)` in microseconds."""
-    with open(path, newline="") as file:
-        for number, row in enumerate(csv.reader(file), 1):
-            if number == 1 or not row:
-                continue
-            try:
-                label, start, end = (int(each) for each in row)
-                fine = 1 <= label <= 11 and 0 <= start < end
-            except ValueError:
-                fine = False
-            if not fine:
-                raise ValueError(
-                    f"`{path}`, line {number}: no class from 1 to 11 with its "
-                    f"start and a later end in us, but {','.join(row)[:60]!r}."
-                )
-            yield label - 1, (start, end)
+    for number, line in enumerate(text(path).splitlines(), 1):
+        if number == 1 or not line:
+            continue
+        try:
+            label, start, end = (int(each) for each in line.split(","))
+            fine = 1 <= label <= 11 and 0 <= start < end
+        except ValueError:
+            fine = False
+        if not fine:
+            raise ValueError(
+                f"`{path}`, line {number}: no class from 1 to 11 with its "
+                f"start and a later end in us, but {line[:60]!r}."
+            )
+        yield label - 1, (start, end)
 
 
 PLACES = {
