@@ -479,3 +479,25 @@ def test_a_text_of_other_bytes_is_named(home, tiny):
     path.write_bytes(b"\xff\xfe" + path.read_bytes())
     with pytest.raises(ValueError, match=f"`{path}`, line 1: "):
         datasets.load("tiny_imagenet", tiny, progress=False)
+
+
+def test_a_class_without_images_is_named(home, tiny):
+    folder = tiny / "train" / WNIDS[1] / "images"
+    for path in folder.iterdir():
+        path.unlink()
+    with pytest.raises(ValueError, match=f"`{folder}` must hold images"):
+        datasets.load("tiny_imagenet", tiny, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("val/val_annotations.txt", "", "images for testing"),
+        ("wnids.txt", "", "once. Received: 0 names"),
+        ("wnids.txt", f"{WNIDS[0]} {WNIDS[0]}", "once. Received: 2 names, 1 "),
+    ],
+)
+def test_empty_texts_are_named(home, tiny, name, content, message):
+    (tiny / name).write_text(content)
+    with pytest.raises(ValueError, match=f"`{tiny / name}` must .*{message}"):
+        datasets.load("tiny_imagenet", tiny, progress=False)

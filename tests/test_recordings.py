@@ -694,6 +694,13 @@ def test_missing_texts_are_named(home, gesture, name, monkeypatch):
     assert cached(home) == []
 
 
+def test_a_list_of_nothing_is_named(home, gesture):
+    path = gesture / "trials_to_test.txt"
+    path.write_text("\n")
+    with pytest.raises(ValueError, match=f"`{path}` must name recordings"):
+        load(gesture, "dvs_gesture")
+
+
 def test_changed_labels_are_another_dataset(home, gesture):
     assert load(gesture, "dvs_gesture")[0][1].tolist() == [1, 10, 1]
     path = gesture / "user01_led_labels.csv"
@@ -766,6 +773,14 @@ def test_a_folder_without_classes_is_named(home, tmp_path):
     write(tmp_path / "Test" / "0" / "1.bin", GOOD)
     with pytest.raises(ValueError, match=r"Train` must hold a folder of rec"):
         load(tmp_path)
+
+
+def test_an_empty_class_is_named(home, nmnist):
+    path = nmnist / "Test" / "7"
+    path.mkdir()
+    (path / ".DS_Store").write_text("")
+    with pytest.raises(ValueError, match=f"`{path}` must hold recordings"):
+        load(nmnist)
 
 
 def test_the_cache_says_what_it_holds(home, nmnist):

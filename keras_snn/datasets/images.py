@@ -50,13 +50,23 @@ def tiny_imagenet(data_dir, progress):
     def splits():
         _pillow()
         folder = opened(found, TINY)
-        classes = text(folder / "wnids.txt").split()
+        names = folder / "wnids.txt"
+        classes = text(names).split()
         labels = {wnid: label for label, wnid in enumerate(classes)}
-        train = [
-            Source(path, (labels[wnid],))
-            for wnid in classes
-            for path in files(folder / "train" / wnid / "images", ".jpeg")
-        ]
+        if not classes or len(labels) < len(classes):
+            raise ValueError(
+                f"`{names}` must name each class once. "
+                f"Received: {len(classes)} names, {len(labels)} different"
+            )
+        train = []
+        for wnid in classes:
+            where = folder / "train" / wnid / "images"
+            paths = files(where, ".jpeg")
+            if not paths:
+                raise ValueError(
+                    f"`{where}` must hold images *.JPEG, and has none."
+                )
+            train += [Source(path, (labels[wnid],)) for path in paths]
         annotations = folder / "val" / "val_annotations.txt"
         test = []
         for number, line in enumerate(text(annotations).splitlines(), 1):
@@ -73,6 +83,10 @@ def tiny_imagenet(data_dir, progress):
                     f"`{annotations}`, line {number}: `{path}` is no file."
                 )
             test.append(Source(path, (labels[wnid],)))
+        if not test:
+            raise ValueError(
+                f"`{annotations}` must name images for testing, and is empty."
+            )
         return train, test
 
     return prepared(

@@ -4,7 +4,14 @@ import numpy as np
 
 from keras_snn import events
 from keras_snn.datasets.cache import Source, digest, prepared
-from keras_snn.datasets.places import files, fingerprint, opened, place, text
+from keras_snn.datasets.places import (
+    files,
+    fingerprint,
+    opened,
+    place,
+    text,
+    walk,
+)
 from keras_snn.validation import check_count
 
 # CIFAR-10's own order.
@@ -90,6 +97,8 @@ def _cut(path, found, clip):
 def _of_classes(folder, labels, suffixes=("",)):
     """The files of one folder per class, each a sample.
 
+    A part of a dataset may have fewer classes, but none of those is empty.
+
     Args:
         folder: Where the classes' folders are.
         labels: Function of a folder's name that returns its label, or `None`.
@@ -105,6 +114,12 @@ def _of_classes(folder, labels, suffixes=("",)):
             f"`{folder}` must hold a folder of recordings per class, and has "
             "none."
         )
+    filled = {source.path.parent for source in found}
+    for where, _, _ in walk(folder):
+        if labels(where.name) is not None and where not in filled:
+            raise ValueError(
+                f"`{where}` must hold recordings of its class, and has none."
+            )
     return found
 
 
@@ -195,6 +210,11 @@ def _trials(path):
         if rows:
             numbers, clips = zip(*rows, strict=True)
             found.append(Source(recording, numbers, clips))
+    if not found:
+        raise ValueError(
+            f"`{path}` must name recordings with labelled clips, and names "
+            "none."
+        )
     return found
 
 
