@@ -207,9 +207,22 @@ def flip_bits(path):
     path.write_bytes(content)
 
 
+def compressed_otherwise(path, method=14):  # LZMA
+    content = bytearray(path.read_bytes())
+    entry = content.index(b"PK\1\2")
+    content[8] = content[entry + 10] = method
+    path.write_bytes(content)
+
+
+def compressed_in_no_way(path):
+    compressed_otherwise(path, 99)
+
+
 @pytest.mark.parametrize(
     "damage",
     [
+        compressed_otherwise,
+        compressed_in_no_way,
         truncate,
         keep_the_first_byte,
         empty,

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import lzma
 import os
 import pathlib
 import shutil
@@ -18,9 +19,11 @@ from keras_snn.files import locked, replacing
 DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
+    lzma.LZMAError,
     AttributeError,
     EOFError,
     KeyError,
+    RuntimeError,
     TypeError,
     ValueError,
 )
