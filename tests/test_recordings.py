@@ -195,6 +195,15 @@ def test_archives_are_as_good_as_folders(home, nmnist, tmp_path):
         load(nmnist, timesteps=3)
 
 
+def test_suffixes_may_be_in_capitals(home, nmnist):
+    plain = load(nmnist, timesteps=3)
+    zipped(nmnist)
+    for part in ("Train", "Test"):
+        (nmnist / f"{part}.zip").rename(nmnist / f"{part}.ZIP")
+    for one, other in zip(plain, load(nmnist, timesteps=3), strict=True):
+        np.testing.assert_array_equal(one[0], other[0])
+
+
 def test_a_damaged_archive_leaves_nothing(home, nmnist):
     zipped(nmnist)
     path = nmnist / "Test.zip"
