@@ -159,11 +159,17 @@ class Recipe:
             )
         if self.crop is not None:
             check_count("crop", self.crop)
-        for name, none in (("crop", None), ("downsample", 1)):
+        nones = (
+            ("by", "number"),
+            ("crop", None),
+            ("downsample", 1),
+            ("binary", False),
+        )
+        for name, none in nones:
             value = getattr(self, name)
             if value != none and not events:
                 raise ValueError(
-                    f"`{name}` must be {none}: {self.dataset!r} has no events. "
+                    f"`{name}` must be {none!r}: {self.dataset!r} has no events. "
                     f"Received: {name}={value!r}"
                 )
 

@@ -283,6 +283,8 @@ def test_every_field_is_documented_and_has_a_help():
         ({"crop": 32}, "`crop` must be None: 'mnist' has no events"),
         ({"downsample": 2}, "`downsample` must be 1: 'mnist' has no events"),
         ({"downsample": 0}, "`downsample` must be at least 1"),
+        ({"by": "time"}, "`by` must be 'number': 'mnist' has no events"),
+        ({"binary": True}, "`binary` must be False: 'mnist' has no events"),
         ({"binary": 2}, "`binary` must be one of False, True"),
         ({"k": 1.5}, r"`k` must be in \(0, 1\]. Received: k=1.5"),
         ({"lam": 0.0}, "`lam` must be above 0"),
