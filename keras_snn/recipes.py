@@ -169,8 +169,8 @@ class Recipe:
             value = getattr(self, name)
             if value != none and not events:
                 raise ValueError(
-                    f"`{name}` must be {none!r}: {self.dataset!r} has no events. "
-                    f"Received: {name}={value!r}"
+                    f"`{name}` must be {none!r}: {self.dataset!r} has no "
+                    f"events. Received: {name}={value!r}"
                 )
 
     def _check_network(self):

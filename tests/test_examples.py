@@ -104,7 +104,7 @@ def test_small_datasets_are_seen_more_often(
         raise Asked(epochs)
 
     x, y = np.zeros((64, 8, 8, 1), "uint8"), np.zeros(64, "int64")
-    monkeypatch.setattr(datasets, "load", lambda name: ((x, y), (x, y)))
+    monkeypatch.setattr(datasets, "load", lambda _: ((x, y), (x, y)))
     module = example("compare_initializers")
     monkeypatch.setattr(module.training, "train", train)
     with pytest.raises(Asked, match=f"^{epochs}$"):
