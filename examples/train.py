@@ -191,7 +191,7 @@ def train(args, recipe):
         model = keras.models.load_model(checkpoint)
         done = int(model.optimizer.iterations) // steps
     else:
-        model = recipe.build(x_train.shape[-3:], recipe.classes, steps)
+        model = recipe.build(x_train.shape[-3:], steps)
     watchers = [callbacks.EpochSeeds(recipe.seed)]
     if not recipe.recompute:  # which hides the neurons
         probe = x_test[:PROBE]

@@ -3,7 +3,7 @@
     recipe = recipes.get("cifar10-poisson", epochs=3)
     (x_train, y_train), (x_test, y_test) = recipe.load()
     batches = recipe.batches(x_train, y_train)
-    model = recipe.build(x_train.shape[-3:], recipe.classes, len(batches))
+    model = recipe.build(x_train.shape[-3:], len(batches))
     model.fit(batches, epochs=recipe.epochs)
 
 `RECIPES` holds them by name; `examples/train.py` runs them from a shell.
@@ -272,12 +272,11 @@ class Recipe:
         """Number of classes of the dataset."""
         return datasets.CLASSES[self.dataset]
 
-    def build(self, input_shape, classes, steps_per_epoch):
+    def build(self, input_shape, steps_per_epoch):
         """The network, compiled: cross-entropy of logits, and accuracy.
 
         Args:
             input_shape: `(height, width, channels)` of an image or frame.
-            classes: Number of classes, at least 1.
             steps_per_epoch: Iterations per epoch, at least 1.
 
         Returns:
@@ -290,7 +289,7 @@ class Recipe:
         options = {"width": self.width, "dropout": self.dropout or 0.0}
         model = builder(
             input_shape,
-            classes,
+            self.classes,
             timesteps=self.timesteps,
             k=self.k,
             lam=self.lam,

@@ -143,7 +143,7 @@ def test_every_recipe_builds_its_network(name):
     if "vgg" in recipe.network:
         recipe = dataclasses.replace(recipe, width=1 / 64)
     shape = SIZES[recipe.dataset]
-    model = recipe.build(shape, recipe.classes, 3)
+    model = recipe.build(shape, 3)
     classes = {"cifar100": 100, "tiny_imagenet": 200, "dvs_gesture": 11}
     assert model.output_shape == (None, classes.get(recipe.dataset, 10))
     time = () if recipe.encoder else (4,)
@@ -179,23 +179,23 @@ def test_fields_reach_the_network():
         "timesteps": 2,
     }
     recipe = recipes.get("mnist-poisson", **changes)
-    model = recipe.build((8, 8, 1), 3, 1)
+    model = recipe.build((8, 8, 1), 1)
     assert [x.surrogate for x in neurons(model)] == [Sigmoid(0.5)] * 8
     assert {x.theta for x in neurons(model)} == {0.5}
     config = json.dumps(model.get_config())
     for word in ("MaxPooling2D", "TDBN", "HeNormal", '"rate": 0.25'):
         assert word in config
     assert model.count_params() < 1e5  # the width
-    again = recipe.build((8, 8, 1), 3, 1)
+    again = recipe.build((8, 8, 1), 1)
     for a, b in zip(model.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
-    other = dataclasses.replace(recipe, seed=1).build((8, 8, 1), 3, 1)
+    other = dataclasses.replace(recipe, seed=1).build((8, 8, 1), 1)
     assert np.any(other.get_weights()[0] != model.get_weights()[0])
 
 
 def test_recompute_reaches_the_network():
     recipe = recipes.get("digits-poisson", recompute=True, timesteps=2)
-    model = recipe.build((8, 8, 1), 10, 1)
+    model = recipe.build((8, 8, 1), 1)
     assert "Recompute" in [type(layer).__name__ for layer in model.layers]
 
 
@@ -203,7 +203,7 @@ def test_a_recipe_trains():
     recipe = recipes.get("digits-poisson", epochs=1, timesteps=2)
     (x, y), _ = recipe.load()
     batches = recipe.batches(x[:64], y[:64])
-    model = recipe.build(x.shape[-3:], recipe.classes, len(batches))
+    model = recipe.build(x.shape[-3:], len(batches))
     history = model.fit(batches, epochs=recipe.epochs, verbose=0).history
     assert history["loss"][0] == pytest.approx(math.log(10), rel=0.5)
     assert "accuracy" in history
@@ -323,4 +323,4 @@ def test_other_bad_values_are_refused():
     with pytest.raises(ValueError, match=r"`dropout` must be in \[0, 1\)"):
         recipes.get("cifar10-poisson", dropout=1.0)
     with pytest.raises(ValueError, match="`steps_per_epoch` must be at least"):
-        recipes.get("mnist-poisson").build((28, 28, 1), 10, 0)
+        recipes.get("mnist-poisson").build((28, 28, 1), 0)
