@@ -419,8 +419,8 @@ def _normalization(name, timesteps, theta, axis):
 
 def _drop(rate):
     check_number("dropout", rate, high=1.0, included="low")
-    digits = f"{rate:.6f}".rstrip("0")
-    return f"D{digits}" if float(digits) else ""
+    # As many digits as it takes, and no exponent, which no layout has.
+    return f"D{np.format_float_positional(rate)}" if rate else ""
 
 
 def _parse(layout):

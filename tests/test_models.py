@@ -599,6 +599,21 @@ def test_bad_layouts_are_refused(layout, change, message):
         sequential_snn(layout, (8, 8, 1), 3, **change)
 
 
+@pytest.mark.parametrize(
+    "rate", [1e-7, 0.9999999, 1 / 3, 5e-324, np.float64(0.25)]
+)
+def test_dropout_arrives_to_the_last_digit(rate):
+    model = vgg9_snn((8, 8, 1), timesteps=1, width=1 / 128, dropout=rate)
+    (drop,) = [x for x in model.layers if isinstance(x, keras.layers.Dropout)]
+    assert drop.rate == rate
+
+
+@pytest.mark.parametrize("rate", [0, 0.0])
+def test_no_dropout_is_no_layer(rate):
+    model = vgg9_snn((8, 8, 1), timesteps=1, width=1 / 128, dropout=rate)
+    assert "Dropout" not in {type(layer).__name__ for layer in model.layers}
+
+
 @pytest.mark.parametrize("rate", [-0.1, 1, 1.5])
 def test_bad_dropouts_are_refused(rate):
     with pytest.raises(ValueError, match=r"`dropout` must be in \[0, 1\)"):
