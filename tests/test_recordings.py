@@ -484,8 +484,10 @@ print("killed", killed)
 # Killed again and again: gets there all the same.
 shutil.rmtree(home)
 for n in range(100):
-    if os.waitpid(fork(8), 0)[1] == 0:
+    if os.waitpid(fork(12), 0)[1] == 0:
         break
+else:
+    raise AssertionError("got nowhere")
 assert load() == whole
 print("rounds", n)
 
