@@ -402,6 +402,21 @@ def test_an_interrupted_run_goes_on(home, nmnist, monkeypatch):
     ]
 
 
+@pytest.mark.parametrize("damage", [empty, no_array, other_array])
+def test_a_damaged_shard_is_deleted(home, nmnist, damage, monkeypatch):
+    monkeypatch.setattr(cache, "SHARD", 1)
+    original = cache._merge
+
+    def merge(paths, *rest):
+        damage(paths[0])
+        return original(paths, *rest)
+
+    monkeypatch.setattr(cache, "_merge", merge)
+    with pytest.raises(ValueError, match="was damaged and is deleted: load ag"):
+        load(nmnist, timesteps=2)
+    assert cached(home) == []
+
+
 SCRIPT = """
 import os, pathlib, shutil, signal, sys
 import numpy as np

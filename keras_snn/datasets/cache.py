@@ -151,15 +151,22 @@ def _shards(folder, split, sources, shape, read):
 
 
 def _merge(paths, target, samples, shape):
-    parts = [np.load(path, mmap_mode="r") for path in paths]
+    try:
+        parts = [np.load(path, mmap_mode="r") for path in paths]
+        if sum(map(len, parts)) != samples:
+            raise ValueError(f"{sum(map(len, parts))} of {samples} samples")
+    except DAMAGE as error:
+        # It is deleted on the way out.
+        raise ValueError(
+            f"`{paths[0].parent}` was damaged and is deleted: load again. "
+            f"Received: {error}"
+        ) from error
     dtype = np.result_type(*parts)
     header = {
         "descr": np.lib.format.dtype_to_descr(dtype),
         "fortran_order": False,
         "shape": (samples, *shape),
     }
-    if sum(map(len, parts)) != samples:
-        raise ValueError(f"`{paths[0].parent}` is damaged: delete it.")
     with open(target, "wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         for part in parts:
