@@ -506,6 +506,7 @@ def test_normalization_sits_between_synapses_and_neurons(name, encoder, rng):
             encoder=encoder,
             normalization=name,
             data_format=data_format,
+            lam=0.8,  # enough for the last neurons to fire
             theta=0.5,
             seed=0,
         )
@@ -527,8 +528,9 @@ def test_normalization_sits_between_synapses_and_neurons(name, encoder, rng):
         biases = [w for w in model.trainable_weights if "/bias" in w.path]
         assert (len(kernels), len(biases)) == (4, 1)
         logits.append(to_numpy(model(x, training=True)))
-    # Sums in another order, on both sides of a threshold at times.
-    assert np.isclose(*logits, rtol=0, atol=1e-5).mean() > 0.7
+    # Sums in another order may differ, but too little here for other spikes.
+    np.testing.assert_allclose(*logits, rtol=0, atol=1e-5)
+    assert (np.ptp(logits[0], axis=0) > 0.01).all()
 
 
 @pytest.mark.parametrize("encoder", models.ENCODERS)

@@ -202,13 +202,16 @@ def test_recompute_reaches_the_network():
 
 
 def test_a_recipe_trains():
-    recipe = recipes.get("digits-poisson", epochs=1, timesteps=2)
+    recipe = recipes.get("digits-poisson", epochs=8, timesteps=5)
     (x, y), _ = recipe.load()
-    batches = recipe.batches(x[:64], y[:64])
+    batches = recipe.batches(x[:320], y[:320])
     model = recipe.build(x.shape[-3:], len(batches))
     history = model.fit(batches, epochs=recipe.epochs, verbose=0).history
-    assert history["loss"][0] == pytest.approx(math.log(10), rel=0.5)
-    assert "accuracy" in history
+    # From guessing, 2.30 and 10 %, to about 1.6 and 55 %.
+    first, *_, last = history["loss"]
+    assert first == pytest.approx(math.log(10), rel=0.05)
+    assert last < 0.85 * math.log(10)
+    assert history["accuracy"][-1] > 0.4
 
 
 def test_options_of_events_reach_the_data(monkeypatch):
