@@ -23,11 +23,7 @@ import flags
 import keras
 import training
 
-import keras_snn
 from keras_snn import callbacks, datasets, recipes
-from keras_snn.files import replacing
-
-PROBE = 64  # test samples on which firing rates are measured
 
 
 def kinds(annotation):
@@ -116,16 +112,7 @@ def table():
         )
         for name, x in recipes.RECIPES.items()
     ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows
-    )
-
-
-def write(path, content):
-    """Writes JSON, whole or not at all."""
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(content, indent=1) + "\n")
+    return training.table(rows, str.ljust)
 
 
 def check_resumable(path, settings):
@@ -181,20 +168,17 @@ def train(args, recipe):
             f"Received: {len(x_train)}, {recipe.batch_size}"
         )
     steps = len(recipe.batches(x_train, y_train))
-    versions = {
-        "keras": keras.__version__,
-        "keras_snn": keras_snn.__version__,
-    }
-    write(run, {"name": args.recipe} | settings | versions)
+    about = {"name": args.recipe} | settings | training.versions()
+    training.write(run, about, indent=1)
     done = 0
     if args.resume and checkpoint.exists():
         model = keras.models.load_model(checkpoint)
         done = int(model.optimizer.iterations) // steps
     else:
-        model = recipe.build(x_train.shape[-3:], recipe.classes, steps)
+        model = recipe.build(x_train.shape[-3:], steps)
     watchers = [callbacks.EpochSeeds(recipe.seed)]
     if not recipe.recompute:  # which hides the neurons
-        probe = x_test[:PROBE]
+        probe = x_test[: training.PROBE]
         if recipe.dataset in datasets.EVENTS:  # counts, of any integer dtype
             probe = probe.astype("float32")
         watchers += [
@@ -231,7 +215,7 @@ def train(args, recipe):
         "epochs": recipe.epochs,
         "seconds": seconds,  # since the last resumption
     }
-    write(args.out / "result.json", result)
+    training.write(args.out / "result.json", result, indent=1)
     return result
 
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 import keras_snn
-from keras_snn import callbacks, datasets
+from keras_snn import callbacks, datasets, recipes
 from keras_snn.files import replacing
 
 THRESHOLD = 0.6  # training accuracy that counts as "it learns"
@@ -35,7 +35,7 @@ def train(build, data, epochs, batch_size, seed, reshuffle=False):
     keras.utils.set_random_seed(seed)
     model = build()
     model.compile(
-        keras.optimizers.Adam(1e-3, beta_1=0.9, beta_2=0.99),  # Table A4
+        recipes.get("mnist-analysis").build_optimizer(1),  # Table A4
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
@@ -102,15 +102,29 @@ def percent(accuracy, interval):
     return f"{accuracy:.2%} ({low:.2%} to {high:.2%})"
 
 
-def table(rows):
+def table(rows, justify=str.rjust):
     """Rows of strings as lines of text, the columns under each other."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
-        "  ".join(
-            cell.rjust(width) for cell, width in zip(row, widths, strict=True)
-        )
-        for row in rows
+        "  ".join(map(justify, row, widths)).rstrip() for row in rows
     )
+
+
+def versions():
+    """What numbers depend on beside settings."""
+    return {
+        "backend": keras.config.backend(),
+        "keras": keras.__version__,
+        "keras_snn": keras_snn.__version__,
+    }
+
+
+def write(path, content, indent=None):
+    """Writes JSON, whole or not at all."""
+    # Paths are what JSON does not know.
+    text = json.dumps(content, indent=indent, default=str)
+    with replacing(path) as partial:
+        partial.write_text(text + "\n")
 
 
 def store(path, args, runs, **more):
@@ -122,13 +136,4 @@ def store(path, args, runs, **more):
         runs: Anything that JSON knows.
         **more: Further settings.
     """
-    settings = vars(args) | more
-    settings |= {
-        "backend": keras.config.backend(),
-        "keras": keras.__version__,
-        "keras_snn": keras_snn.__version__,
-    }
-    # Paths are what JSON does not know.
-    text = json.dumps({"args": settings, "runs": runs}, default=str)
-    with replacing(path) as partial:
-        partial.write_text(text)
+    write(path, {"args": vars(args) | more | versions(), "runs": runs})

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import shutil
 import tempfile
 import time
 
@@ -17,7 +18,10 @@ except ImportError:  # Windows
 def replacing(path):
     """Yields a path to write to, which becomes `path` if all went well.
 
-    A run killed while writing, or an error, leaves `path` as it was.
+    A process killed while writing, or an error, leaves `path` as it was; what a
+    power cut leaves is for the file system to say. The next to write the same
+    `path` clears away what the killed one left, and waits for one that lives:
+    for ever, if that is an outer `replacing` of its own.
 
     Args:
         path: The file to write or replace; missing folders are made.
@@ -27,10 +31,21 @@ def replacing(path):
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
-        partial = pathlib.Path(folder) / path.name
-        yield partial
-        os.replace(partial, path)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(path))
+        except OSError:
+            # Some file systems have no locks. A folder that nobody else knows
+            # is as good, but will not be found again.
+            folder = tempfile.TemporaryDirectory(dir=path.parent, prefix=".")
+            folder = pathlib.Path(stack.enter_context(folder))
+        else:
+            folder = path.with_name(f".{path.name}.part")
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        yield folder / path.name
+        os.replace(folder / path.name, path)
 
 
 @contextlib.contextmanager

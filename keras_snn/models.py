@@ -284,48 +284,28 @@ def sequential_snn(
 
 
 def five_layer_snn(
-    input_shape=(28, 28, 1),
-    classes=10,
-    timesteps=20,
-    k=0.8,
-    lam=0.2,
-    theta=1.0,
-    surrogate="arctan",
-    initializer="asymptote",
-    encoder="poisson",
-    pooling="average",
-    data_format=None,
-    seed=None,
-    recompute=False,
-    normalization=None,
+    input_shape=(28, 28, 1), classes=10, timesteps=20, **options
 ):
     """The five-layer network of MNIST and N-MNIST (Table A4).
 
-    `C32 P C32 P FC500 FC100` and a dense layer without neurons. Arguments,
-    result and errors are those of `sequential_snn`.
+    `C32 P C32 P FC500 FC100` and a dense layer without neurons.
+
+    Args:
+        input_shape: `(height, width, channels)`, at least 4x4.
+        classes: Number of classes, at least 1.
+        timesteps: Length of the time axis, at least 1.
+        **options: The keywords of `sequential_snn`.
+
+    Returns:
+        A `keras.Model` as that of `sequential_snn`.
 
     Example:
     >>> five_layer_snn(timesteps=5).output_shape
     (None, 10)
     """
-    return sequential_snn(
-        "C32 P C32 P FC500 FC100",
-        input_shape,
-        classes,
-        timesteps,
-        k=k,
-        lam=lam,
-        theta=theta,
-        surrogate=surrogate,
-        initializer=initializer,
-        encoder=encoder,
-        pooling=pooling,
-        normalization=normalization,
-        data_format=data_format,
-        seed=seed,
-        recompute=recompute,
-        name="five_layer_snn",
-    )
+    layout = "C32 P C32 P FC500 FC100"
+    options = {"name": "five_layer_snn"} | options
+    return sequential_snn(layout, input_shape, classes, timesteps, **options)
 
 
 def vgg9_snn(
@@ -439,8 +419,8 @@ def _normalization(name, timesteps, theta, axis):
 
 def _drop(rate):
     check_number("dropout", rate, high=1.0, included="low")
-    digits = f"{rate:.6f}".rstrip("0")
-    return f"D{digits}" if float(digits) else ""
+    # As many digits as it takes, and no exponent, which no layout has.
+    return f"D{np.format_float_positional(rate)}" if rate else ""
 
 
 def _parse(layout):

@@ -3,7 +3,7 @@
     recipe = recipes.get("cifar10-poisson", epochs=3)
     (x_train, y_train), (x_test, y_test) = recipe.load()
     batches = recipe.batches(x_train, y_train)
-    model = recipe.build(x_train.shape[-3:], recipe.classes, len(batches))
+    model = recipe.build(x_train.shape[-3:], len(batches))
     model.fit(batches, epochs=recipe.epochs)
 
 `RECIPES` holds them by name; `examples/train.py` runs them from a shell.
@@ -23,12 +23,12 @@ from keras_snn.validation import (
     check_seed,
 )
 
-# The builders, and what only some of them take.
+# The builders, and whether they take dropout.
 NETWORKS = {
-    "five_layer_snn": (models.five_layer_snn, ()),
-    "vgg9_snn": (models.vgg9_snn, ("dropout", "width")),
-    "vgg9_dvs_snn": (models.vgg9_dvs_snn, ("dropout", "width")),
-    "vgg11_snn": (models.vgg11_snn, ("dropout", "width")),
+    "five_layer_snn": (models.five_layer_snn, False),
+    "vgg9_snn": (models.vgg9_snn, True),
+    "vgg9_dvs_snn": (models.vgg9_dvs_snn, True),
+    "vgg11_snn": (models.vgg11_snn, True),
 }
 # Table A5, with the learning rate of each.
 OPTIMIZERS = {
@@ -82,7 +82,7 @@ class Recipe:
         normalization: `None`, `"batch"`, `"bntt"` or `"tdbn"`.
         dropout: Fraction of the spikes dropped behind the hidden dense layers
             of a VGG, in `[0, 1)`; `None` for none.
-        width: Factor on the filters and units of a VGG, above 0.
+        width: Factor on the filters and units, above 0.
         recompute: Whether to save memory in training, for time.
         epochs: Times that the training data are seen, at least 1.
         batch_size: Samples per iteration, at least 1.
@@ -159,26 +159,29 @@ class Recipe:
             )
         if self.crop is not None:
             check_count("crop", self.crop)
-        for name, none in (("crop", None), ("downsample", 1)):
+        nones = (
+            ("by", "number"),
+            ("crop", None),
+            ("downsample", 1),
+            ("binary", False),
+        )
+        for name, none in nones:
             value = getattr(self, name)
             if value != none and not events:
                 raise ValueError(
-                    f"`{name}` must be {none}: {self.dataset!r} has no events. "
-                    f"Received: {name}={value!r}"
+                    f"`{name}` must be {none!r}: {self.dataset!r} has no "
+                    f"events. Received: {name}={value!r}"
                 )
 
     def _check_network(self):
         check_number("width", self.width)
         if self.dropout is not None:
             check_number("dropout", self.dropout, high=1.0, included="low")
-        _, taken = NETWORKS[self.network]
-        for name, none in (("dropout", None), ("width", 1)):
-            value = getattr(self, name)
-            if value != none and name not in taken:
-                raise ValueError(
-                    f"`{name}` must be {none}: {self.network!r} has none. "
-                    f"Received: {name}={value!r}"
-                )
+        if self.dropout is not None and not NETWORKS[self.network][1]:
+            raise ValueError(
+                f"`dropout` must be None: {self.network!r} has none. "
+                f"Received: dropout={self.dropout!r}"
+            )
 
     def load(self, data_dir=None):
         """The data, as `datasets.load` returns them.
@@ -266,12 +269,11 @@ class Recipe:
         """Number of classes of the dataset."""
         return datasets.CLASSES[self.dataset]
 
-    def build(self, input_shape, classes, steps_per_epoch):
+    def build(self, input_shape, steps_per_epoch):
         """The network, compiled: cross-entropy of logits, and accuracy.
 
         Args:
             input_shape: `(height, width, channels)` of an image or frame.
-            classes: Number of classes, at least 1.
             steps_per_epoch: Iterations per epoch, at least 1.
 
         Returns:
@@ -280,11 +282,10 @@ class Recipe:
         surrogate = surrogates.get(self.surrogate)
         if self.a is not None:
             surrogate = dataclasses.replace(surrogate, a=self.a)
-        builder, taken = NETWORKS[self.network]
-        options = {"width": self.width, "dropout": self.dropout or 0.0}
+        builder, drops = NETWORKS[self.network]
         model = builder(
             input_shape,
-            classes,
+            self.classes,
             timesteps=self.timesteps,
             k=self.k,
             lam=self.lam,
@@ -296,7 +297,8 @@ class Recipe:
             normalization=self.normalization,
             seed=self.seed,
             recompute=self.recompute,
-            **{name: options[name] for name in taken},
+            width=self.width,
+            **({"dropout": self.dropout or 0.0} if drops else {}),
         )
         model.compile(
             self.build_optimizer(steps_per_epoch),

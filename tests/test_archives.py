@@ -296,6 +296,58 @@ def test_encrypted_members_are_refused(folder):
     refused(archive, "secret", "encrypted")
 
 
+@pytest.mark.parametrize("last", ["a/", "a/b/", "a/b/c"])
+def test_no_folder_is_where_a_file_is(kind, folder, last):
+    if kind == "zip":
+        zipped(folder / "a.zip", {"a": b"x", last: b""})
+    else:
+        with tarfile.open(folder / "a.tar.gz", "w:gz") as archive:
+            archive.addfile(tarfile.TarInfo("a"))
+            info = tarfile.TarInfo(last)
+            if last.endswith("/"):
+                info.type, last = tarfile.DIRTYPE, last[:-1]
+            archive.addfile(info)
+    refused(next(folder.iterdir()), last, "there twice")
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "n" * 300 + "/b"])
+def test_names_longer_than_the_system_takes_are_refused(kind, folder, name):
+    refused(packed(kind, folder, PLAIN | {name: b"x"}), name, "(?i)too long")
+
+
+def test_folders_of_long_names_are_refused(folder):
+    name = "n" * 300 + "/"
+    archive = zipped(folder / "a.zip", PLAIN | {name: b""})
+    refused(archive, name, "(?i)too long")
+
+
+@pytest.mark.parametrize("mode", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_other_compressions_are_refused(folder, mode):
+    archive = zipped(folder / "a.zip", PLAIN, mode)
+    refused(archive, "a.bin", "must be stored or deflated. Received: compressi")
+
+
+@pytest.mark.parametrize("mode", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_whatever_byte_is_wrong_the_archive_is_named(folder, mode, rng):
+    plain = zipped(folder / "a.zip", FILES, mode)
+    content = bytearray(plain.read_bytes())
+    # Where the headers are, and not what they enclose.
+    places = [*range(120), *range(len(content) - 300, len(content))]
+    named = []
+    for place in places:
+        changed = content.copy()
+        changed[place] ^= int(rng.integers(1, 256))
+        plain.write_bytes(changed)
+        try:
+            unpack(plain, folder / "cache" / str(place))
+        except ValueError as error:
+            named.append(f"`{plain}`" in str(error))
+    # Some bytes tell nothing that matters here, as the time does.
+    assert len(named) > len(places) / 4
+    assert all(named)
+    assert list((folder / "cache").glob("*.partial")) == []
+
+
 def test_a_full_disk_leaves_nothing(kind, folder, monkeypatch):
     archive = packed(kind, folder, FILES)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from keras_snn import datasets
+from keras_snn.datasets import cache, images
 
 # Samples per digit, as Yann LeCun's files have them.
 MNIST_TRAIN = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
@@ -206,9 +207,22 @@ def flip_bits(path):
     path.write_bytes(content)
 
 
+def compressed_otherwise(path, method=14):  # LZMA
+    content = bytearray(path.read_bytes())
+    entry = content.index(b"PK\1\2")
+    content[8] = content[entry + 10] = method
+    path.write_bytes(content)
+
+
+def compressed_in_no_way(path):
+    compressed_otherwise(path, 99)
+
+
 @pytest.mark.parametrize(
     "damage",
     [
+        compressed_otherwise,
+        compressed_in_no_way,
         truncate,
         keep_the_first_byte,
         empty,
@@ -427,4 +441,76 @@ def test_annotations_that_make_no_sense_are_named(home, tiny, line):
     path = tiny / "val" / "val_annotations.txt"
     path.write_text(path.read_text() + line + "\n")
     with pytest.raises(ValueError, match=f"`{path}`, line 4: "):
+        datasets.load("tiny_imagenet", tiny, progress=False)
+
+
+@pytest.mark.parametrize("name", ["wnids.txt", "val/val_annotations.txt"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_missing_text_is_named(home, tiny, name, packed):
+    (tiny / name).unlink()
+    where = str(tiny / name)
+    if packed:
+        zip_up(tiny)
+        where = f".*/tiny-imagenet-200/{name}"
+    with pytest.raises(ValueError, match=f"`{where}` must be a file that can"):
+        datasets.load("tiny_imagenet", tiny.parent, progress=False)
+    kept = all_files(home / "keras_snn")
+    assert {path.suffix for path in kept} <= {".JPEG", ".txt"}
+
+
+def test_a_missing_image_is_named_by_the_list_and_its_path(home, tiny):
+    path = tiny / "val" / "images" / "val_1.JPEG"
+    path.unlink()
+    with pytest.raises(
+        ValueError, match=f"val_annotations.txt`, line 2: `{path}` is no file"
+    ):
+        datasets.load("tiny_imagenet", tiny, progress=False)
+    assert all_files(home / "keras_snn") == []
+    # A link that leads nowhere is listed with its folder's files.
+    path.symlink_to("nowhere")
+    with pytest.raises(ValueError, match=f"`{path}` must be a file that can"):
+        datasets.load("tiny_imagenet", tiny, progress=False)
+
+
+def test_an_image_that_goes_meanwhile_leaves_nothing(home, tiny, monkeypatch):
+    path = tiny / "val" / "images" / "val_0.JPEG"
+    monkeypatch.setattr(cache, "SHARD", 1)
+    read = images._read_jpeg
+
+    def reading(source):
+        path.unlink(missing_ok=True)
+        return read(source)
+
+    monkeypatch.setattr(images, "_read_jpeg", reading)
+    with pytest.raises(ValueError, match=f"`{path}` must be a file that can"):
+        datasets.load("tiny_imagenet", tiny, progress=False)
+    assert all_files(home / "keras_snn") == []
+
+
+def test_a_text_of_other_bytes_is_named(home, tiny):
+    path = tiny / "val" / "val_annotations.txt"
+    path.write_bytes(b"\xff\xfe" + path.read_bytes())
+    with pytest.raises(ValueError, match=f"`{path}`, line 1: "):
+        datasets.load("tiny_imagenet", tiny, progress=False)
+
+
+def test_a_class_without_images_is_named(home, tiny):
+    folder = tiny / "train" / WNIDS[1] / "images"
+    for path in folder.iterdir():
+        path.unlink()
+    with pytest.raises(ValueError, match=f"`{folder}` must hold images"):
+        datasets.load("tiny_imagenet", tiny, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("val/val_annotations.txt", "", "images for testing"),
+        ("wnids.txt", "", "once. Received: 0 names"),
+        ("wnids.txt", f"{WNIDS[0]} {WNIDS[0]}", "once. Received: 2 names, 1 "),
+    ],
+)
+def test_empty_texts_are_named(home, tiny, name, content, message):
+    (tiny / name).write_text(content)
+    with pytest.raises(ValueError, match=f"`{tiny / name}` must .*{message}"):
         datasets.load("tiny_imagenet", tiny, progress=False)

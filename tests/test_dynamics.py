@@ -323,6 +323,12 @@ def test_the_memory_of_a_large_array_is_used_again(monkeypatch):
     assert list(pages._free) == [pages.LARGE * 4]
     small = pages.empty_like(torch.zeros(4, 5).T)
     assert (tuple(small.shape), small.is_contiguous()) == ((5, 4), True)
+    # No more is kept than the limit.
+    monkeypatch.setattr(pages, "MOST", 2 * pages.LARGE)
+    monkeypatch.setattr(pages, "_free", {})
+    used = [pages.empty_like(array) for _ in range(3)]
+    del used
+    assert list(map(len, pages._free.values())) == [2]
 
 
 def test_double_precision_leaks_by_all_its_digits(rng):

@@ -84,6 +84,33 @@ def test_compare_initializers_needs_a_batch(tmp_path):
         )
 
 
+@pytest.mark.parametrize(
+    ("flags", "epochs"),
+    [
+        ([], 10),
+        (["--dataset", "digits"], 10),
+        (["--dataset", "mnist"], 1),
+        (["--dataset", "cifar10"], 1),
+        (["--dataset", "mnist", "--epochs", "3"], 3),
+    ],
+)
+def test_small_datasets_are_seen_more_often(
+    flags, epochs, tmp_path, monkeypatch
+):
+    class Asked(Exception):
+        pass
+
+    def train(build, data, epochs, *_):
+        raise Asked(epochs)
+
+    x, y = np.zeros((64, 8, 8, 1), "uint8"), np.zeros(64, "int64")
+    monkeypatch.setattr(datasets, "load", lambda _: ((x, y), (x, y)))
+    module = example("compare_initializers")
+    monkeypatch.setattr(module.training, "train", train)
+    with pytest.raises(Asked, match=f"^{epochs}$"):
+        module.main([*flags, "--out", str(tmp_path)])
+
+
 TINY = ["--samples", "64", "--timesteps", "6", "--validate"]
 TINY += ["--epochs", "3", "--schedule", "cosine"]
 

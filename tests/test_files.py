@@ -1,3 +1,4 @@
+import errno
 import signal
 import subprocess
 import sys
@@ -94,10 +95,50 @@ def test_a_killed_process_leaves_the_old_file_intact(tmp_path):
     ended = subprocess.run(command, timeout=30, check=False)
     assert ended.returncode == -signal.SIGKILL
     assert path.read_text() == "old"
-    # The next run is not in the way of what the killed one left.
+    # The next run clears away what the killed one left, and may be killed, too.
+    assert len(list(tmp_path.iterdir())) > 1
+    subprocess.run(command, timeout=30, check=False)
     with replacing(path) as partial:
+        assert not partial.exists()
         partial.write_text("new")
     assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_all_who_write_at_once_write_a_whole_file(tmp_path):
+    path, whole = tmp_path / "data", []
+
+    def work(number):
+        for _ in range(20):
+            with replacing(path) as partial:
+                partial.write_text(100 * str(number))
+                time.sleep(0.0002)
+                with open(partial, "a") as file:
+                    file.write(100 * str(number))
+            content = path.read_text()
+            whole.append(len(content) == 200 and len(set(content)) == 1)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert whole == 80 * [True]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_system_without_locks_will_do(tmp_path, monkeypatch):
+    def no_locks(file):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(files, "_lock", no_locks)
+    path = tmp_path / "data"
+    with replacing(path) as partial:
+        partial.write_text("new")
+        with replacing(path) as other:
+            other.write_text("other")
+    assert path.read_text() == "new"
+    assert set(tmp_path.iterdir()) <= {path, tmp_path / ".data.lock"}
 
 
 def test_a_lock_leaves_no_litter(tmp_path):

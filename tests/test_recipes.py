@@ -140,10 +140,12 @@ def neurons(model):
 @pytest.mark.parametrize("name", recipes.RECIPES)
 def test_every_recipe_builds_its_network(name):
     recipe = recipes.get(name, timesteps=4)
-    if "vgg" in recipe.network:
-        recipe = dataclasses.replace(recipe, width=1 / 64)
+    recipe = dataclasses.replace(recipe, width=1 / 32)
     shape = SIZES[recipe.dataset]
-    model = recipe.build(shape, recipe.classes, 3)
+    model = recipe.build(shape, 3)
+    # Of 32, 128 or 64 channels.
+    first = {"five_layer_snn": 1, "vgg9_snn": 4}.get(recipe.network, 2)
+    assert model.get_weights()[0].shape == (3, 3, shape[-1], first)
     classes = {"cifar100": 100, "tiny_imagenet": 200, "dvs_gesture": 11}
     assert model.output_shape == (None, classes.get(recipe.dataset, 10))
     time = () if recipe.encoder else (4,)
@@ -179,34 +181,37 @@ def test_fields_reach_the_network():
         "timesteps": 2,
     }
     recipe = recipes.get("mnist-poisson", **changes)
-    model = recipe.build((8, 8, 1), 3, 1)
+    model = recipe.build((8, 8, 1), 1)
     assert [x.surrogate for x in neurons(model)] == [Sigmoid(0.5)] * 8
     assert {x.theta for x in neurons(model)} == {0.5}
     config = json.dumps(model.get_config())
     for word in ("MaxPooling2D", "TDBN", "HeNormal", '"rate": 0.25'):
         assert word in config
     assert model.count_params() < 1e5  # the width
-    again = recipe.build((8, 8, 1), 3, 1)
+    again = recipe.build((8, 8, 1), 1)
     for a, b in zip(model.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
-    other = dataclasses.replace(recipe, seed=1).build((8, 8, 1), 3, 1)
+    other = dataclasses.replace(recipe, seed=1).build((8, 8, 1), 1)
     assert np.any(other.get_weights()[0] != model.get_weights()[0])
 
 
 def test_recompute_reaches_the_network():
     recipe = recipes.get("digits-poisson", recompute=True, timesteps=2)
-    model = recipe.build((8, 8, 1), 10, 1)
+    model = recipe.build((8, 8, 1), 1)
     assert "Recompute" in [type(layer).__name__ for layer in model.layers]
 
 
 def test_a_recipe_trains():
-    recipe = recipes.get("digits-poisson", epochs=1, timesteps=2)
+    recipe = recipes.get("digits-poisson", epochs=8, timesteps=5)
     (x, y), _ = recipe.load()
-    batches = recipe.batches(x[:64], y[:64])
-    model = recipe.build(x.shape[-3:], recipe.classes, len(batches))
+    batches = recipe.batches(x[:320], y[:320])
+    model = recipe.build(x.shape[-3:], len(batches))
     history = model.fit(batches, epochs=recipe.epochs, verbose=0).history
-    assert history["loss"][0] == pytest.approx(math.log(10), rel=0.5)
-    assert "accuracy" in history
+    # From guessing, 2.30 and 10 %, to about 1.6 and 55 %.
+    first, *_, last = history["loss"]
+    assert first == pytest.approx(math.log(10), rel=0.05)
+    assert last < 0.85 * math.log(10)
+    assert history["accuracy"][-1] > 0.4
 
 
 def test_options_of_events_reach_the_data(monkeypatch):
@@ -283,6 +288,8 @@ def test_every_field_is_documented_and_has_a_help():
         ({"crop": 32}, "`crop` must be None: 'mnist' has no events"),
         ({"downsample": 2}, "`downsample` must be 1: 'mnist' has no events"),
         ({"downsample": 0}, "`downsample` must be at least 1"),
+        ({"by": "time"}, "`by` must be 'number': 'mnist' has no events"),
+        ({"binary": True}, "`binary` must be False: 'mnist' has no events"),
         ({"binary": 2}, "`binary` must be one of False, True"),
         ({"k": 1.5}, r"`k` must be in \(0, 1\]. Received: k=1.5"),
         ({"lam": 0.0}, "`lam` must be above 0"),
@@ -293,7 +300,6 @@ def test_every_field_is_documented_and_has_a_help():
         ({"pooling": "sum"}, "`pooling` must be one of"),
         ({"normalization": "layer"}, "`normalization` must be one of None, "),
         ({"dropout": 0.5}, "`dropout` must be None: 'five_layer_snn' has"),
-        ({"width": 2.0}, "`width` must be 1: 'five_layer_snn' has none"),
         ({"width": 0.0}, "`width` must be above 0"),
         ({"recompute": None}, "`recompute` must be one of False, True"),
         ({"epochs": 0}, "`epochs` must be at least 1"),
@@ -321,4 +327,4 @@ def test_other_bad_values_are_refused():
     with pytest.raises(ValueError, match=r"`dropout` must be in \[0, 1\)"):
         recipes.get("cifar10-poisson", dropout=1.0)
     with pytest.raises(ValueError, match="`steps_per_epoch` must be at least"):
-        recipes.get("mnist-poisson").build((28, 28, 1), 10, 0)
+        recipes.get("mnist-poisson").build((28, 28, 1), 0)

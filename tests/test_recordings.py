@@ -195,6 +195,15 @@ def test_archives_are_as_good_as_folders(home, nmnist, tmp_path):
         load(nmnist, timesteps=3)
 
 
+def test_suffixes_may_be_in_capitals(home, nmnist):
+    plain = load(nmnist, timesteps=3)
+    zipped(nmnist)
+    for part in ("Train", "Test"):
+        (nmnist / f"{part}.zip").rename(nmnist / f"{part}.ZIP")
+    for one, other in zip(plain, load(nmnist, timesteps=3), strict=True):
+        np.testing.assert_array_equal(one[0], other[0])
+
+
 def test_a_damaged_archive_leaves_nothing(home, nmnist):
     zipped(nmnist)
     path = nmnist / "Test.zip"
@@ -393,6 +402,21 @@ def test_an_interrupted_run_goes_on(home, nmnist, monkeypatch):
     ]
 
 
+@pytest.mark.parametrize("damage", [empty, no_array, other_array])
+def test_a_damaged_shard_is_deleted(home, nmnist, damage, monkeypatch):
+    monkeypatch.setattr(cache, "SHARD", 1)
+    original = cache._merge
+
+    def merge(paths, *rest):
+        damage(paths[0])
+        return original(paths, *rest)
+
+    monkeypatch.setattr(cache, "_merge", merge)
+    with pytest.raises(ValueError, match="was damaged and is deleted: load ag"):
+        load(nmnist, timesteps=2)
+    assert cached(home) == []
+
+
 SCRIPT = """
 import os, pathlib, shutil, signal, sys
 import numpy as np
@@ -475,8 +499,10 @@ print("killed", killed)
 # Killed again and again: gets there all the same.
 shutil.rmtree(home)
 for n in range(100):
-    if os.waitpid(fork(8), 0)[1] == 0:
+    if os.waitpid(fork(12), 0)[1] == 0:
         break
+else:
+    raise AssertionError("got nowhere")
 assert load() == whole
 print("rounds", n)
 
@@ -681,6 +707,26 @@ def test_lists_name_files_beside_them(home, gesture, name):
         load(gesture, "dvs_gesture")
 
 
+@pytest.mark.parametrize(
+    "name", ["user24_lab_labels.csv", "trials_to_test.txt"]
+)
+def test_missing_texts_are_named(home, gesture, name, monkeypatch):
+    monkeypatch.setattr(cache, "SHARD", 1)
+    (gesture / name).unlink()
+    with pytest.raises(
+        ValueError, match=f"`{gesture / name}` must be a file that can be read"
+    ):
+        load(gesture, "dvs_gesture")
+    assert cached(home) == []
+
+
+def test_a_list_of_nothing_is_named(home, gesture):
+    path = gesture / "trials_to_test.txt"
+    path.write_text("\n")
+    with pytest.raises(ValueError, match=f"`{path}` must name recordings"):
+        load(gesture, "dvs_gesture")
+
+
 def test_changed_labels_are_another_dataset(home, gesture):
     assert load(gesture, "dvs_gesture")[0][1].tolist() == [1, 10, 1]
     path = gesture / "user01_led_labels.csv"
@@ -753,6 +799,14 @@ def test_a_folder_without_classes_is_named(home, tmp_path):
     write(tmp_path / "Test" / "0" / "1.bin", GOOD)
     with pytest.raises(ValueError, match=r"Train` must hold a folder of rec"):
         load(tmp_path)
+
+
+def test_an_empty_class_is_named(home, nmnist):
+    path = nmnist / "Test" / "7"
+    path.mkdir()
+    (path / ".DS_Store").write_text("")
+    with pytest.raises(ValueError, match=f"`{path}` must hold recordings"):
+        load(nmnist)
 
 
 def test_the_cache_says_what_it_holds(home, nmnist):

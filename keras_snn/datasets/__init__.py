@@ -35,7 +35,9 @@ Recordings become frames of event counts (`events.to_frames`), kept in
 `cache_dir()` under a name made of all options and the names and sizes of the
 source's files. Preparing may be killed at any time and goes on where it was;
 a second process waits for it. A damaged recording is named, and then no frames
-are kept. With the paper's options N-MNIST takes 2.8 GB, CIFAR10-DVS 6.6 GB.
+are kept. With the paper's options N-MNIST takes 2.8 GB, CIFAR10-DVS 6.6 GB, and
+twice that while it is prepared; what was unpacked from archives is beside it.
+Tiny ImageNet likewise takes 1.4 GB.
 
 Reference:
     Le and Yang, "Tiny ImageNet Visual Recognition Challenge", CS 231N, 2015.
@@ -43,7 +45,7 @@ Reference:
 """
 
 from keras_snn.datasets.batching import batches
-from keras_snn.datasets.cache import cache_dir
+from keras_snn.datasets.cache import MISSING, cache_dir
 from keras_snn.datasets.images import ARRAYS, digits, from_tfds, tiny_imagenet
 from keras_snn.datasets.recordings import OPTIONS, count_frames
 from keras_snn.validation import check_choice
@@ -129,8 +131,15 @@ def load(name, data_dir=None, *, progress=True, **options):
         return digits()
     if name in TFDS:
         return from_tfds(name, data_dir)
-    if name == "tiny_imagenet":
-        return tiny_imagenet(data_dir, progress)
     options = known | options
     split_seed = options.pop("split_seed", 0)
-    return count_frames(name, data_dir, options, split_seed, progress)
+    try:
+        if name == "tiny_imagenet":
+            return tiny_imagenet(data_dir, progress)
+        return count_frames(name, data_dir, options, split_seed, progress)
+    # Whichever file of the dataset it is, here it is known by its path.
+    except MISSING as error:
+        raise ValueError(
+            f"`{error.filename}` must be a file that can be read. "
+            f"Received: {error.strerror}"
+        ) from error

@@ -1,7 +1,9 @@
 """Archives, unpacked as if whoever packed them meant harm."""
 
 import contextlib
+import errno
 import gzip
+import lzma
 import os
 import pathlib
 import shutil
@@ -24,6 +26,7 @@ FREE_BYTES = 2**20
 BROKEN = (
     zipfile.BadZipFile,
     zlib.error,
+    lzma.LZMAError,
     tarfile.TarError,
     gzip.BadGzipFile,
     struct.error,
@@ -34,15 +37,20 @@ BROKEN = (
     RuntimeError,
     UnicodeError,
     ValueError,
+    OverflowError,
 )
+# Of an `OSError`: names that no file can have, places before the beginning of
+# the archive, and what a decompressor finds. All else is the disk's fault.
+BROKEN_ERRNO = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, None)
 
 
 def unpack(archive, folder):
     """Unpacks a `.zip` or `.tar.gz` into a folder that is whole or not there.
 
     Members are files and folders below that folder, or the archive is refused:
-    no absolute paths, no `..`, no links, no devices, nothing encrypted, no name
-    twice, and neither more files nor more bytes than any dataset has.
+    no absolute paths, no `..`, no links, no devices, nothing encrypted or
+    compressed but by deflate, no name twice, and neither more files nor more
+    bytes than any dataset has.
 
     Args:
         archive: Path of the archive.
@@ -68,7 +76,9 @@ def unpack(archive, folder):
             else:
                 _unpack_tar(unpacking)
             os.replace(partial, folder)
-        except BROKEN as error:
+        except (*BROKEN, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in BROKEN_ERRNO:
+                raise
             where = f", member {unpacking.member!r}" if unpacking.member else ""
             raise ValueError(f"`{archive}`{where}: {error}") from error
         finally:
@@ -114,18 +124,28 @@ class _Unpacking:
             )
         return self.folder.joinpath(*parts)
 
+    def mkdir(self, target):
+        with _once():
+            target.mkdir(parents=True, exist_ok=True)
+
     def write(self, target, source, size):
-        try:
+        with _once():
             target.parent.mkdir(parents=True, exist_ok=True)
             file = open(target, "xb")  # noqa: SIM115
-        except (FileExistsError, NotADirectoryError) as error:
-            raise ValueError("its name is there twice.") from error
         with file:
             shutil.copyfileobj(source, file, 2**20)
             if file.tell() != size:
                 raise ValueError(
                     f"it ends after {file.tell()} of {size} bytes."
                 )
+
+
+@contextlib.contextmanager
+def _once():
+    try:
+        yield
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        raise ValueError("its name is there twice.") from error
 
 
 def _unpack_zip(unpacking):
@@ -139,13 +159,21 @@ def _unpack_zip(unpacking):
             kind = stat.S_IFMT(member.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise ValueError("it is neither a file nor a folder.")
+            if member.compress_type not in (
+                zipfile.ZIP_STORED,
+                zipfile.ZIP_DEFLATED,
+            ):
+                raise ValueError(
+                    "it must be stored or deflated. "
+                    f"Received: compression {member.compress_type}"
+                )
             if member.flag_bits & 1:
                 raise ValueError("it is encrypted.")
             unpacking.account(member.file_size)
         for member, target in zip(members, targets, strict=True):
             unpacking.member = member.orig_filename
             if member.is_dir():
-                target.mkdir(parents=True, exist_ok=True)
+                unpacking.mkdir(target)
                 continue
             with archive.open(member) as source:
                 unpacking.write(target, source, member.file_size)
@@ -173,7 +201,7 @@ def _unpack_tar(unpacking):
         for member in archive:
             target = unpacking.target(member.name)
             if member.isdir():
-                target.mkdir(parents=True, exist_ok=True)
+                unpacking.mkdir(target)
                 continue
             if not member.isreg() or member.issparse():
                 raise ValueError("it is neither a file nor a folder.")

@@ -50,8 +50,9 @@ def batches(
         batch has the dtype of its array, but `uint16` becomes `int32`, larger
         unsigned integers `int64`. Every whole pass over it is an epoch,
         whether of `fit` or of a `for` loop; `evaluate` with another one, not to
-        count there. A pass cut short begins again. Batches come in the order
-        in which they are asked for, whatever their index.
+        count there. A pass cut short begins again. Subscripts are no random
+        access: Keras shuffles the indices it asks for, so that an index is not
+        looked at, and the n-th batch asked for is the n-th of the epoch.
 
     Raises:
         ValueError: If there is no batch, lengths differ, or an argument is out

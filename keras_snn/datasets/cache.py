@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import lzma
 import os
 import pathlib
 import shutil
@@ -18,12 +19,16 @@ from keras_snn.files import locked, replacing
 DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
+    lzma.LZMAError,
     AttributeError,
     EOFError,
     KeyError,
+    RuntimeError,
     TypeError,
     ValueError,
 )
+# What opening a file raises that is not there, or is none.
+MISSING = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 # Bytes of a shard, more or less: what a run killed loses.
 SHARD = 2**25
 # Changes where files of before would no longer be right.
@@ -92,10 +97,10 @@ def prepared(name, about, splits, shape, read, progress):
 
 
 def _prepare(folder, partial, about, splits, shape, read, progress):
-    splits = splits()
     whole = partial / "whole"
     shutil.rmtree(whole, ignore_errors=True)
     try:
+        splits = splits()
         shards = {
             split: _shards(partial, split, sources, shape, read)
             for split, sources in zip(("train", "test"), splits, strict=True)
@@ -119,7 +124,7 @@ def _prepare(folder, partial, about, splits, shape, read, progress):
             np.save(whole / f"y_{split}.npy", np.array(labels[split], "int64"))
         text = json.dumps(about, indent=1, sort_keys=True)
         (whole / "about.json").write_text(text)
-    except ValueError:
+    except (ValueError, *MISSING):
         # A file that has to be replaced: nothing of its neighbours either.
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -146,15 +151,22 @@ def _shards(folder, split, sources, shape, read):
 
 
 def _merge(paths, target, samples, shape):
-    parts = [np.load(path, mmap_mode="r") for path in paths]
+    try:
+        parts = [np.load(path, mmap_mode="r") for path in paths]
+        if sum(map(len, parts)) != samples:
+            raise ValueError(f"{sum(map(len, parts))} of {samples} samples")
+    except DAMAGE as error:
+        # It is deleted on the way out.
+        raise ValueError(
+            f"`{paths[0].parent}` was damaged and is deleted: load again. "
+            f"Received: {error}"
+        ) from error
     dtype = np.result_type(*parts)
     header = {
         "descr": np.lib.format.dtype_to_descr(dtype),
         "fortran_order": False,
         "shape": (samples, *shape),
     }
-    if sum(map(len, parts)) != samples:
-        raise ValueError(f"`{paths[0].parent}` is damaged: delete it.")
     with open(target, "wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         for part in parts:

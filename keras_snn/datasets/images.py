@@ -14,7 +14,7 @@ from keras_snn.datasets.cache import (
     digest,
     prepared,
 )
-from keras_snn.datasets.places import files, fingerprint, opened, place
+from keras_snn.datasets.places import files, fingerprint, opened, place, text
 from keras_snn.files import replacing
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
@@ -50,16 +50,26 @@ def tiny_imagenet(data_dir, progress):
     def splits():
         _pillow()
         folder = opened(found, TINY)
-        classes = (folder / "wnids.txt").read_text().split()
+        names = folder / "wnids.txt"
+        classes = text(names).split()
         labels = {wnid: label for label, wnid in enumerate(classes)}
-        train = [
-            Source(path, (labels[wnid],))
-            for wnid in classes
-            for path in files(folder / "train" / wnid / "images", ".jpeg")
-        ]
+        if not classes or len(labels) < len(classes):
+            raise ValueError(
+                f"`{names}` must name each class once. "
+                f"Received: {len(classes)} names, {len(labels)} different"
+            )
+        train = []
+        for wnid in classes:
+            where = folder / "train" / wnid / "images"
+            paths = files(where, ".jpeg")
+            if not paths:
+                raise ValueError(
+                    f"`{where}` must hold images *.JPEG, and has none."
+                )
+            train += [Source(path, (labels[wnid],)) for path in paths]
         annotations = folder / "val" / "val_annotations.txt"
         test = []
-        for number, line in enumerate(annotations.read_text().splitlines(), 1):
+        for number, line in enumerate(text(annotations).splitlines(), 1):
             name, _, rest = line.partition("\t")
             wnid = rest.partition("\t")[0]
             if wnid not in labels or not name or set(name) & set("/\\"):
@@ -68,7 +78,15 @@ def tiny_imagenet(data_dir, progress):
                     f"wnids.txt, but {line[:60]!r}."
                 )
             path = annotations.parent / "images" / name
+            if not path.is_file():
+                raise ValueError(
+                    f"`{annotations}`, line {number}: `{path}` is no file."
+                )
             test.append(Source(path, (labels[wnid],)))
+        if not test:
+            raise ValueError(
+                f"`{annotations}` must name images for testing, and is empty."
+            )
         return train, test
 
     return prepared(

@@ -66,17 +66,30 @@ def files(folder, suffix=""):
 
     Hidden ones, and what a Mac adds to archives, are none.
     """
-    found = []
+    return sorted(
+        where / each
+        for where, _, names in walk(folder)
+        for each in names
+        if not each.startswith(".") and each.lower().endswith(suffix)
+    )
+
+
+def walk(folder):
+    """`os.walk` without the folders that `files` leaves out; yields paths."""
     for where, folders, names in os.walk(folder):
         folders[:] = [
             each for each in folders if not each.startswith((".", "__MACOSX"))
         ]
-        found += [
-            pathlib.Path(where, each)
-            for each in names
-            if not each.startswith(".") and each.lower().endswith(suffix)
-        ]
-    return sorted(found)
+        yield pathlib.Path(where), folders, names
+
+
+def text(path):
+    """What a list or table of a dataset says.
+
+    Bytes that are no text become signs that nothing is called by, so that
+    whoever reads on finds the line and can name it.
+    """
+    return path.read_text("utf-8", "replace")
 
 
 def fingerprint(found):

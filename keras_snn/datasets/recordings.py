@@ -1,12 +1,17 @@
 """Datasets of event cameras' recordings, as count frames."""
 
-import csv
-
 import numpy as np
 
 from keras_snn import events
 from keras_snn.datasets.cache import Source, digest, prepared
-from keras_snn.datasets.places import files, fingerprint, opened, place
+from keras_snn.datasets.places import (
+    files,
+    fingerprint,
+    opened,
+    place,
+    text,
+    walk,
+)
 from keras_snn.validation import check_count
 
 # CIFAR-10's own order.
@@ -92,6 +97,8 @@ def _cut(path, found, clip):
 def _of_classes(folder, labels, suffixes=("",)):
     """The files of one folder per class, each a sample.
 
+    A part of a dataset may have fewer classes, but none of those is empty.
+
     Args:
         folder: Where the classes' folders are.
         labels: Function of a folder's name that returns its label, or `None`.
@@ -107,6 +114,12 @@ def _of_classes(folder, labels, suffixes=("",)):
             f"`{folder}` must hold a folder of recordings per class, and has "
             "none."
         )
+    filled = {source.path.parent for source in found}
+    for where, _, _ in walk(folder):
+        if labels(where.name) is not None and where not in filled:
+            raise ValueError(
+                f"`{where}` must hold recordings of its class, and has none."
+            )
     return found
 
 
@@ -183,7 +196,7 @@ def _dvs_gesture(data_dir):
 def _trials(path):
     """The labelled clips of the recordings that a list names."""
     found = []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(text(path).splitlines(), 1):
         name = line.strip()
         if not name:
             continue
@@ -197,26 +210,30 @@ def _trials(path):
         if rows:
             numbers, clips = zip(*rows, strict=True)
             found.append(Source(recording, numbers, clips))
+    if not found:
+        raise ValueError(
+            f"`{path}` must name recordings with labelled clips, and names "
+            "none."
+        )
     return found
 
 
 def _labels(path):
     """The label of each clip in a table, and `(start, end)` in microseconds."""
-    with open(path, newline="") as file:
-        for number, row in enumerate(csv.reader(file), 1):
-            if number == 1 or not row:
-                continue
-            try:
-                label, start, end = (int(each) for each in row)
-                fine = 1 <= label <= 11 and 0 <= start < end
-            except ValueError:
-                fine = False
-            if not fine:
-                raise ValueError(
-                    f"`{path}`, line {number}: no class from 1 to 11 with its "
-                    f"start and a later end in us, but {','.join(row)[:60]!r}."
-                )
-            yield label - 1, (start, end)
+    for number, line in enumerate(text(path).splitlines(), 1):
+        if number == 1 or not line:
+            continue
+        try:
+            label, start, end = (int(each) for each in line.split(","))
+            fine = 1 <= label <= 11 and 0 <= start < end
+        except ValueError:
+            fine = False
+        if not fine:
+            raise ValueError(
+                f"`{path}`, line {number}: no class from 1 to 11 with its "
+                f"start and a later end in us, but {line[:60]!r}."
+            )
+        yield label - 1, (start, end)
 
 
 PLACES = {

@@ -3,8 +3,8 @@
 The C library returns the memory of an array this large to the system, which
 clears it page by page when the next one is made: that takes longer than all
 that a neuron computes. Here what one array leaves behind is kept for the next
-of the same size, as PyTorch does on GPUs. The pages are huge ones, where Linux
-has them.
+of the same size, as PyTorch does on GPUs, up to a limit. The pages are huge
+ones, where Linux has them.
 """
 
 import mmap
@@ -15,6 +15,8 @@ import torch
 
 # Bytes from which the C library hands out fresh pages at every allocation.
 LARGE = 2**25
+# Most bytes that are kept while nobody uses them.
+MOST = 2**32
 _free = {}  # from sizes in bytes to lists of memory in nobody's use
 
 
@@ -50,4 +52,7 @@ def _take(size):
 
 
 def _give_back(memory):
-    _free.setdefault(len(memory), []).append(memory)
+    # A copy: the collector of garbage may come here in the midst of it.
+    kept = sum(size * len(free) for size, free in list(_free.items()))
+    if kept + len(memory) <= MOST:
+        _free.setdefault(len(memory), []).append(memory)
