@@ -143,6 +143,18 @@ def check_resumable(path, settings):
         )
 
 
+def load(checkpoint):
+    """The network of a checkpoint, or a stop that says which is damaged."""
+    try:
+        return keras.models.load_model(checkpoint)
+    # Keras has several errors for damage, some of which name no file.
+    except Exception as error:
+        raise SystemExit(
+            f"{checkpoint} is damaged: give another --out to begin anew. "
+            f"Received: {type(error).__name__}: {error}"
+        ) from error
+
+
 def train(args, recipe):
     """Trains, or goes on training; returns the result."""
     checkpoint, run = args.out / "checkpoint.keras", args.out / "run.json"
@@ -172,7 +184,7 @@ def train(args, recipe):
     training.write(run, about, indent=1)
     done = 0
     if args.resume and checkpoint.exists():
-        model = keras.models.load_model(checkpoint)
+        model = load(checkpoint)
         done = int(model.optimizer.iterations) // steps
     else:
         model = recipe.build(x_train.shape[-3:], steps)

@@ -249,12 +249,32 @@ class EpochLog(keras.callbacks.Callback):
         super().__init__()
         self.path = pathlib.Path(path)
 
+    def _lines(self):
+        """Pairs of an epoch and its line.
+
+        Raises:
+            ValueError: If a line is none that this callback writes.
+        """
+        if not self.path.exists():
+            return []
+        pairs = []
+        for number, line in enumerate(self.path.read_text().splitlines(), 1):
+            try:
+                pairs.append((int(json.loads(line)["epoch"]), line))
+            except (ValueError, KeyError, TypeError) as error:
+                raise ValueError(
+                    f"Line {number} of `{self.path}` must be the JSON of an "
+                    f"epoch: delete it. Received: {line!r}"
+                ) from error
+        return pairs
+
+    def on_train_begin(self, logs=None):
+        """Looks whether the file can be added to, before it is too late."""
+        self._lines()
+
     def on_epoch_end(self, epoch, logs=None):
         """Adds the line of an epoch, counted from 0."""
-        lines = []
-        if self.path.exists():
-            lines = self.path.read_text().splitlines()
-        lines = [line for line in lines if json.loads(line)["epoch"] < epoch]
+        lines = [line for number, line in self._lines() if number < epoch]
         numbers = {key: float(value) for key, value in (logs or {}).items()}
         lines.append(json.dumps({"epoch": epoch} | numbers))
         with replacing(self.path) as partial:

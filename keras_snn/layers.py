@@ -112,6 +112,7 @@ class LIFRNNCell(_Spiking, keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         check_count("units", units)
+        units = int(units)  # Keras's `RNN` knows no NumPy integers
         self._set_neuron(k, lam, theta, surrogate, reset, detach_reset)
         self.units = units
         self.state_size = self.output_size = units

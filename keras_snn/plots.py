@@ -120,6 +120,8 @@ def codings(image, coded, frames=6, trains=17):
     check_count("frames", frames)
     check_count("trains", trains)
     intensity = _intensity(image)
+    if not coded:
+        raise ValueError("`coded` must have at least one coding. Received: {}")
     coded = {title: _checked("coded", x) for title, x in coded.items()}
     figure = Figure(figsize=(13, 2.05 * len(coded)), layout="constrained")
     rows = figure.subplots(

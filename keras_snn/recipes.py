@@ -174,6 +174,12 @@ class Recipe:
                 )
 
     def _check_network(self):
+        if self.recompute and self.normalization is not None:
+            raise ValueError(
+                "`recompute` must be False where there is normalization. "
+                f"Received: recompute=True, "
+                f"normalization={self.normalization!r}"
+            )
         check_number("width", self.width)
         if self.dropout is not None:
             check_number("dropout", self.dropout, high=1.0, included="low")

@@ -252,3 +252,14 @@ def test_no_samples_are_refused():
 def test_seeds_of_other_types_are_refused(seed):
     with pytest.raises(TypeError, match="`seed` must be an integer"):
         batches(np.zeros(5), seed=seed)
+
+
+def test_lists_are_arrays():
+    (x, y), _ = batches([1, 2, 3], (4, 5, 6), 2, shuffle=False)
+    assert (x.tolist(), y.tolist()) == ([1, 2], [4, 5])
+
+
+@pytest.mark.parametrize("name", ["shuffle", "drop_remainder"])
+def test_flags_are_flags(name):
+    with pytest.raises(ValueError, match=f"`{name}` must be .*Received: .*no"):
+        batches(np.arange(3), **{name: "no"})

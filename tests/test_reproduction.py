@@ -209,7 +209,7 @@ def test_a_record_says_what_was_done(whole):
 
 
 def test_a_record_is_what_fit_says():
-    model = DIGITS.build((8, 8, 1), 10, STEPS)
+    model = DIGITS.build((8, 8, 1), STEPS)
     (x, y), _ = DIGITS.load()
     logs = model.fit(
         DIGITS.batches(x, y),
@@ -262,7 +262,7 @@ def test_rates_are_those_of_the_weights_of_the_moment(monkeypatch):
         # Kept with three digits.
         assert record["rates"][name][1] == pytest.approx(rate, rel=5e-3)
     before, last = record["rates"]["lif_4"]
-    assert last != pytest.approx(before, rel=1e-2)
+    assert last != before
 
 
 class Killed(Exception):
@@ -295,6 +295,24 @@ def test_a_run_goes_on_from_its_checkpoint(whole, tmp_path, monkeypatch, when):
     assert counts == [1]
     for name in ("loss", "accuracy", "tested", "to_60", "rates"):
         assert record[name] == whole[name]
+
+
+@pytest.mark.parametrize("damage", ["checkpoint.keras", "progress.json"])
+def test_a_damaged_checkpoint_is_one_that_is_not_there(tmp_path, damage):
+    folder = runs.checkpoint_folder(run(50), tmp_path)
+    folder.mkdir()
+    model = DIGITS.build((8, 8, 1), STEPS)
+    model.optimizer.build(model.trainable_variables)
+    model.optimizer.iterations.assign(STEPS)
+    model.save(folder / "checkpoint.keras")
+    history = {"loss": [1.0], "accuracy": [1.0]}  # of 44
+    (folder / "progress.json").write_text(json.dumps(history))
+    if damage == "checkpoint.keras":
+        (folder / damage).write_text("x")
+    with pytest.warns(UserWarning, match="is damaged, so that the run begins"):
+        record = runs.train(run(50), checkpoints=tmp_path)
+    assert len(record["loss"]) == 50
+    assert record["accuracy"][0] < 1
 
 
 def test_a_lost_loss_ends_a_run():
@@ -346,6 +364,14 @@ def test_a_damaged_line_is_named(tmp_path):
         file.write('{"recipe": {"dataset": "mnist", "theta": -1}}\n')
     with pytest.raises(ValueError, match=r"Line 2 of .*runs.jsonl must be"):
         store.read()
+    store.path.write_text('{"recipe": {}, "iterations": 1}')
+    with pytest.raises(ValueError, match="delete the line.*accuracy, backend"):
+        store.read()
+    store.path.write_bytes(b"\xff")
+    with pytest.raises(ValueError, match="must be a file of JSON lines.*utf-8"):
+        store.read()
+    with pytest.raises(SystemExit, match="must be a file of JSON lines"):
+        __main__.main(["report", "--results", str(tmp_path)])
 
 
 def _add(folder, seed):
@@ -497,6 +523,7 @@ def test_ray_stores_what_one_process_does(tmp_path):
         (["run", "fig5", "--gpus", "-1"], "--gpus: must be a number of at"),
         (["list", "--budget", "huge"], "--budget: invalid choice"),
         (["report", "--results", "/dev/null/x"], "that exists"),
+        (["list", "--results", "/dev/null/x"], "that exists"),
         (["run", "fig5", "--results", "/dev/null/x"], "can be written to"),
     ],
 )
@@ -760,8 +787,8 @@ def test_how_much_faster(asymptote, glorot, ours, verdict):
 
 
 def test_a_report_from_nothing(tmp_path):
-    # Figs. 2 and A7, and the published numbers of four tables.
-    assert report.write({}, tmp_path).startswith("6 pictures")
+    # Figs. 2 and A7, which need no runs.
+    assert report.write({}, tmp_path).startswith("2 pictures")
     text = (tmp_path / "REPORT.md").read_text()
     assert (
         "Fig. 5. Iterations to 60 % training accuracy: six neurons, MNIST:"

@@ -21,7 +21,7 @@ def parse_args(argv):
     commands = parser.add_subparsers(dest="command", required=True)
     listed = commands.add_parser("list", help="the experiments and their state")
     run = commands.add_parser("run", help="train what is not stored yet")
-    written = commands.add_parser("report", help="draw all that is stored")
+    commands.add_parser("report", help="draw all that is stored")
     for command in (listed, run):
         command.add_argument(
             "--budget",
@@ -78,16 +78,16 @@ def parse_args(argv):
     for command in (listed, run):
         command.add_argument(
             "--checkpoints",
-            type=flags.folder,
+            type=pathlib.Path,
             default=CHECKPOINTS,
             help="what killed runs go on from, and measured steps (default: "
             "%(default)s)",
         )
     for command in commands.choices.values():
-        reads = command is written
+        # Only `run` makes it.
         command.add_argument(
             "--results",
-            type=flags.existing if reads else flags.folder,
+            type=flags.folder if command is run else flags.existing,
             help="folder of the stored runs (default: beside the program; for "
             "the budget smoke a folder of its own)",
         )
@@ -132,7 +132,16 @@ def run(args, store):
                 cells[each.key] = each
     records = store.read()
     todo = [x for x in cells.values() if found(records, x) is None]
+    if not cells:
+        return print("Nothing to train: `report` draws it.")
     print(f"{len(cells)} runs, {len(cells) - len(todo)} of them stored")
+    partial = sum(
+        x["train_samples"] < experiments.TRAINING[x["recipe"]["dataset"]]
+        for x in map(records.get, cells)
+        if x
+    )
+    if partial and not args.again:
+        print(f"{partial} of part of the data only: see --again")
     if args.again:
         todo = list(cells.values())
     if not todo:

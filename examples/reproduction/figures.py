@@ -8,8 +8,11 @@ from examples.reproduction import results
 from keras_snn import plots, theory
 
 SMALL = {"fontsize": 9}
-METRICS = {"loss": "training loss", "accuracy": "training accuracy"}
 SMOOTH = 10  # iterations that a point of a curve averages
+METRICS = {
+    "loss": f"training loss, means of {SMOOTH}",
+    "accuracy": f"training accuracy, means of {SMOOTH}",
+}
 # What a picture of several seeds says of its bands and bars.
 SEEDS = "bands and bars: 95 % intervals of the mean over seeds (Student)"
 

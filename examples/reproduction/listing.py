@@ -180,7 +180,7 @@ def measure(recipe):
     else:
         x = rng.integers(0, 256, (recipe.batch_size, *shape), dtype="uint8")
     y = rng.integers(0, recipe.classes, recipe.batch_size)
-    model = recipe.build(shape, recipe.classes, 100)
+    model = recipe.build(shape, 100)
     model.train_on_batch(x, y)
     start, seconds = time.perf_counter() - begin, []
     for _ in range(STEPS):

@@ -210,6 +210,8 @@ class Pages:
         parts.append(
             "\n".join(bar + ["| " + " | ".join(row) + " |" for row in rows])
         )
+        if not any(x.length(y) for x in lines for y in head[1:]):
+            return [*parts, "Not run."]
         colors = [[x.color(method) for method in head[1:]] for x in lines]
         short = [[x.name, *(x.text(y, False) for y in head[1:])] for x in lines]
         parts.append(
@@ -322,9 +324,7 @@ class Line:
         # A cell shows its longest runs.
         self.gathered = {
             method: [
-                x
-                for x in records
-                if x["iterations"] == results.length(records)
+                x for x in records if x["iterations"] == results.length(records)
             ]
             for method, records in gathered.items()
         }
@@ -455,8 +455,6 @@ def agreement(lines):
     methods = list(lines[0].theirs)
     cells = [(x, method) for x in lines for method in methods]
     there = [(x, y) for x, y in cells if x.trains(y) is not None]
-    if not there:
-        return "Not run."
     rivals = [(x, y) for x, y in there if y != "asymptote"]
     compared = [(x, y) for x, y in rivals if x.winner_agrees(y) is not None]
     near = [x.distance(y) for x, y in there if x.distance(y) is not None]

@@ -7,6 +7,7 @@ import json
 import math
 import pathlib
 import time
+import warnings
 
 import keras
 import numpy as np
@@ -163,9 +164,9 @@ def train(run, data_dir=None, checkpoints=None):
     # Weights come from the recipe's seed; this is for all that has none.
     keras.utils.set_random_seed(recipe.seed)
     folder = checkpoints and checkpoint_folder(run, checkpoints)
-    model, history = _begun(folder, run, steps)
+    model, history = _begun(folder, steps)
     if model is None:
-        model = recipe.build(x_train.shape[-3:], recipe.classes, steps)
+        model = recipe.build(x_train.shape[-3:], steps)
     probe = x_test[:PROBE]
     if recipe.dataset in datasets.EVENTS:  # counts, of any integer dtype
         probe = probe.astype("float32")
@@ -210,7 +211,7 @@ def _data(recipe, data_dir):
     return recipe.load(data_dir)
 
 
-def _begun(folder, run, steps):
+def _begun(folder, steps):
     """Model and history of a run that was killed, or none and an empty one."""
     history = {
         "loss": [],
@@ -221,19 +222,38 @@ def _begun(folder, run, steps):
     }
     if folder is None or not (folder / "checkpoint.keras").exists():
         return None, history
-    model = keras.models.load_model(folder / "checkpoint.keras")
-    done = int(model.optimizer.iterations)
-    if done % steps or done > run.iterations:  # ended within an epoch
+    try:
+        model = keras.models.load_model(folder / "checkpoint.keras")
+        before = json.loads((folder / "progress.json").read_text())
+        return model, _until(before, int(model.optimizer.iterations), steps)
+    # Keras, JSON and the file system have errors of their own for damage.
+    except Exception as error:
+        warnings.warn(
+            f"`{folder}` is damaged, so that the run begins anew. "
+            f"Received: {type(error).__name__}: {error}",
+            stacklevel=2,
+        )
         return None, history
-    # The history is written first, and may be ahead by an epoch.
-    history = json.loads((folder / "progress.json").read_text())
-    for name in ("loss", "accuracy"):
-        history[name] = history[name][:done]
-    history["tested"] = [x for x in history["tested"] if x[0] <= done]
-    rates = history["rates"]
-    kept = sum(at <= done for at in rates["iteration"])
-    history["rates"] = {name: x[:kept] for name, x in rates.items()}
-    return model, history
+
+
+def _until(history, done, steps):
+    """A history as it was at the end of an epoch.
+
+    It is written before the model, and may be ahead by an epoch.
+    """
+    if done % steps or len(history["loss"]) < done:
+        raise ValueError(
+            f"{len(history['loss'])} iterations of history, {done} of training "
+            f"in epochs of {steps}"
+        )
+    kept = sum(at <= done for at in history["rates"]["iteration"])
+    return {
+        "loss": history["loss"][:done],
+        "accuracy": history["accuracy"][:done],
+        "tested": [x for x in history["tested"] if x[0] <= done],
+        "rates": {name: x[:kept] for name, x in history["rates"].items()},
+        "seconds": history["seconds"],
+    }
 
 
 def record(run, history, train_samples, test_samples):

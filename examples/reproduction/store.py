@@ -1,13 +1,20 @@
 """Where finished runs are kept: a file of one JSON object a line."""
 
+import dataclasses
 import json
 import pathlib
 
 from examples.reproduction.runs import Run
-from keras_snn.files import locked, replacing
+from keras_snn.files import replacing
 from keras_snn.recipes import Recipe
 
 FOLDER = pathlib.Path(__file__).parent / "results"
+# What a record is not read without.
+FIELDS = {
+    *("recipe", "iterations", "lost", "to_60", "train_samples"),
+    *("test_samples", "tested", "rates", "loss", "accuracy", "later"),
+    *("seconds", "backend", "versions", "device", "commit"),
+}
 
 
 class Damaged(ValueError):
@@ -39,19 +46,29 @@ class Store:
         if not self.path.exists():
             return {}
         records = {}
-        lines = self.path.read_text().splitlines()
+        try:
+            lines = self.path.read_text(encoding="utf-8").splitlines()
+        except (OSError, ValueError) as error:
+            raise Damaged(
+                f"{self.path} must be a file of JSON lines. Received: "
+                f"{type(error).__name__}: {error}"
+            ) from error
         for number, line in enumerate(lines, 1):
             try:
                 found = json.loads(line)
                 # Named anew: a later version may have more fields, which by
                 # default mean what was done without them.
                 run = Run(Recipe(**found["recipe"]), found["iterations"])
+                if missing := FIELDS - found.keys():
+                    raise ValueError(f"{', '.join(sorted(missing))} missing")
             except (ValueError, KeyError, TypeError) as error:
                 raise Damaged(
                     f"Line {number} of {self.path} must be the record of a "
-                    f"run. Received: {type(error).__name__}: {error}"
+                    "run: delete the line, and the run is trained again. "
+                    f"Received: {type(error).__name__}: {error}"
                 ) from error
-            records[run.key] = found | {"key": run.key}
+            recipe = dataclasses.asdict(run.recipe)
+            records[run.key] = found | {"key": run.key, "recipe": recipe}
         return records
 
     def add(self, record, again=False):
@@ -61,17 +78,16 @@ class Store:
             record: What `runs.train` returns.
             again: Whether it may take the place of one as long.
         """
-        with locked(self.path):
+        # One process at a time, from reading to writing.
+        with replacing(self.path) as partial:
             records = self.read()
-            before = records.get(record["key"])
-            if before and before["iterations"] >= record["iterations"] + again:
-                return
-            records[record["key"]] = record
+            before = records.get(record["key"], {"iterations": -1})
+            if before["iterations"] < record["iterations"] + again:
+                records[record["key"]] = record
             lines = [
                 json.dumps(x, separators=(",", ":")) for x in records.values()
             ]
-            with replacing(self.path) as partial:
-                partial.write_text("\n".join(lines) + "\n")
+            partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def found(records, run):

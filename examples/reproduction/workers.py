@@ -118,7 +118,8 @@ def on_ray(
             try:
                 record = ray.get(ready)
             except ray.exceptions.RayError as error:
-                yield run, error
+                # What went wrong there, without where it passed.
+                yield run, getattr(error, "cause", None) or error
                 continue
             # The workers have the code, but not its history.
             store.add(record | {"commit": runs.COMMIT}, again)

@@ -5,7 +5,7 @@ import threading
 import keras
 import numpy as np
 
-from keras_snn.validation import check_count
+from keras_snn.validation import check_choice, check_count
 
 # PyTorch can do little with the larger unsigned integers.
 SIGNED = {"uint16": "int32", "uint32": "int64", "uint64": "int64"}
@@ -70,8 +70,13 @@ def batches(
     True
     """
     check_count("batch_size", batch_size)
+    check_choice("shuffle", shuffle, (False, True))
+    check_choice("drop_remainder", drop_remainder, (False, True))
     check_count("seed", seed, low=0)
     check_count("first_epoch", first_epoch, low=0)
+    x, y = (
+        np.asarray(z) if isinstance(z, (list, tuple)) else z for z in (x, y)
+    )
     if y is not None and len(x) != len(y):
         raise ValueError(
             "`x` and `y` must be of one length. "
