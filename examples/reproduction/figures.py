@@ -163,7 +163,7 @@ def curves(gathered, name, title, limit):
     for axis in axes[-1]:
         axis.set_xlabel("iteration", **SMALL)
     for axis in axes[:, 0]:
-        axis.set_ylabel(METRICS[name], **SMALL)
+        axis.set_ylabel(METRICS[name].replace(", ", ",\n"), fontsize=7)
     most = max(axes.flat, key=lambda x: len(x.lines))
     _legend(figure, most)
     return figure
