@@ -61,7 +61,7 @@ def one_epoch(gathered):
             mean, low, high = results.mean_and_interval(
                 values, records[0]["test_samples"]
             )
-            met.append(round(mean, 2) >= ONE_EPOCH)
+            met.append(mean >= ONE_EPOCH)
             told.append(
                 f"{coding} {mean:.2%} ({low:.2%}–{high:.2%}{seeds(values)})"
             )
