@@ -507,7 +507,9 @@ def test_ray_stores_what_one_process_does(tmp_path):
     too_many = command(tmp_path / "x", "--ray", "local", "--gpus", "99")
     printed, _ = too_many.communicate()
     assert too_many.returncode == 1
-    assert "`--gpus` must be at most what the cluster has" in printed
+    assert (
+        "`--gpus` must be at most what a machine of the cluster has" in printed
+    )
 
 
 # The command line.
