@@ -498,7 +498,7 @@ def miss(line, method):
         )
     if method != "asymptote" and line.winner_agrees(method) is False:
         ours, other = line.scores(method)
-        ahead = "asymptote" if ours > other else method
+        ahead = ("neither", "asymptote", method)[sign(ours, other)]
         at = min(line.length("asymptote"), line.length(method))
         return (
             f"{name}: at {at:,} iterations {ahead} is ahead ({ours:.1f} "
