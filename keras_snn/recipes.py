@@ -177,7 +177,7 @@ class Recipe:
         if self.recompute and self.normalization is not None:
             raise ValueError(
                 "`recompute` must be False where there is normalization. "
-                f"Received: recompute=True, "
+                "Received: recompute=True, "
                 f"normalization={self.normalization!r}"
             )
         check_number("width", self.width)

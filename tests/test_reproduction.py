@@ -22,6 +22,7 @@ import pytest
 from examples.reproduction import (
     __main__,
     claims,
+    comparison,
     experiments,
     figures,
     listing,
@@ -697,7 +698,7 @@ def line(theirs, full=100, **cells):
             fake([0.1] * 60 + [end] * 40, tested=[(100, right)])
         ]
     gathered = {x: gathered.get(x, []) for x in theirs}
-    return report.Line("name", gathered, theirs, full, unit=1)
+    return comparison.Line("name", gathered, theirs, full, unit=1)
 
 
 def test_cells_are_compared_with_the_papers():
@@ -720,7 +721,7 @@ def test_cells_are_compared_with_the_papers():
     assert one.text("glorot") == "– / –"
     assert one.text("wu") == "· / 90"
     assert one.text("he", interval=False) == "95.00 / 90.5"
-    text = report.agreement([one])
+    text = comparison.agreement([one])
     assert "Stored: 3 of 4 cells" in text
     assert "as in the paper: 3 of 3" in text
     assert "1 of 2 pairs" in text
@@ -735,7 +736,7 @@ def test_reduced_runs_are_not_compared_in_points():
     theirs = {"asymptote": 91.0, "glorot": 80.0}
     one = line(theirs, 200, asymptote=(0.9, 324), glorot=(0.1, 36))
     assert one.distance("asymptote") is None
-    text = report.agreement([one])
+    text = comparison.agreement([one])
     assert "reduced runs only" in text
     assert "glorot: does not train in 100 iterations (of fewer" in text
     assert "there are 0 among these, 1 among the others" in text
@@ -753,7 +754,7 @@ def test_shorter_runs_of_a_line_say_so():
         ],
         "glorot": [fake([0.7] * 40, tested=[(40, 90)])],
     }
-    one = report.Line("name", gathered, theirs, 200, unit=1)
+    one = comparison.Line("name", gathered, theirs, 200, unit=1)
     # The shorter seed is no part of what the longer one shows ...
     assert one.text("asymptote", interval=False) == "50.0 / 91"
     assert one.text("glorot", interval=False) == "25.0 at 40 / 80"
@@ -935,6 +936,24 @@ def test_bars_show_who_gets_there():
     figure = figures.iterations_to_60(gathered, "title", 300)
     texts = [x.get_text() for x in figure.axes[0].texts]
     assert texts == ["20", "–", "40\n1 of 2"]
+
+
+def test_who_is_first_needs_all_of_them():
+    def verdict(**ends):
+        cells = {
+            method: [fake([ends[method]] * 300)] if method in ends else []
+            for method in experiments.METHODS
+        }
+        empty = {x: [] for x in experiments.METHODS}
+        names = ("fig4-nmnist", "fig4-cifar10", "fig4-cifar10dvs")
+        gathered = {x: {(): empty} for x in names}
+        return claims.order(gathered | {"fig4-mnist": {(): cells}}).verdict
+
+    others = {"glorot": 0.1, "he": 0.8, "wu": 0.3, "lee": 0.2}
+    assert verdict(**others) == "not measured"
+    assert verdict(asymptote=0.9, he=0.8) == "not measured"
+    assert verdict(asymptote=0.9, **others) == "holds"
+    assert verdict(asymptote=0.7, **others) == "does not hold in 1 of 1"
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def _mean_and_band(axis, at, values, method):
     style, mean = _style(method), values.mean(0)
     axis.plot(at, mean, label=method, **style)
     if len(values) > 1:
-        half = _half(values)
+        half = results.half_interval(values)
         axis.fill_between(
             at,
             *(np.maximum(mean - half, 0), mean + half),
@@ -86,13 +86,6 @@ def _mean_and_band(axis, at, values, method):
             alpha=0.2,
             linewidth=0,
         )
-
-
-def _half(values):
-    """Half of Student's interval of 95 %, over the first axis."""
-    from scipy import stats
-
-    return stats.t.ppf(0.975, len(values) - 1) * stats.sem(values, axis=0)
 
 
 def _finish(axis, name):
@@ -210,7 +203,11 @@ def iterations_to_60(gathered, title, limit):
                 )
                 continue
             mean = np.mean(there)
-            half = _half(np.array(there)) if len(there) > 1 else None
+            half = (
+                results.half_interval(np.array(there))
+                if len(there) > 1
+                else None
+            )
             axis.bar(
                 *(place, mean, width * 0.9), yerr=half, color=color, capsize=2
             )
@@ -243,7 +240,11 @@ def firing_rates(gathered, title):
         values = np.array([[r["rates"][x][0] for x in layers] for r in records])
         at, mean = np.arange(1, len(layers) + 1), values.mean(0)
         axis.errorbar(
-            *(at, mean, _half(values) if len(values) > 1 else None),
+            *(
+                at,
+                mean,
+                results.half_interval(values) if len(values) > 1 else None,
+            ),
             **_style(method),
             marker="o",
             markersize=4,
@@ -318,7 +319,10 @@ def responses(neurons, title, timesteps=2000):
 
 
 def _noisy(current, neuron, timesteps):
-    """The rate under currents to which each timestep adds normal noise."""
+    """The rate under currents to which each timestep adds normal noise.
+
+    In float64, so that the report reads alike on every backend.
+    """
     k, lam, theta = neuron
     rng = np.random.default_rng(0)
     potential, spikes = np.zeros_like(current), np.zeros_like(current)

@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 
+from examples import training
 from examples.reproduction import experiments
 from examples.reproduction.store import found
 from examples.reproduction.workers import SHARING
@@ -61,8 +62,6 @@ def table(args, store):
                 + (f" (with {experiment.curves})" * bool(experiment.curves)),
             )
         )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
     told = f"budget {args.budget}, seeds {args.seeds}; memory without a GPU's"
     if not all(
         step_name(x) in steps
@@ -70,7 +69,7 @@ def table(args, store):
         for x in each.panels.values()
     ):
         told += "; ? : not measured here yet, see --measure"
-    return "\n".join([*lines, told])
+    return f"{training.table(rows, str.ljust)}\n{told}"
 
 
 def _state(there):

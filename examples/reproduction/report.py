@@ -1,23 +1,23 @@
 """Figures, tables and claims from what is stored, as PNG and Markdown."""
 
-import math
 import pathlib
 
-import numpy as np
-
 from examples.reproduction import claims, figures, published, results
+from examples.reproduction.comparison import (
+    FAILED,
+    MISSING,
+    Line,
+    agreement,
+)
 from examples.reproduction.experiments import (
     EXPERIMENTS,
     NEURONS,
+    SIX,
     SURROGATES,
     TABLE_2,
     neuron,
 )
 from keras_snn.files import replacing
-
-MISSING = "·"
-FAILED = "–"
-POINT = 1.0  # percent
 
 
 def write(records, folder):
@@ -77,10 +77,7 @@ class Pages:
 
     def title(self, name):
         """What a picture says on its face."""
-        words = f"{label(name)}. {EXPERIMENTS[name].title}"
-        return (
-            f"{words}\n{self.extents[name]}" if name in self.extents else words
-        )
+        return f"{heading(name)}\n{self.extents[name]}"
 
     def head(self):
         """What it is, and what the runs were made with."""
@@ -141,15 +138,8 @@ class Pages:
                     strict=True,
                 )
             )
-            lines.append(
-                Line(
-                    name,
-                    gathered,
-                    theirs,
-                    full(experiment),
-                    unit=1,
-                )
-            )
+            line = Line(name, gathered, theirs, full(experiment), unit=1)
+            lines.append(line)
         head = ["dataset and coding", *published.TABLE_2_ORDER]
         extents = {x: self.extents[f"table2-{x}"] for x in TABLE_2}
         together = sum(extents.values(), results.Extent())
@@ -231,7 +221,7 @@ class Pages:
                 parts += self.responses(name)
             elif name == "figA7":
                 steepness = {x: y["a"] for x, y in SURROGATES.items()}
-                figure = figures.surrogates(steepness, self.title(name))
+                figure = figures.surrogates(steepness, heading(name))
                 parts.append(self.picture(name, figure))
             else:
                 parts.append(self.trained(name))
@@ -239,7 +229,7 @@ class Pages:
 
     def responses(self, name):
         """Fig. 2 and how far its curves are apart."""
-        figure, distances = figures.responses(NEURONS[:6], self.title(name))
+        figure, distances = figures.responses(SIX, heading(name))
         rows = [
             f"| {neuron(*x)} | {' | '.join(f'{y:.3f}' for y in far)} |"
             for x, far in distances.items()
@@ -259,17 +249,16 @@ class Pages:
 
     def trained(self, name):
         """A figure of training runs, as Markdown."""
-        experiment, extent = EXPERIMENTS[name], self.extents[name]
-        shown, title = name, self.title(name)
+        experiment = EXPERIMENTS[name]
+        shown, title = name, heading(name)
         if experiment.curves:
             shown = experiment.curves
             title = f"{label(shown)}. The curves of {label(name)}"
-        if not extent.stored:
-            return f"{title.splitlines()[0]}: {extent}"
+        if not self.extents[name].stored:
+            return f"{title}: {self.extents[name]}"
         # To where all of its curves go, so that none seems to end.
         limit, gathered = results.common(self.gathered[name])
-        extent = results.extent(experiment, gathered, limit)
-        title = f"{title.splitlines()[0]}\n{extent}"
+        title += f"\n{results.extent(experiment, gathered, limit)}"
         title += figures.seeds_note(gathered)
         if name.startswith("fig3"):
             figure = figures.firing_rates(gathered, title)
@@ -297,6 +286,11 @@ def full(name, panel=()):
     return experiment.full(experiment.panels[panel])
 
 
+def heading(name):
+    """What an experiment is called, and what it shows."""
+    return f"{label(name)}. {EXPERIMENTS[name].title}"
+
+
 def label(name):
     """A name as it is written: "fig4-mnist" is Fig. 4 (mnist)."""
     name, _, part = name.partition("-")
@@ -305,207 +299,3 @@ def label(name):
             name = written + name.removeprefix(begin)
             return f"{name} ({part})" if part else name
     return "Not the paper's"
-
-
-class Line:
-    """A line of a table: ours beside the paper's.
-
-    Args:
-        name: What it is called.
-        gathered: Dictionary from method to its records.
-        theirs: Dictionary from method to the published number, or `None`.
-        full: Iterations of the paper's runs.
-        unit: What makes percents of the published numbers, 1 or 100.
-    """
-
-    def __init__(self, name, gathered, theirs, full, unit):
-        self.name, self.full = name, full
-        self.all = gathered
-        # A cell shows its longest runs.
-        self.gathered = {
-            method: [
-                x for x in records if x["iterations"] == results.length(records)
-            ]
-            for method, records in gathered.items()
-        }
-        self.theirs = {
-            method: None if x is None else x * unit
-            for method, x in theirs.items()
-        }
-
-    def length(self, method):
-        """Iterations of the runs that a cell shows, 0 if there are none."""
-        records = self.gathered[method]
-        return min(self.full, records[0]["iterations"]) if records else 0
-
-    def trains(self, method):
-        """Whether ours trains, or `None` if there is none."""
-        records = self.gathered[method]
-        if not records:
-            return None
-        return results.trains(records, self.length(method))
-
-    def expected(self, method):
-        """Whether the paper's trains."""
-        return self.theirs[method] is not None
-
-    def agrees(self, method):
-        """Whether ours trains just where the paper's does, or `None`."""
-        ours = self.trains(method)
-        return None if ours is None else ours == self.expected(method)
-
-    def score(self, method, at):
-        """What decides who is ahead, in percent: 0 if it does not train."""
-        # Of the shorter runs, too, those that go so far.
-        records = [x for x in self.all[method] if x["iterations"] >= at]
-        if not results.trains(records, at):
-            return 0.0
-        measure = results.accuracy_at
-        if at == self.full:
-            measure = results.held_out
-        return 100 * float(np.mean([measure(x, at) for x in records]))
-
-    def scores(self, method):
-        """Scores of the asymptote and of a method, as far as both go.
-
-        Returns:
-            `(asymptote, method)`, or `None` if one of them is missing.
-        """
-        at = min(self.length("asymptote"), self.length(method))
-        if not at:
-            return None
-        return self.score("asymptote", at), self.score(method, at)
-
-    def winner_agrees(self, method):
-        """Whether who is ahead of the two is so in the paper.
-
-        Returns:
-            `None` if one of them is missing, or the paper's two train equally
-            well to the last digit: ours never do.
-        """
-        scores = self.scores(method)
-        theirs = self.theirs["asymptote"] or 0, self.theirs[method] or 0
-        if scores is None or theirs[0] == theirs[1] != 0:
-            return None
-        return sign(*scores) == sign(*theirs)
-
-    def distance(self, method):
-        """Points between ours and the paper's, of full runs that train."""
-        if self.length(method) < self.full or not self.expected(method):
-            return None
-        if not self.trains(method):
-            return None
-        return self.score(method, self.full) - self.theirs[method]
-
-    def text(self, method, interval=True):
-        """Ours, by default with its interval, and the paper's."""
-        return f"{self._ours(method, interval)} / {self.paper(method)}"
-
-    def paper(self, method):
-        """The paper's number."""
-        number = self.theirs[method]
-        return FAILED if number is None else f"{number:.4g}"
-
-    def _ours(self, method, interval):
-        records = self.gathered[method]
-        if not records:
-            return MISSING
-        if not self.trains(method):
-            return FAILED
-        values = [results.held_out(x) for x in records]
-        mean, low, high = results.mean_and_interval(
-            values, records[0]["test_samples"]
-        )
-        full = self.length(method) == self.full
-        text = f"{100 * mean:.{2 if full else 1}f}"
-        if interval and not math.isnan(low):
-            text += f" ({100 * low:.1f}–{100 * high:.1f})"
-        # Beside a longer one a shorter run says so.
-        if self.length(method) < max(map(self.length, self.theirs)):
-            text += f" at {records[0]['iterations']:,}"
-        return text
-
-    def color(self, method):
-        """The colour of a cell."""
-        if self.trains(method) is None:
-            return figures.NONE
-        if self.agrees(method):
-            return figures.GOOD
-        return figures.LATE if self.waits(method) else figures.BAD
-
-    def waits(self, method):
-        """Whether ours does not train, but may begin later."""
-        return not self.trains(method) and self.length(method) < self.full
-
-
-def sign(first, second):
-    """Which of two is more: 1, -1, or 0 if they are equal."""
-    return (first > second) - (first < second)
-
-
-def agreement(lines):
-    """How many cells agree with the paper's, and a list of those that do not.
-
-    Args:
-        lines: List of `Line`.
-
-    Returns:
-        Markdown.
-    """
-    methods = list(lines[0].theirs)
-    cells = [(x, method) for x in lines for method in methods]
-    there = [(x, y) for x, y in cells if x.trains(y) is not None]
-    rivals = [(x, y) for x, y in there if y != "asymptote"]
-    compared = [(x, y) for x, y in rivals if x.winner_agrees(y) is not None]
-    near = [x.distance(y) for x, y in there if x.distance(y) is not None]
-    text = [
-        f"- Stored: {len(there)} of {len(cells)} cells.",
-        "- Trains or not, as in the paper: "
-        f"{sum(x.agrees(y) for x, y in there)} of {len(there)}. Of networks "
-        "that have not begun in a reduced run there are "
-        f"{sum(x.waits(y) and x.agrees(y) for x, y in there)} among these, "
-        f"{sum(x.waits(y) and not x.agrees(y) for x, y in there)} among the "
-        "others.",
-        "- Who is ahead, asymptote or the other, as in the paper: "
-        f"{sum(x.winner_agrees(y) for x, y in compared)} of {len(compared)} "
-        "pairs (by test accuracy in full runs, by training accuracy of the "
-        f"last {results.LAST} iterations in reduced ones).",
-        f"- Within {POINT:g} point of the paper: "
-        + (
-            f"{sum(abs(x) <= POINT for x in near)} of {len(near)} full runs."
-            if near
-            else "nothing to compare, there are reduced runs only."
-        ),
-    ]
-    misses = list(filter(None, (miss(x, y) for x, y in there)))
-    if misses:
-        text.append(f"- Misses: {len(misses)}\n" + "\n".join(misses))
-    return "\n".join(text)
-
-
-def miss(line, method):
-    """In what a cell differs from the paper's, as Markdown, or `None`."""
-    name = f"  - {line.name}, {method}"
-    if not line.agrees(method):
-        ours, theirs = (
-            "trains" if x else "does not train"
-            for x in (line.trains(method), line.expected(method))
-        )
-        late = " (of fewer than there)" * line.waits(method)
-        return (
-            f"{name}: {ours} in {line.length(method):,} iterations{late}; in "
-            f"the paper it {theirs}"
-        )
-    if method != "asymptote" and line.winner_agrees(method) is False:
-        ours, other = line.scores(method)
-        ahead = ("neither", "asymptote", method)[sign(ours, other)]
-        at = min(line.length("asymptote"), line.length(method))
-        return (
-            f"{name}: at {at:,} iterations {ahead} is ahead ({ours:.1f} "
-            f"against {other:.1f} %); in the paper {line.paper('asymptote')} "
-            f"against {line.paper(method)} %"
-        )
-    distance = line.distance(method)
-    if distance is not None and abs(distance) > POINT:
-        return f"{name}: {distance:+.2f} points from the paper"
-    return None

@@ -7,7 +7,7 @@ import numpy as np
 
 from examples import training
 from examples.reproduction.experiments import TRAINING
-from examples.reproduction.runs import COARSE, Run
+from examples.reproduction.runs import Run
 from keras_snn.datasets import CLASSES
 
 LAST = 20  # iterations that the end of a curve is the mean of
@@ -95,7 +95,8 @@ def curve(record, name, limit=math.inf):
     """
     first, later = record[name], record["later"][name]
     end = record["iterations"] if not record["lost"] else record["lost"] - 1
-    means = len(first) + COARSE * np.arange(1, len(later) + 1)
+    every = record["later"]["every"]
+    means = len(first) + every * np.arange(1, len(later) + 1)
     at = np.concatenate([np.arange(1, len(first) + 1), np.minimum(means, end)])
     kept = at <= limit
     return at[kept], np.concatenate([first, later])[kept]
@@ -151,15 +152,20 @@ def mean_and_interval(values, samples=None):
         `(mean, low, high)`: Student's interval over the seeds, or Wilson's for
         the test samples if there is one seed alone.
     """
-    from scipy import stats
-
     mean = float(np.mean(values))
     if len(values) == 1:
         if samples is None:
             return mean, math.nan, math.nan
         return mean, *training.wilson(mean * samples, samples)
-    half = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
+    half = float(half_interval(values))
     return mean, max(0.0, mean - half), min(1.0, mean + half)
+
+
+def half_interval(values):
+    """Half of Student's interval of 95 % of the mean over the first axis."""
+    from scipy import stats
+
+    return stats.t.ppf(0.975, len(values) - 1) * stats.sem(values, axis=0)
 
 
 @dataclasses.dataclass(frozen=True)

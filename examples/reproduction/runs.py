@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import importlib
 import json
 import math
 import pathlib
@@ -12,7 +13,6 @@ import warnings
 import keras
 import numpy as np
 
-import keras_snn
 from benchmarks import frameworks, machine
 from examples import training
 from keras_snn import callbacks, datasets
@@ -273,6 +273,9 @@ def record(run, history, train_samples, test_samples):
         and the number of test samples that were right; `lost` the iteration at
         which the loss was no number any more.
     """
+    versions = training.versions()
+    backend = versions.pop("backend")
+    versions[backend] = importlib.import_module(backend).__version__
     loss, accuracy = (np.array(history[x]) for x in ("loss", "accuracy"))
     lost = np.flatnonzero(~np.isfinite(loss))
     if len(lost):
@@ -300,12 +303,8 @@ def record(run, history, train_samples, test_samples):
             "accuracy": _means(accuracy[FINE:]),
         },
         "seconds": round(history["seconds"], 1),
-        "backend": keras.config.backend(),
-        "versions": {
-            "keras_snn": keras_snn.__version__,
-            "keras": keras.__version__,
-            keras.config.backend(): backend_version(),
-        },
+        "backend": backend,
+        "versions": versions,
         **where(),
     }
 
@@ -317,11 +316,6 @@ def _short(values):
 def _means(values):
     starts = range(0, len(values), COARSE)
     return _short(values[x : x + COARSE].mean() for x in starts)
-
-
-def backend_version():
-    """The version of Keras's backend."""
-    return __import__(keras.config.backend()).__version__
 
 
 def where():

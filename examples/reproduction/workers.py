@@ -63,10 +63,7 @@ def _task(run, data_dir, checkpoints):
     """What a Ray worker does: two of one run wait for each other."""
     folder = runs.checkpoint_folder(run, checkpoints)
     with locked(folder):
-        record = _train(run, data_dir, checkpoints)
-        # Without it the record is lost with the driver; with it, only this.
-        shutil.rmtree(folder, ignore_errors=True)
-    return record
+        return _train(run, data_dir, checkpoints)
 
 
 def on_ray(
@@ -123,6 +120,8 @@ def on_ray(
                 continue
             # The workers have the code, but not its history.
             store.add(record | {"commit": runs.COMMIT}, again)
+            folder = runs.checkpoint_folder(run, checkpoints)
+            shutil.rmtree(folder, ignore_errors=True)
             yield run, record
     finally:
         ray.shutdown()
