@@ -49,7 +49,7 @@ def replacing(path):
 
 
 @contextlib.contextmanager
-def locked(path):
+def locked(path, wait=True):
     """Waits until no other process is inside `locked` of the same path.
 
     The lock is the system's, on a file of its own: it ends with the process,
@@ -57,6 +57,10 @@ def locked(path):
 
     Args:
         path: What is locked, there or not; missing folders are made.
+        wait: Whether to wait at all.
+
+    Raises:
+        BlockingIOError: If another process is inside, and `wait` is `False`.
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +68,7 @@ def locked(path):
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT)
         try:
-            _lock(file)
+            _lock(file, wait)
             if _is_at(file, path):
                 try:
                     yield
@@ -89,12 +93,14 @@ def _is_at(file, path):
         return False
 
 
-def _lock(file):
+def _lock(file, wait):
     if fcntl:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         return
     while True:
         with contextlib.suppress(OSError):
             msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
             return
+        if not wait:
+            raise BlockingIOError
         time.sleep(0.1)

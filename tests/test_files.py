@@ -128,7 +128,7 @@ def test_all_who_write_at_once_write_a_whole_file(tmp_path):
 
 
 def test_a_file_system_without_locks_will_do(tmp_path, monkeypatch):
-    def no_locks(file):
+    def no_locks(file, wait):
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(files, "_lock", no_locks)
@@ -168,6 +168,17 @@ def test_one_at_a_time_is_inside_a_lock(tmp_path):
     for thread in threads:
         thread.join()
     assert most == 4 * rounds * [1]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nobody_has_to_wait(tmp_path):
+    path = tmp_path / "data"
+    with locked(path):
+        with pytest.raises(BlockingIOError), locked(path, wait=False):
+            pytest.fail("two inside")
+        assert list(tmp_path.iterdir()) != []  # the first one's
+    with locked(path, wait=False):
+        pass
     assert list(tmp_path.iterdir()) == []
 
 

@@ -35,6 +35,7 @@ from examples.reproduction import (
 from examples.reproduction.runs import Run
 from examples.reproduction.store import FOLDER, Store, found
 from keras_snn import callbacks, recipes
+from keras_snn.files import locked
 
 ROOT = pathlib.Path(__file__).parents[1]
 TABLES = ROOT.parent / "shared" / "paper" / "tables.json"
@@ -413,6 +414,26 @@ def test_one_failure_is_not_the_others(tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "train", lambda *_: better)
     list(workers.here([todo[0]], store, None, tmp_path / "checkpoints", True))
     assert store.read()[todo[0].key]["train_samples"] == 7
+
+
+def test_two_processes_share_the_runs(tmp_path, monkeypatch):
+    others, own = todo = [run(2, seed=x) for x in range(2)]
+    store = Store(tmp_path)
+    trained = []
+    monkeypatch.setattr(
+        runs,
+        "train",
+        lambda each, *_: (
+            trained.append(each) or fake([0.5] * 2, seed=each.recipe.seed)
+        ),
+    )
+    results = workers.here(todo, store, None, tmp_path)
+    with locked(runs.checkpoint_folder(others, tmp_path)):  # at work elsewhere
+        assert next(results)[0] == own
+        store.add(fake([0.25] * 2, seed=0))
+    ((late, record),) = results
+    assert (late, record["accuracy"]) == (others, [0.25] * 2)
+    assert trained == [own]
 
 
 def test_a_short_run_leaves_a_long_ones_checkpoint(tmp_path):

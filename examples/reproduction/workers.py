@@ -24,6 +24,9 @@ SHARING = {
 def here(todo, store, data_dir, checkpoints, again=False):
     """Trains runs one after another, those that are not stored yet.
 
+    Two processes with the same runs share them: what one is training the other
+    leaves for last, and then has.
+
     Args:
         todo: List of `Run`.
         store: The `Store` that they go to.
@@ -35,20 +38,31 @@ def here(todo, store, data_dir, checkpoints, again=False):
         `(run, record)`, or `(run, error)` where it failed; of a run that
         another process stored meanwhile its record.
     """
+    busy = []
     for run in todo:
-        folder = runs.checkpoint_folder(run, checkpoints)
-        # A second process with the same runs waits, and then has it.
-        with locked(folder):
-            record = None if again else found(store.read(), run)
-            if record is None:
-                try:
-                    record = _train(run, data_dir, checkpoints)
-                except Exception as error:  # the others may do
-                    yield run, error
-                    continue
-                store.add(record, again)
-            shutil.rmtree(folder, ignore_errors=True)
-        yield run, record
+        try:
+            result = _once(run, store, data_dir, checkpoints, again, wait=False)
+        except BlockingIOError:  # another process is at it: the next one
+            busy.append(run)
+        else:
+            yield run, result
+    for run in busy:
+        yield run, _once(run, store, data_dir, checkpoints, again)
+
+
+def _once(run, store, data_dir, checkpoints, again, wait=True):
+    """A run's record, found or made, or the error that it ended with."""
+    folder = runs.checkpoint_folder(run, checkpoints)
+    with locked(folder, wait):
+        record = None if again else found(store.read(), run)
+        if record is None:
+            try:
+                record = _train(run, data_dir, checkpoints)
+            except Exception as error:  # the others may do
+                return error
+            store.add(record, again)
+        shutil.rmtree(folder, ignore_errors=True)
+    return record
 
 
 def _train(run, data_dir, checkpoints):
