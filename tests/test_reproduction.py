@@ -482,6 +482,24 @@ def wait_for(process, there):
         time.sleep(0.02)
 
 
+def ray_workers(process):
+    """The numbers of the processes in which a program's tasks run."""
+    words = ["ps", "-eo", "pid=,ppid=,args="]
+    listed = subprocess.run(words, capture_output=True, text=True, check=True)
+    lines = [x.split(None, 2) for x in listed.stdout.splitlines()]
+    parents = {int(x): int(parent) for x, parent, *_ in lines}
+
+    def belongs(x):
+        while x in parents and x != process.pid:
+            x = parents[x]
+        return x == process.pid
+
+    tasks = [
+        int(x) for x, _, *args in lines if args[0].startswith("ray::_task")
+    ]
+    return [x for x in tasks if belongs(x)]
+
+
 @pytest.mark.slow
 def test_a_killed_program_goes_on(tmp_path, whole):
     process = command(tmp_path)
@@ -514,10 +532,14 @@ def test_a_killed_program_goes_on(tmp_path, whole):
     not importlib.util.find_spec("ray"), reason="Ray is not installed"
 )
 def test_ray_stores_what_one_process_does(tmp_path):
-    printed, _ = (
-        process := command(tmp_path / "ray", "--ray", "local")
-    ).communicate()
+    process = command(tmp_path / "ray", "--ray", "local")
+    # A worker dies in the second epoch of a run, which another goes on with.
+    wait_for(process, lambda: list(tmp_path.glob("ray/c/*/checkpoint.keras")))
+    for worker in (killed := ray_workers(process)):
+        os.kill(worker, signal.SIGKILL)
+    printed, _ = process.communicate()
     assert process.returncode == 0, printed
+    assert killed
     printed, _ = (process := command(tmp_path / "here")).communicate()
     assert process.returncode == 0, printed
     ray, here = (Store(tmp_path / x).read() for x in ("ray", "here"))
