@@ -820,10 +820,10 @@ def fig5(**reached):
     ("asymptote", "glorot", "ours", "verdict"),
     [
         (10, 120, ": 12.0", "holds"),
-        (10, 100, ": 10.0", "does not hold in 1 of 1"),
+        (10, 100, ": 10.0", "does not hold"),
         (10, None, ": > 30.0", "holds"),
         (100, None, ": > 3.0", "not measured; 1 undecided, runs too short"),
-        (None, 5, ": asymptote not in 300", "does not hold in 1 of 1"),
+        (None, 5, ": asymptote not in 300", "does not hold"),
     ],
 )
 def test_how_much_faster(asymptote, glorot, ours, verdict):
@@ -996,7 +996,22 @@ def test_who_is_first_needs_all_of_them():
     assert verdict(**others) == "not measured"
     assert verdict(asymptote=0.9, he=0.8) == "not measured"
     assert verdict(asymptote=0.9, **others) == "holds"
-    assert verdict(asymptote=0.7, **others) == "does not hold in 1 of 1"
+    assert verdict(asymptote=0.7, **others) == "does not hold"
+
+
+def test_where_only_others_fail_is_counted():
+    panels = list(experiments.EXPERIMENTS["tableA6"].panels)
+    # Asymptote and Glorot: both train, one does, the other does, none does.
+    ends = ((0.9, 0.8), (0.9, 0.1), (0.1, 0.9), (0.1, 0.1))
+    cells = {
+        panel: {"asymptote": [fake([a] * 300)], "glorot": [fake([b] * 300)]}
+        for panel, (a, b) in zip(panels, ends, strict=False)
+    }
+    claim = claims.trains_alone({"tableA6": cells, "tableA7": {}})
+    assert claim.ours == (
+        f"1 of 2 cells, after 300 iterations; not: {', '.join(panels[3])}"
+    )
+    assert claim.verdict == "does not hold in 1 of 2"
 
 
 @pytest.mark.parametrize(
