@@ -161,7 +161,7 @@ def order(gathered):
         }
         ranked = sorted(scores, key=scores.get, reverse=True)
         told.append(
-            f"{name}, {at} iterations{seeds(cells['asymptote'])}: "
+            f"{name}, {at:,} iterations{seeds(cells['asymptote'])}: "
             + " > ".join(f"{x} {scores[x]:.1%}" for x in ranked)
         )
         if len(ranked) == len(METHODS):
@@ -197,7 +197,7 @@ def bntt(gathered):
         claim,
         paper,
         f"{spread:.1f} points, of which equal networks may show "
-        f"{chance:.1f} (95 %), five-layer network on MNIST, {at} iterations"
+        f"{chance:.1f} (95 %), five-layer network on MNIST, {at:,} iterations"
         f"{seeds(next(iter(cells.values())))}: "
         + ", ".join(f"{x} {y:.1f}" for x, y in means.items()),
         verdict,
