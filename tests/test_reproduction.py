@@ -1,6 +1,7 @@
 """The paper's experiments: what is run, kept, gone on with and reported."""
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import importlib.util
 import itertools
@@ -482,22 +483,17 @@ def wait_for(process, there):
         time.sleep(0.02)
 
 
-def ray_workers(process):
-    """The numbers of the processes in which a program's tasks run."""
-    words = ["ps", "-eo", "pid=,ppid=,args="]
-    listed = subprocess.run(words, capture_output=True, text=True, check=True)
-    lines = [x.split(None, 2) for x in listed.stdout.splitlines()]
-    parents = {int(x): int(parent) for x, parent, *_ in lines}
+def kill_ray_workers(process):
+    """Kills the processes that a program's tasks run in; returns how many."""
+    import psutil  # which tensorflow_datasets needs, too
 
-    def belongs(x):
-        while x in parents and x != process.pid:
-            x = parents[x]
-        return x == process.pid
-
-    tasks = [
-        int(x) for x, _, *args in lines if args[0].startswith("ray::_task")
-    ]
-    return [x for x in tasks if belongs(x)]
+    killed = 0
+    for child in psutil.Process(process.pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "".join(child.cmdline()).startswith("ray::_task"):
+                child.kill()
+                killed += 1
+    return killed
 
 
 @pytest.mark.slow
@@ -533,10 +529,9 @@ def test_a_killed_program_goes_on(tmp_path, whole):
 )
 def test_ray_stores_what_one_process_does(tmp_path):
     process = command(tmp_path / "ray", "--ray", "local")
-    # A worker dies in the second epoch of a run, which another goes on with.
+    # Workers die in the second epoch of a run: others try again.
     wait_for(process, lambda: list(tmp_path.glob("ray/c/*/checkpoint.keras")))
-    for worker in (killed := ray_workers(process)):
-        os.kill(worker, signal.SIGKILL)
+    killed = kill_ray_workers(process)
     printed, _ = process.communicate()
     assert process.returncode == 0, printed
     assert killed
@@ -1011,7 +1006,8 @@ def test_where_only_others_fail_is_counted():
     assert claim.ours == (
         f"1 of 2 cells, after 300 iterations; not: {', '.join(panels[3])}"
     )
-    assert claim.verdict == "does not hold in 1 of 2"
+    # The paper's runs have 2811 iterations.
+    assert claim.verdict == "does not hold in 1 of 2, in runs so short"
 
 
 @pytest.mark.parametrize(

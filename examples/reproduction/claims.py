@@ -54,10 +54,13 @@ def one_epoch(gathered):
     """98 % on MNIST after one epoch."""
     told, met = [], []
     for coding in ("constant", "poisson", "retina"):
-        records = gathered[f"table2-mnist-{coding}"][()]["asymptote"]
-        values = [results.held_out(x, EPOCH) for x in records]
-        values = [x for x in values if x is not None]
-        if values:
+        records = [
+            x
+            for x in gathered[f"table2-mnist-{coding}"][()]["asymptote"]
+            if results.held_out(x, EPOCH) is not None
+        ]
+        if records:
+            values = [results.held_out(x, EPOCH) for x in records]
             mean, low, high = results.mean_and_interval(
                 values, records[0]["test_samples"]
             )
@@ -111,7 +114,7 @@ def faster(gathered):
 
 def trains_alone(gathered):
     """The asymptote trains wherever others do not."""
-    alone, missed, lengths = 0, [], set()
+    met, missed, lengths, reduced = [], [], set(), False
     for name in ("tableA6", "tableA7"):
         for panel, cells in gathered[name].items():
             if panel == EXCEPTION:
@@ -124,23 +127,23 @@ def trains_alone(gathered):
             lengths.add(at)
             if all(results.trains(x, at) for x in stored.values()):
                 continue
-            if results.trains(records, at):
-                alone += 1
-            else:
+            met.append(results.trains(records, at))
+            if not met[-1]:
                 missed.append(", ".join(panel))
-    failed = alone + len(missed)
+                full = EXPERIMENTS[name].full(EXPERIMENTS[name].panels[panel])
+                reduced |= at < full
     return Claim(
         "trains in every cell of Tables A6 and A7 in which others fail",
         "all but k=0.5, λ=4, θ=1 with SGD",
         (
-            f"{alone} of {failed} cells, after {min(lengths):,}"
+            f"{sum(met)} of {len(met)} cells, after {min(lengths):,}"
             + (f" to {max(lengths):,}" if len(lengths) > 1 else "")
             + " iterations"
             + (f"; not: {'; '.join(missed)}" if missed else "")
-            if failed
+            if met
             else "·"
         ),
-        _verdict([True] * alone + [False] * len(missed)),
+        _verdict(met) + ", in runs so short" * reduced,
     )
 
 

@@ -25,13 +25,7 @@ class Line:
     def __init__(self, name, gathered, theirs, full, unit):
         self.name, self.full = name, full
         self.all = gathered
-        # A cell shows its longest runs.
-        self.gathered = {
-            method: [
-                x for x in records if x["iterations"] == results.length(records)
-            ]
-            for method, records in gathered.items()
-        }
+        self.gathered = {x: results.longest(y) for x, y in gathered.items()}
         self.theirs = {
             method: None if x is None else x * unit
             for method, x in theirs.items()
@@ -138,7 +132,7 @@ class Line:
         return figures.LATE if self.waits(method) else figures.BAD
 
     def waits(self, method):
-        """Whether ours does not train, but may begin later."""
+        """Whether ours does not train so far, in a reduced run."""
         return not self.trains(method) and self.length(method) < self.full
 
 
@@ -166,7 +160,7 @@ def agreement(lines):
         f"- Stored: {len(there)} of {len(cells)} cells.",
         "- Trains or not, as in the paper: "
         f"{sum(x.agrees(y) for x, y in there)} of {len(there)}. Of networks "
-        "that have not begun in a reduced run there are "
+        "that do not train in a reduced run there are "
         f"{sum(x.waits(y) and x.agrees(y) for x, y in there)} among these, "
         f"{sum(x.waits(y) and not x.agrees(y) for x, y in there)} among the "
         "others.",

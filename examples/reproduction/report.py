@@ -63,7 +63,13 @@ class Pages:
             name: results.gather(records, x) for name, x in EXPERIMENTS.items()
         }
         self.extents = {
-            name: results.extent(x, self.gathered[name])
+            name: results.extent(
+                x,
+                {
+                    panel: {y: results.longest(z) for y, z in cells.items()}
+                    for panel, cells in self.gathered[name].items()
+                },
+            )
             for name, x in EXPERIMENTS.items()
             if x.panels
         }
@@ -107,8 +113,8 @@ class Pages:
             f"`{FAILED}` is a network that does not train (the paper's "
             f"hyphen), `{MISSING}` one that was not run. A network trains if "
             f"the mean of its last {results.LAST} training accuracies is at "
-            f"least {results.TRAINS:g} times that of chance; in a reduced run "
-            "that only says that it has not begun yet. Intervals are of 95 %: "
+            f"least {results.TRAINS:g} times that of chance; what does not in "
+            "a reduced run may do so later. Intervals are of 95 %: "
             "Student's over the seeds, or Wilson's for the test samples where "
             "there is one seed.",
         ]
@@ -276,7 +282,7 @@ class Pages:
 
 KEY = (
     "green: trains or not, as in the paper; red: other than there; yellow: not "
-    "yet, in a reduced run"
+    "so far, in a reduced run"
 )
 
 

@@ -54,6 +54,11 @@ def length(records):
     return max((x["iterations"] for x in records), default=0)
 
 
+def longest(records):
+    """Those as long as the longest, which are what a table shows."""
+    return [x for x in records if x["iterations"] == length(records)]
+
+
 def common(gathered):
     """What all methods that have runs can be compared on.
 

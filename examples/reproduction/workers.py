@@ -24,8 +24,9 @@ SHARING = {
 def here(todo, store, data_dir, checkpoints, again=False):
     """Trains runs one after another, those that are not stored yet.
 
-    Two processes with the same runs share them: what one is training the other
-    leaves for last, and then has.
+    Two processes with the same runs and folders share them: what one is
+    training the other leaves for last, and then has (or, with `again`, trains
+    once more).
 
     Args:
         todo: List of `Run`.
