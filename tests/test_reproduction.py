@@ -437,6 +437,24 @@ def test_two_processes_share_the_runs(tmp_path, monkeypatch):
     assert trained == [own]
 
 
+def test_what_a_stored_run_left_is_cleared(tmp_path, monkeypatch, capsys):
+    tiny = experiments.Experiment("", {(): DIGITS}, few=("asymptote",), quick=2)
+    monkeypatch.setitem(experiments.EXPERIMENTS, "tiny", tiny)
+    monkeypatch.setitem(experiments.TRAINING, "digits", 1408)
+    Store(tmp_path).add(fake([0.5] * 2))
+    folder = runs.checkpoint_folder(run(2), tmp_path / "c")
+    folder.mkdir(parents=True)
+    (folder / "checkpoint.keras").write_text("x")
+    words = ["run", "tiny", "--results", str(tmp_path)]
+    words += ["--checkpoints", str(tmp_path / "c")]
+    with locked(folder):  # as another process does that trains it again
+        __main__.main(words)
+        assert folder.exists()
+    __main__.main(words)
+    assert not list((tmp_path / "c").iterdir())
+    assert capsys.readouterr().out == "1 runs, 1 of them stored\n" * 2
+
+
 def test_a_short_run_leaves_a_long_ones_checkpoint(tmp_path):
     long, short = (runs.checkpoint_folder(run(x), tmp_path) for x in (100, 20))
     long.mkdir()

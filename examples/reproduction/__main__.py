@@ -142,14 +142,18 @@ def run(args, store):
     )
     if partial and not args.again:
         print(f"{partial} of part of the data only: see --again")
-    if args.again:
-        todo = list(cells.values())
-    if not todo:
-        return
     from examples.reproduction import workers
 
+    checkpoints = args.checkpoints.resolve()
+    if args.again:
+        todo = list(cells.values())
+    else:
+        stored = [x for x in cells.values() if x not in todo]
+        workers.clear(stored, checkpoints)
+    if not todo:
+        return
     data_dir = args.data_dir and str(args.data_dir.resolve())
-    places = todo, store, data_dir, args.checkpoints.resolve(), args.again
+    places = todo, store, data_dir, checkpoints, args.again
     if args.ray:
         done = workers.on_ray(*places, args.ray, args.cpus, args.gpus)
     else:

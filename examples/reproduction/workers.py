@@ -1,5 +1,6 @@
 """Runs, one after another here, or as tasks of a Ray cluster."""
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -64,6 +65,19 @@ def _once(run, store, data_dir, checkpoints, again, wait=True):
             store.add(record, again)
         shutil.rmtree(folder, ignore_errors=True)
     return record
+
+
+def clear(stored, checkpoints):
+    """Removes what runs left that were killed just when they were stored."""
+    for run in stored:
+        folder = runs.checkpoint_folder(run, checkpoints)
+        if folder.exists():
+            # Unless another process trains it again.
+            with (
+                contextlib.suppress(BlockingIOError),
+                locked(folder, wait=False),
+            ):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _train(run, data_dir, checkpoints):
