@@ -9,7 +9,6 @@ from keras_snn import (
     layers,
     models,
     optimizers,
-    recipes,
     surrogates,
     theory,
 )
@@ -25,7 +24,6 @@ __all__ = [
     "layers",
     "models",
     "optimizers",
-    "recipes",
     "surrogates",
     "theory",
 ]

@@ -7,15 +7,15 @@ import sys
 import time
 
 from examples import flags
-from examples.reproduction import experiments
-from examples.reproduction.store import FOLDER, Damaged, Store, found
+from experiments import experiments
+from experiments.store import FOLDER, Damaged, Store, found
 
 CHECKPOINTS = pathlib.Path("results/reproduction")  # ignored by git
 
 
 def parse_args(argv):
     parser = argparse.ArgumentParser(
-        prog="python -m examples.reproduction",
+        prog="python -m experiments",
         description="Every table and figure of the paper, from stored runs.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
@@ -142,7 +142,7 @@ def run(args, store):
     )
     if partial and not args.again:
         print(f"{partial} of part of the data only: see --again")
-    from examples.reproduction import workers
+    from experiments import workers
 
     checkpoints = args.checkpoints.resolve()
     if args.again:
@@ -199,7 +199,7 @@ def outcome(record):
 
 def show(args, store):
     """Prints the experiments."""
-    from examples.reproduction import listing
+    from experiments import listing
 
     print(listing.table(args, store))
 
@@ -208,7 +208,7 @@ def report(args, store):
     """Draws and writes."""
     if not store.path.exists():
         raise SystemExit(f"{store.path} is missing: nothing was run yet")
-    from examples.reproduction import report as pages
+    from experiments import report as pages
 
     print(pages.write(store.read(), args.results))
 

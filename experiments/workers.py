@@ -7,8 +7,8 @@ import shutil
 
 import keras
 
-from examples.reproduction import runs
-from examples.reproduction.store import found
+from experiments import runs
+from experiments.store import found
 from keras_snn.files import locked
 
 ROOT = pathlib.Path(__file__).parents[2]  # the checkout

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from examples.reproduction import results
+from experiments import results
 from keras_snn import plots, theory
 
 SMALL = {"fontsize": 9}

@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from examples.reproduction import results
-from examples.reproduction.experiments import (
+from experiments import results
+from experiments.experiments import (
     EPOCH,
     EXPERIMENTS,
     METHODS,

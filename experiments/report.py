@@ -2,14 +2,14 @@
 
 import pathlib
 
-from examples.reproduction import claims, figures, published, results
-from examples.reproduction.comparison import (
+from experiments import claims, figures, published, results
+from experiments.comparison import (
     FAILED,
     MISSING,
     Line,
     agreement,
 )
-from examples.reproduction.experiments import (
+from experiments.experiments import (
     EXPERIMENTS,
     NEURONS,
     SIX,
@@ -105,7 +105,7 @@ class Pages:
         commits = {x["commit"] for x in shown}
         return [
             "# Reproduction",
-            "Written by `python -m examples.reproduction report` from "
+            "Written by `python -m experiments report` from "
             f"`runs.jsonl`: {len(shown)} runs, {hours:.1f} hours of training "
             f"({'; '.join(machines) or 'nothing yet'}; {len(commits)} "
             "commits, each run names its own).",

@@ -2,9 +2,9 @@
 
 import dataclasses
 
-from examples.reproduction import published
-from examples.reproduction.runs import Run
-from keras_snn import recipes
+from experiments import published
+from experiments.runs import Run
+from experiments import recipes
 
 METHODS = published.ANALYSIS_ORDER
 TWO = METHODS[:2]

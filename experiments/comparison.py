@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from examples.reproduction import figures, results
+from experiments import figures, results
 
 MISSING = "·"
 FAILED = "–"

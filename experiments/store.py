@@ -4,7 +4,7 @@ import dataclasses
 import json
 import pathlib
 
-from examples.reproduction.runs import Run
+from experiments.runs import Run
 from keras_snn.files import replacing
 from keras_snn.recipes import Recipe
 

@@ -9,9 +9,9 @@ import time
 import numpy as np
 
 from examples import training
-from examples.reproduction import experiments
-from examples.reproduction.store import found
-from examples.reproduction.workers import SHARING
+from experiments import experiments
+from experiments.store import found
+from experiments.workers import SHARING
 from keras_snn.files import replacing
 
 # Of an image or frame, as the recipes read them.
@@ -125,7 +125,7 @@ def _steps(args):
     """Measured steps of this machine and backend, measured now if asked to."""
     import keras
 
-    from examples.reproduction import runs
+    from experiments import runs
 
     place = f"{runs.where()['device']}, {keras.config.backend()}"
     path = args.checkpoints / "steps.json"

@@ -6,8 +6,8 @@ import math
 import numpy as np
 
 from examples import training
-from examples.reproduction.experiments import TRAINING
-from examples.reproduction.runs import Run
+from experiments.experiments import TRAINING
+from experiments.runs import Run
 from keras_snn.datasets import CLASSES
 
 LAST = 20  # iterations that the end of a curve is the mean of

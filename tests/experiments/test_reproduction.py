@@ -20,7 +20,7 @@ import keras
 import numpy as np
 import pytest
 
-from examples.reproduction import (
+from experiments import (
     __main__,
     claims,
     comparison,
@@ -33,8 +33,8 @@ from examples.reproduction import (
     runs,
     workers,
 )
-from examples.reproduction.runs import Run
-from examples.reproduction.store import FOLDER, Store, found
+from experiments.runs import Run
+from experiments.store import FOLDER, Store, found
 from keras_snn import callbacks, recipes
 from keras_snn.files import locked
 
@@ -471,8 +471,8 @@ def test_longer_than_the_data_are_is_refused():
 
 SCRIPT = """
 import sys
-from examples.reproduction import __main__, experiments
-from keras_snn import recipes
+from experiments import __main__, experiments
+from experiments import recipes
 recipe = recipes.get("digits-poisson", timesteps=4, drop_remainder=True)
 experiments.TRAINING["digits"] = 1408
 experiments.EXPERIMENTS["tiny"] = experiments.Experiment(
