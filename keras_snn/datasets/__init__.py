@@ -47,14 +47,17 @@ Reference:
 from keras_snn.datasets.batching import batches
 from keras_snn.datasets.cache import MISSING, cache_dir
 from keras_snn.datasets.images import ARRAYS, digits, from_tfds, tiny_imagenet
+from keras_snn.datasets.info import INFO, DatasetInfo
 from keras_snn.datasets.recordings import OPTIONS, count_frames
 from keras_snn.validation import check_choice
 
 __all__ = [
     "ARRAYS",
     "CLASSES",
+    "DatasetInfo",
     "EVENTS",
     "IMAGES",
+    "INFO",
     "NAMES",
     "TFDS",
     "batches",
@@ -62,17 +65,12 @@ __all__ = [
     "load",
 ]
 
-# From tensorflow_datasets, under its names.
+NAMES = tuple(INFO)
+# Deprecated in favour of INFO; they go once nothing imports them.
 TFDS = ("mnist", "cifar10", "cifar100")
-IMAGES = ("digits", *TFDS, "tiny_imagenet")
-EVENTS = ("nmnist", "cifar10_dvs", "dvs_gesture")
-NAMES = (*IMAGES, *EVENTS)
-# How many classes each has, where it is not ten.
-CLASSES = dict.fromkeys(NAMES, 10) | {
-    "cifar100": 100,
-    "tiny_imagenet": 200,
-    "dvs_gesture": 11,
-}
+IMAGES = tuple(name for name in INFO if not INFO[name].events)
+EVENTS = tuple(name for name in INFO if INFO[name].events)
+CLASSES = {name: info.classes for name, info in INFO.items()}
 
 
 def load(name, data_dir=None, *, progress=True, **options):
