@@ -14,9 +14,7 @@ from keras_snn import (
     encoders,
     initializers,
     layers,
-    models,
     optimizers,
-    recipes,
     surrogates,
 )
 
@@ -118,7 +116,4 @@ OTHERS = {
     callbacks.Checkpoint,
     callbacks.EpochLog,
     callbacks.EpochSeeds,
-    models.ImageModel,
-    models.PortableModel,
-    recipes.Recipe,
 }
