@@ -1,54 +1,78 @@
-"""The one sentence in which every range error is told.
+"""Argument checks that share one wording.
 
-A leaf of the import graph: any module may use it, it uses none.
+Each check returns the value as a plain Python object, so that a NumPy scalar
+never reaches a config. This module imports nothing else of the package.
 """
 
 import math
 import numbers
+from collections.abc import Sequence
+from typing import Any
+
+__all__ = [
+    "check_choice",
+    "check_count",
+    "check_neuron",
+    "check_number",
+    "check_seed",
+    "check_shape",
+    "check_time_axis",
+]
 
 
-def check_number(name, value, low=0.0, high=math.inf, included="high"):
-    """Raises unless `value` is a finite real number between the bounds.
+def check_number(
+    name: str,
+    value: Any,
+    low: float = 0.0,
+    high: float = math.inf,
+    included: str = "high",
+) -> float:
+    """Returns `value` as a float if it is finite and within the bounds.
 
     Args:
         name: Name of the argument, for the message.
-        value: The value received.
+        value: The value to check.
         low: Lower bound.
-        high: Upper bound; infinity for none.
-        included: `"high"`, `"low"` or `"both"`: the bounds that are allowed.
+        high: Upper bound; infinity means none.
+        included: The bounds that belong to the range: `"high"`, `"low"` or
+            `"both"`.
 
     Raises:
         TypeError: If `value` is not a real number.
-        ValueError: If it lies outside the range.
+        ValueError: If `value` lies outside the range.
     """
-    with_low = included in ("low", "both")
-    with_high = included in ("high", "both") and high < math.inf
-    left, right = "[" if with_low else "(", "]" if with_high else ")"
-    bounds = f"in {left}{low:g}, {high:g}{right}"
-    if high == math.inf and not with_low:
+    at_low, at_high = included != "high", included != "low"
+    if high == math.inf and not at_low:
         bounds = f"above {low:g}"
+    else:
+        right = "]" if at_high and high < math.inf else ")"
+        bounds = f"in {'[' if at_low else '('}{low:g}, {high:g}{right}"
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(
             f"`{name}` must be a number {bounds}. Received: {name}={value!r}"
         )
-    inside = low < value < high or (
-        (with_low and value == low) or (with_high and value == high)
+    number = float(value)
+    inside = low < number < high or (
+        (at_low and number == low) or (at_high and number == high)
     )
-    if not (inside and math.isfinite(value)):
+    if not (inside and math.isfinite(number)):
         raise ValueError(
             f"`{name}` must be {bounds}. Received: {name}={value!r}"
         )
+    return number
 
 
-def check_neuron(k, lam, theta):
-    """Raises unless `k`, `lam`, `theta` describe a neuron of Eq. 2."""
-    check_number("k", k, high=1.0)
-    check_number("lam", lam)
-    check_number("theta", theta)
+def check_neuron(k: Any, lam: Any, theta: Any) -> tuple[float, float, float]:
+    """Returns the constants of Eq. 2 as floats if each is in its range."""
+    return (
+        check_number("k", k, high=1.0),
+        check_number("lam", lam),
+        check_number("theta", theta),
+    )
 
 
-def check_count(name, value, low=1):
-    """Raises unless `value` is an integer of at least `low`."""
+def check_count(name: str, value: Any, low: int = 1) -> int:
+    """Returns `value` as an int if it is an integer of at least `low`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(
             f"`{name}` must be an integer of at least {low}. "
@@ -58,39 +82,38 @@ def check_count(name, value, low=1):
         raise ValueError(
             f"`{name}` must be at least {low}. Received: {name}={value!r}"
         )
+    return int(value)
 
 
-def check_seed(seed, *kinds):
-    """Returns `seed` if it is `None`, an integer, or one of `kinds`.
-
-    Any kind of integer comes back as Python's own, which Keras asks for.
-    """
-    is_integer = isinstance(seed, numbers.Integral)
-    if isinstance(seed, bool) or not (
-        seed is None or is_integer or isinstance(seed, kinds)
-    ):
+def check_seed(seed: Any, *kinds: type) -> Any:
+    """Returns `seed` if it is `None`, a 31-bit integer, or one of `kinds`."""
+    if seed is None or isinstance(seed, kinds):
+        return seed
+    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral):
         names = ["`None`", "an integer", *(f"a `{x.__name__}`" for x in kinds)]
         raise TypeError(
             f"`seed` must be {' or '.join(names)}. Received: seed={seed!r}"
         )
-    if is_integer and not 0 <= seed < 2**31:
+    if not 0 <= seed < 2**31:
         raise ValueError(
             f"`seed` must be in [0, 2**31). Received: seed={seed!r}"
         )
-    return int(seed) if is_integer else seed
+    return int(seed)
 
 
-def check_choice(name, value, choices):
-    """Raises unless `value` is one of `choices`."""
-    if value not in choices:
-        names = ", ".join(repr(choice) for choice in choices)
-        raise ValueError(
-            f"`{name}` must be one of {names}. Received: {name}={value!r}"
-        )
+def check_choice(name: str, value: Any, choices: Sequence[Any]) -> Any:
+    """Returns the choice that `value` equals; 1 and 0 are not booleans."""
+    for choice in choices:
+        if isinstance(value, type(choice)) and value == choice:
+            return choice
+    names = ", ".join(repr(choice) for choice in choices)
+    raise ValueError(
+        f"`{name}` must be one of {names}. Received: {name}={value!r}"
+    )
 
 
-def check_time_axis(layer, input_shape):
-    """Raises unless the inputs of a layer have a time axis behind the batch."""
+def check_time_axis(layer: Any, input_shape: Sequence[int | None]) -> None:
+    """Raises unless the inputs have a time axis of at least one timestep."""
     if len(input_shape) < 3 or input_shape[1] == 0:
         raise ValueError(
             f"`{type(layer).__name__}` expects inputs with a time axis of at "
@@ -99,8 +122,8 @@ def check_time_axis(layer, input_shape):
         )
 
 
-def check_shape(name, tensor, expected):
-    """Raises if a tensor cannot have the expected shape."""
+def check_shape(name: str, tensor: Any, expected: Sequence[int | None]) -> None:
+    """Raises if a tensor cannot have the expected shape; `None` fits all."""
     shape = tensor.shape
     if len(shape) != len(expected) or any(
         None not in pair and pair[0] != pair[1]
