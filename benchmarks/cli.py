@@ -38,6 +38,16 @@ def _one_of(*choices):
     return check
 
 
+def _checkout(text):
+    """A folder that holds another `keras_snn`."""
+    path = pathlib.Path(text).resolve()
+    if not (path / "keras_snn" / "__init__.py").is_file():
+        raise argparse.ArgumentTypeError(
+            f"must be a folder that contains keras_snn. Received: {text}"
+        )
+    return str(path)
+
+
 def _json_file(text):
     """A `.json` file in a folder that exists."""
     path = pathlib.Path(text)
@@ -112,6 +122,12 @@ def parser():
         default=1800,
         help="seconds for every answer of a contender; default: 1800",
     )
+    add(
+        "--against",
+        type=_checkout,
+        help="another checkout of this project, "
+        "whose keras_snn runs beside this one's",
+    )
     add("--out", type=_json_file, help="JSON file for all results")
     return result
 
@@ -163,7 +179,7 @@ def names(args):
     """The contenders' names that the flags ask for."""
     own = [
         f"{kind}/{backend}"
-        for kind in args.contenders
+        for kind in (*args.contenders, *(["against"] if args.against else []))
         for backend in args.backend
     ]
     return own + args.peers
@@ -172,7 +188,9 @@ def names(args):
 def main(argv=None):
     """Runs the command line; returns the exit status."""
     args = parse(argv)
-    plan = Plan(args.rounds, args.steps, args.timeout, args.keep_memory)
+    plan = Plan(
+        args.rounds, args.steps, args.timeout, args.keep_memory, args.against
+    )
     results = {
         "flags": vars(args),
         "machine": machine.describe(),

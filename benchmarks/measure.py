@@ -35,12 +35,14 @@ class Plan:
             By default libraries that free and allocate large arrays in every
             step have the system clear new pages each time, which a virtual
             machine may be slow at.
+        against: Another checkout of the project, compared with this one.
     """
 
     rounds: int = 10
     steps: int = 3
     timeout: float = 1800.0
     keep_memory: bool = False
+    against: str | None = None
 
 
 def run_case(case, names, plan, say=silent):

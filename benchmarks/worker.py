@@ -6,6 +6,7 @@ goes to standard error.
 """
 
 import gc
+import importlib
 import json
 import os
 import sys
@@ -102,11 +103,20 @@ def answer(worker, line):
         return {"error": f"{type(error).__name__}: {text}"}
 
 
+def use_checkout(path=None):
+    """Imports `keras_snn`, and nothing else, from another checkout."""
+    if path is not None:
+        sys.path.insert(0, path)
+        importlib.import_module("keras_snn")
+        sys.path.remove(path)
+
+
 def main():
     """Serves until the parent closes the pipe."""
     # The pipe is ours alone; prints of libraries must not garble it.
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    use_checkout(*sys.argv[2:])
     worker = Worker(sys.argv[1])
     for line in sys.stdin:
         print(json.dumps(answer(worker, line)), file=replies, flush=True)

@@ -25,13 +25,15 @@ class Handle:
         name: The contender's name.
         timeout: Seconds within which every answer must come.
         keep_memory: Whether it keeps the memory that it frees.
+        against: The checkout that `"against/..."` takes `keras_snn` from.
     """
 
-    def __init__(self, name, timeout, keep_memory=False):
+    def __init__(self, name, timeout, keep_memory=False, against=None):
         self.name, self.timeout = name, timeout
         self.log = tempfile.TemporaryFile()  # noqa: SIM115
+        checkout = [against] if name.startswith("against/") else []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", name],
+            [sys.executable, "-m", "benchmarks.worker", name, *checkout],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.log,
@@ -133,7 +135,9 @@ def started(labels, plan, tf32, failures):
             if package is not None:
                 failures[label] = f"{package} is not installed"
                 continue
-            handles[label] = Handle(name, plan.timeout, plan.keep_memory)
+            handles[label] = Handle(
+                name, plan.timeout, plan.keep_memory, plan.against
+            )
             stack.callback(handles[label].close)
         # Imports take seconds, and are not timed: all at once.
         for do in (_say_hello, _hear_hello):

@@ -19,7 +19,8 @@ class Contender:
     """
 
     def __init__(self, kind, backend, framework):
-        self.kind, self.backend, self.framework = kind, backend, framework
+        self.kind = "keras_snn" if kind == "against" else kind
+        self.backend, self.framework = backend, framework
 
     def versions(self):
         """Versions of the libraries that matter."""
