@@ -1,8 +1,11 @@
-"""The response of the neuron and the initialization that follows from it.
+"""The neuron's response, and the initialization that follows from it.
 
-Pure functions of numbers and NumPy arrays, in float64. Throughout, a neuron is
-`u_t = k v_t + lam i_t`, `o_t = H(u_t - theta)`, `v_{t+1} = u_t (1 - o_t)`
-(Eq. 2), with
+These are pure functions of numbers and NumPy arrays, in float64. The neuron is
+that of Eq. 2, with potential `u`, current `i` and spikes `o`:
+
+    u_t = k v_t + lam i_t
+    o_t = H(u_t - theta), H(0) = 0
+    v_{t+1} = u_t (1 - o_t), v_0 = 0
 
 - `k`: fraction of the potential kept per timestep, in `(0, 1]`;
 - `lam`: gain of the input current, above 0;
@@ -19,29 +22,42 @@ import numpy as np
 
 from keras_snn.validation import check_count, check_neuron, check_number
 
+__all__ = [
+    "asymptote",
+    "firing_rate",
+    "simulate",
+    "transition_current",
+    "weight_stddev",
+]
 
-def firing_rate(current, k, lam, theta):
-    """Firing rate under a constant current (Theorem 1).
+
+def firing_rate(
+    current: np.ndarray | float, k: float, lam: float, theta: float
+) -> np.ndarray:
+    """Computes the firing rate under a constant current (Theorem 1).
+
+    For `k < 1` the rate is `(k - 1) / ln(1 + (k - 1) theta / (lam i))`, and for
+    `k = 1` it is `lam i / theta`, both limited to [0, 1].
 
     Args:
-        current: Number or array, the constant input current `i`.
+        current: Number or array, the constant current `i`.
         k: Fraction of the potential kept per timestep, in `(0, 1]`.
         lam: Gain of the current, above 0.
         theta: Firing threshold, above 0.
 
     Returns:
-        Spikes per timestep, in [0, 1], of the shape of `current`.
+        Spikes per timestep, in [0, 1], in the shape of `current`.
 
     Example:
     >>> firing_rate(np.array([0.5, 2.0]), k=1.0, lam=0.2, theta=1.0).tolist()
     [0.1, 0.4]
     """
-    check_neuron(k, lam, theta)
+    k, lam, theta = check_neuron(k, lam, theta)
     current = np.asarray(current, dtype="float64")
     if k == 1:
         return np.clip(lam * current / theta, 0.0, 1.0)
-    # Below (1 - k) theta / lam the potential settles under the threshold;
-    # from `saturation` on, one timestep is enough to cross it.
+    # Up to `silence` the potential settles at or below the threshold. From
+    # `saturation` on, one timestep is enough to cross it.
     silence = (1 - k) * theta / lam
     saturation = theta / lam * (k - 1) / math.expm1(k - 1)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -50,32 +66,35 @@ def firing_rate(current, k, lam, theta):
     return np.where(current <= silence, 0.0, rate)
 
 
-def asymptote(current, k, lam, theta):
-    """Slant asymptote of the response, clipped to [0, 1] (Theorem 2).
+def asymptote(
+    current: np.ndarray | float, k: float, lam: float, theta: float
+) -> np.ndarray:
+    """Computes the slant asymptote of the firing rate (Theorem 2).
 
     Args:
-        current: Number or array, the constant input current `i`.
+        current: Number or array, the constant current `i`.
         k: Fraction of the potential kept per timestep, in `(0, 1]`.
         lam: Gain of the current, above 0.
         theta: Firing threshold, above 0.
 
     Returns:
-        `lam / theta * i + (k - 1) / 2`, clipped, of the shape of `current`.
+        `lam / theta * i + (k - 1) / 2`, clipped to [0, 1], in the shape of
+        `current`.
 
     Example:
     >>> float(asymptote(3.0, k=0.5, lam=0.25, theta=1.0))
     0.5
     """
-    check_neuron(k, lam, theta)
+    k, lam, theta = check_neuron(k, lam, theta)
     current = np.asarray(current, dtype="float64")
     return np.clip(lam / theta * current + (k - 1) / 2, 0.0, 1.0)
 
 
-def transition_current(k, lam, theta):
-    """Current at which the asymptote leaves zero: the bias of Eq. 11.
+def transition_current(k: float, lam: float, theta: float) -> float:
+    """Computes the current where the asymptote leaves zero: the bias of Eq. 11.
 
-    Under this current alone the potential settles at `theta / 2`, whatever the
-    neuron: half way to a spike.
+    Under this current alone, the potential of every neuron settles at
+    `theta / 2`, half way to a spike.
 
     Args:
         k: Fraction of the potential kept per timestep, in `(0, 1]`.
@@ -89,15 +108,15 @@ def transition_current(k, lam, theta):
     >>> round(transition_current(k=0.8, lam=0.2, theta=1.0), 6)
     0.5
     """
-    check_neuron(k, lam, theta)
+    k, lam, theta = check_neuron(k, lam, theta)
     return theta * (1 - k) / (2 * lam)
 
 
-def weight_stddev(fan_in, lam, theta):
-    """Standard deviation of the weights (Eq. 11).
+def weight_stddev(fan_in: int, lam: float, theta: float) -> float:
+    """Computes the standard deviation of the weights (Eq. 11).
 
     Args:
-        fan_in: Number of inputs that one unit sums, at least 1.
+        fan_in: Number of inputs to one unit, at least 1.
         lam: Gain of the current, above 0.
         theta: Firing threshold, above 0.
 
@@ -108,17 +127,23 @@ def weight_stddev(fan_in, lam, theta):
     >>> weight_stddev(fan_in=50, lam=0.2, theta=1.0)
     1.0
     """
-    check_count("fan_in", fan_in)
-    check_number("lam", lam)
-    check_number("theta", theta)
+    fan_in = check_count("fan_in", fan_in)
+    lam = check_number("lam", lam)
+    theta = check_number("theta", theta)
     return math.sqrt(2 / fan_in) * theta / lam
 
 
-def simulate(current, k, lam, theta, timesteps):
-    """Iterates the neuron of Eq. 2 under a constant current.
+def simulate(
+    current: np.ndarray | float,
+    k: float,
+    lam: float,
+    theta: float,
+    timesteps: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Iterates Eq. 2 under a constant current.
 
     Args:
-        current: Number or array, the constant input current `i`.
+        current: Number or array, the constant current `i`.
         k: Fraction of the potential kept per timestep, in `(0, 1]`.
         lam: Gain of the current, above 0.
         theta: Firing threshold, above 0.
@@ -126,8 +151,8 @@ def simulate(current, k, lam, theta, timesteps):
 
     Returns:
         `(spikes, potential)`, each of shape `(timesteps, *current.shape)`:
-        the spikes `o_t`, 0 or 1, whose mean over time is the firing rate, and
-        the membrane potential `u_t` before the reset.
+        the spikes `o_t`, 0 or 1, and the potential `u_t` before the reset. The
+        mean of the spikes over time is the firing rate.
 
     Example:
     >>> spikes, potential = simulate(1.0, k=0.5, lam=1.0, theta=1.25,
@@ -135,8 +160,8 @@ def simulate(current, k, lam, theta, timesteps):
     >>> potential.tolist(), spikes.tolist()
     ([1.0, 1.5, 1.0, 1.5], [0.0, 1.0, 0.0, 1.0])
     """
-    check_neuron(k, lam, theta)
-    check_count("timesteps", timesteps)
+    k, lam, theta = check_neuron(k, lam, theta)
+    timesteps = check_count("timesteps", timesteps)
     current = np.asarray(current, dtype="float64")
     spikes = np.empty((timesteps, *current.shape))
     potential = np.empty_like(spikes)

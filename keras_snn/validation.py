@@ -94,11 +94,12 @@ def check_seed(seed: Any, *kinds: type) -> Any:
         raise TypeError(
             f"`seed` must be {' or '.join(names)}. Received: seed={seed!r}"
         )
-    if not 0 <= seed < 2**31:
+    number = int(seed)
+    if not 0 <= number < 2**31:
         raise ValueError(
             f"`seed` must be in [0, 2**31). Received: seed={seed!r}"
         )
-    return int(seed)
+    return number
 
 
 def check_choice(name: str, value: Any, choices: Sequence[Any]) -> Any:

@@ -1,3 +1,5 @@
-"""The version, alone in a file so that packaging reads it without Keras."""
+"""The version. Packaging reads it from here without importing Keras."""
+
+__all__ = ["__version__"]
 
 __version__ = "0.1.0"
