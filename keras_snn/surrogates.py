@@ -1,9 +1,9 @@
-"""The spike, and the smooth steps that stand in for it in the gradient.
+"""The spike, and the surrogate derivatives that train through it.
 
-A spike is `H(x)` of the distance `x = u - theta` between potential and
-threshold, with `H(0) = 0`. Its derivative is zero almost everywhere, so that
-the backward pass uses the derivative `h'` of a smooth step `h` instead. The
-forward pass is always `H`.
+A spike is the step `H(x)` of the distance `x = u - theta` between potential and
+threshold, with `H(0) = 0`. Its derivative is zero almost everywhere. The
+backward pass therefore uses the derivative `h'` of a smooth step `h`; the
+forward pass always uses `H`.
 
 Reference:
     "Accelerating Training of Deep Spiking Neural Networks with Parameter
@@ -13,18 +13,38 @@ Reference:
 import abc
 import dataclasses
 import math
+from typing import Any
 
 import keras
 from keras import ops
 
 from keras_snn.validation import check_number
 
+__all__ = [
+    "NAMES",
+    "Arctan",
+    "HardTanh",
+    "Sigmoid",
+    "SpikeGated",
+    "Surrogate",
+    "Tanh",
+    "fire",
+    "get",
+    "serialize",
+]
+
+
+def fire(distance: Any) -> Any:
+    """Computes the spikes `H(distance)`, 0 or 1, without a gradient."""
+    return ops.cast(distance > 0, distance.dtype)
+
 
 class Surrogate(abc.ABC):
     """Base class: a spike whose gradient is `derivative`.
 
-    A subclass is a frozen dataclass with `smooth` and `derivative`, registered
-    with `keras.saving.register_keras_serializable`; its fields are its config.
+    A subclass is a frozen dataclass that defines `smooth` and `derivative` and
+    is registered with `keras.saving.register_keras_serializable`. Its fields
+    are its config.
 
     Call arguments:
         distance: Float tensor of any shape, potential minus threshold.
@@ -34,15 +54,15 @@ class Surrogate(abc.ABC):
     """
 
     @abc.abstractmethod
-    def smooth(self, distance):
-        """The smooth step `h`, which training itself never evaluates."""
+    def smooth(self, distance: Any) -> Any:
+        """Computes the smooth step `h`. Training never evaluates it."""
 
     @abc.abstractmethod
-    def derivative(self, distance):
-        """The derivative `h'` that replaces that of the step."""
+    def derivative(self, distance: Any) -> Any:
+        """Computes `h'`, the stand-in for the derivative of the step."""
 
-    def __call__(self, distance):
-        """The spikes of a distance, 0 or 1."""
+    def __call__(self, distance: Any) -> Any:
+        """Computes the spikes, 0 or 1."""
 
         @ops.custom_gradient
         def spike(distance):
@@ -51,26 +71,41 @@ class Surrogate(abc.ABC):
                 upstream = args[0] if upstream is None else upstream
                 return upstream * self.derivative(distance)
 
-            return ops.cast(distance > 0, distance.dtype), grad
+            return fire(distance), grad
 
         return spike(distance)
 
-    def get_config(self):
-        """The constructor's arguments."""
+    def get_config(self) -> dict:
+        """Returns the constructor's arguments."""
         return {
             field.name: getattr(self, field.name)
-            for field in dataclasses.fields(self)
+            for field in dataclasses.fields(self)  # pyright: ignore
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> "Surrogate":
         """Rebuilds a surrogate from its config."""
         return cls(**config)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Steep(Surrogate):
+    """Base of the surrogates with a steepness `a` above 0.
+
+    Their derivatives change `slope` in place, because every new tensor costs
+    memory and time on PyTorch.
+    """
+
+    a: float
+
+    def __post_init__(self):
+        # A frozen dataclass allows no plain assignment.
+        object.__setattr__(self, "a", check_number("a", self.a))
+
+
 @keras.saving.register_keras_serializable(package="keras_snn")
 @dataclasses.dataclass(frozen=True)
-class Sigmoid(Surrogate):
+class Sigmoid(_Steep):
     """`h(x) = 1 / (1 + exp(-a x))`, `h'(x) = a h (1 - h)` (Table A3).
 
     Args:
@@ -79,15 +114,12 @@ class Sigmoid(Surrogate):
 
     a: float = 2.0
 
-    def __post_init__(self):
-        check_number("a", self.a)
-
-    def smooth(self, distance):
-        """`1 / (1 + exp(-a x))`."""
+    def smooth(self, distance: Any) -> Any:
+        """Computes `1 / (1 + exp(-a x))`."""
         return ops.sigmoid(self.a * distance)
 
-    def derivative(self, distance):
-        """`a h (1 - h)`."""
+    def derivative(self, distance: Any) -> Any:
+        """Computes `a h (1 - h)`."""
         smooth = self.smooth(distance)
         slope = 1 - smooth
         slope *= smooth
@@ -97,7 +129,7 @@ class Sigmoid(Surrogate):
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 @dataclasses.dataclass(frozen=True)
-class Tanh(Surrogate):
+class Tanh(_Steep):
     """`h(x) = tanh(a x)/2 + 1/2`, `h'(x) = a/2 (1 - tanh(a x)^2)` (Table A3).
 
     Args:
@@ -106,15 +138,12 @@ class Tanh(Surrogate):
 
     a: float = 2.0
 
-    def __post_init__(self):
-        check_number("a", self.a)
-
-    def smooth(self, distance):
-        """`tanh(a x) / 2 + 1 / 2`."""
+    def smooth(self, distance: Any) -> Any:
+        """Computes `tanh(a x) / 2 + 1 / 2`."""
         return (ops.tanh(self.a * distance) + 1) / 2
 
-    def derivative(self, distance):
-        """`a / 2 (1 - tanh(a x)^2)`."""
+    def derivative(self, distance: Any) -> Any:
+        """Computes `a / 2 (1 - tanh(a x)^2)`."""
         slope = ops.square(ops.tanh(self.a * distance))
         slope *= -self.a / 2
         slope += self.a / 2
@@ -123,7 +152,7 @@ class Tanh(Surrogate):
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 @dataclasses.dataclass(frozen=True)
-class HardTanh(Surrogate):
+class HardTanh(_Steep):
     """`h(x) = clip(a x + 1/2, 0, 1)`, `h'(x) = a` on the ramp (Table A3).
 
     Args:
@@ -132,25 +161,22 @@ class HardTanh(Surrogate):
 
     a: float = 1.0
 
-    def __post_init__(self):
-        check_number("a", self.a)
-
-    def smooth(self, distance):
-        """`clip(a x + 1 / 2, 0, 1)`."""
+    def smooth(self, distance: Any) -> Any:
+        """Computes `clip(a x + 1 / 2, 0, 1)`."""
         return ops.clip(self.a * distance + 0.5, 0, 1)
 
-    def derivative(self, distance):
-        """`a` where `|x| < 1 / (2 a)`, 0 elsewhere."""
+    def derivative(self, distance: Any) -> Any:
+        """Computes `a` where `|x| < 1 / (2 a)`, 0 elsewhere."""
         on_ramp = ops.abs(distance) < 1 / (2 * self.a)
         return self.a * ops.cast(on_ramp, distance.dtype)
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 @dataclasses.dataclass(frozen=True)
-class Arctan(Surrogate):
+class Arctan(_Steep):
     """`h(x) = arctan(pi a x)/pi + 1/2`, `h'(x) = a / (1 + (pi a x)^2)`.
 
-    Table A3.
+    See Table A3.
 
     Args:
         a: Steepness, above 0. The paper uses 2 in its main runs and 1 in
@@ -159,16 +185,13 @@ class Arctan(Surrogate):
 
     a: float = 2.0
 
-    def __post_init__(self):
-        check_number("a", self.a)
-
-    def smooth(self, distance):
-        """`arctan(pi a x) / pi + 1 / 2`."""
+    def smooth(self, distance: Any) -> Any:
+        """Computes `arctan(pi a x) / pi + 1 / 2`."""
         return ops.arctan(math.pi * self.a * distance) / math.pi + 0.5
 
-    def derivative(self, distance):
-        """`a / (1 + (pi a x)^2)`."""
-        # As 1 / (1 / a + pi^2 a x^2).
+    def derivative(self, distance: Any) -> Any:
+        """Computes `a / (1 + (pi a x)^2)`."""
+        # Written as 1 / (1 / a + pi^2 a x^2) to save an operation.
         slope = ops.square(distance)
         slope *= math.pi**2 * self.a
         slope += 1 / self.a
@@ -178,9 +201,9 @@ class Arctan(Surrogate):
 @keras.saving.register_keras_serializable(package="keras_snn")
 @dataclasses.dataclass(frozen=True)
 class SpikeGated(Surrogate):
-    """Lets the gradient of another surrogate through only where a spike fired.
+    """Passes the gradient of another surrogate only where a spike fired.
 
-    The exception that Section 2.1 names (Lee et al. 2020a).
+    Section 2.1 of the paper names this exception (Lee et al. 2020a).
 
     Args:
         surrogate: The surrogate to gate: a name, a config or a `Surrogate`.
@@ -189,17 +212,16 @@ class SpikeGated(Surrogate):
     surrogate: Surrogate = Arctan()
 
     def __post_init__(self):
-        # The dataclass is frozen, so that a name becomes an object this way.
+        # A frozen dataclass allows no plain assignment.
         object.__setattr__(self, "surrogate", get(self.surrogate))
 
-    def smooth(self, distance):
-        """The gated surrogate's `h`; where no spike fired, its value at 0."""
+    def smooth(self, distance: Any) -> Any:
+        """Computes the gated surrogate's `h`, held at `h(0)` below 0."""
         return self.surrogate.smooth(ops.maximum(distance, 0))
 
-    def derivative(self, distance):
-        """The gated surrogate's `h'` where `x > 0`, 0 elsewhere."""
-        fired = ops.cast(distance > 0, distance.dtype)
-        return fired * self.surrogate.derivative(distance)
+    def derivative(self, distance: Any) -> Any:
+        """Computes the gated surrogate's `h'` where `x > 0`, 0 elsewhere."""
+        return fire(distance) * self.surrogate.derivative(distance)
 
 
 NAMES = {
@@ -210,16 +232,13 @@ NAMES = {
 }
 
 
-def get(identifier):
+def get(identifier: str | dict | Surrogate) -> Surrogate:
     """Returns the surrogate that a name, a config or an object stands for.
 
     Args:
         identifier: One of `"sigmoid"`, `"tanh"`, `"hardtanh"`, `"arctan"`
             (each at its default steepness), the dictionary that `serialize`
             returns, or a `Surrogate`.
-
-    Returns:
-        A `Surrogate`.
 
     Raises:
         ValueError: If `identifier` is none of these.
@@ -243,6 +262,6 @@ def get(identifier):
     )
 
 
-def serialize(surrogate):
+def serialize(surrogate: Surrogate) -> dict:
     """Returns the config from which `get` rebuilds `surrogate`."""
     return keras.saving.serialize_keras_object(surrogate)
