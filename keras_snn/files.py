@@ -1,33 +1,31 @@
-"""Files that are whole or not there, and one process at a time."""
+"""Atomic writing of files, and locks between processes."""
 
 import contextlib
 import os
 import pathlib
 import shutil
 import tempfile
-import time
+from collections.abc import Iterator
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
-    import msvcrt
+import filelock
+
+__all__ = ["locked", "replacing"]
 
 
 @contextlib.contextmanager
-def replacing(path):
-    """Yields a path to write to, which becomes `path` if all went well.
+def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
+    """Yields a temporary path and moves the file written there to `path`.
 
-    A process killed while writing, or an error, leaves `path` as it was; what a
-    power cut leaves is for the file system to say. The next to write the same
-    `path` clears away what the killed one left, and waits for one that lives:
-    for ever, if that is an outer `replacing` of its own.
+    Readers of `path` see the old file or the complete new one. An error or a
+    killed process leaves the old file in place, and the next `replacing` of
+    the same path deletes what the killed process left. Writers of one path
+    take turns.
 
     Args:
-        path: The file to write or replace; missing folders are made.
+        path: The file to write or replace. Missing folders are created.
 
     Yields:
-        A `pathlib.Path` in the same folder, with the same suffix.
+        A path in a temporary subfolder, with the name of `path`.
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,10 +33,10 @@ def replacing(path):
         try:
             stack.enter_context(locked(path))
         except OSError:
-            # Some file systems have no locks. A folder that nobody else knows
-            # is as good, but will not be found again.
-            folder = tempfile.TemporaryDirectory(dir=path.parent, prefix=".")
-            folder = pathlib.Path(stack.enter_context(folder))
+            # Some network file systems have no locks. A folder with a unique
+            # name is as safe, but the next write would not find it.
+            unique = tempfile.TemporaryDirectory(dir=path.parent, prefix=".")
+            folder = pathlib.Path(stack.enter_context(unique))
         else:
             folder = path.with_name(f".{path.name}.part")
             shutil.rmtree(folder, ignore_errors=True)
@@ -49,58 +47,35 @@ def replacing(path):
 
 
 @contextlib.contextmanager
-def locked(path, wait=True):
-    """Waits until no other process is inside `locked` of the same path.
+def locked(path: str | os.PathLike[str], wait: bool = True) -> Iterator[None]:
+    """Holds a lock on `path`, which one process at a time can hold.
 
-    The lock is the system's, on a file of its own: it ends with the process,
-    however that ends, and its file is gone when the last one leaves.
+    The operating system releases the lock when the process ends, even if it
+    is killed.
 
     Args:
-        path: What is locked, there or not; missing folders are made.
-        wait: Whether to wait at all.
+        path: A file or folder, which need not exist. Missing parent folders
+            are created.
+        wait: Whether to wait for a process that holds the lock.
 
     Raises:
-        BlockingIOError: If another process is inside, and `wait` is `False`.
+        BlockingIOError: If another process holds the lock and `wait` is
+            `False`.
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path = path.with_name(f".{path.name}.lock")
-    while True:
-        file = os.open(path, os.O_RDWR | os.O_CREAT)
-        try:
-            _lock(file, wait)
-            if _is_at(file, path):
-                try:
-                    yield
-                finally:
-                    # Windows deletes no file that is open: there it stays.
-                    with contextlib.suppress(OSError):
-                        path.unlink()
-                return
-        finally:
-            os.close(file)
-
-
-def _is_at(file, path):
-    """Whether an open file still is the one at a path.
-
-    Whoever had it meanwhile may have deleted it: then it is a lock that nobody
-    else will find.
-    """
+    lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
     try:
-        return os.path.samestat(os.fstat(file), os.stat(path))
-    except FileNotFoundError:
-        return False
-
-
-def _lock(file, wait):
-    if fcntl:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        return
-    while True:
+        lock.acquire(blocking=wait)
+    except filelock.Timeout:
+        raise BlockingIOError(f"`{path}` is locked by another process.") from (
+            None
+        )
+    try:
+        yield
+    finally:
+        # A process that waits for the deleted file notices and starts over.
+        # Windows cannot delete an open file, but filelock does so on release.
         with contextlib.suppress(OSError):
-            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-            return
-        if not wait:
-            raise BlockingIOError
-        time.sleep(0.1)
+            os.unlink(lock.lock_file)
+        lock.release()

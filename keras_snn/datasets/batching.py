@@ -1,62 +1,64 @@
-"""Batches in an order that their seed and epoch decide."""
+"""Batches whose order depends on a seed and the epoch."""
 
-import threading
+import math
+from collections.abc import Iterator
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_snn.validation import check_choice, check_count
 
-# PyTorch can do little with the larger unsigned integers.
+__all__ = ["batches"]
+
+# PyTorch supports few operations on the larger unsigned integers.
 SIGNED = {"uint16": "int32", "uint32": "int64", "uint64": "int64"}
 
 
 def batches(
-    x,
-    y=None,
-    batch_size=32,
+    x: Any,
+    y: Any = None,
+    batch_size: int = 32,
     *,
-    shuffle=True,
-    seed=0,
-    first_epoch=0,
-    drop_remainder=False,
-):
-    """Batches for `fit`, `evaluate` and `predict`, on every backend.
+    shuffle: bool = True,
+    seed: int = 0,
+    first_epoch: int = 0,
+    drop_remainder: bool = False,
+) -> keras.utils.PyDataset:
+    """Splits arrays into batches for `fit`, `evaluate` and `predict`.
 
-    The order of an epoch depends on `seed` and the epoch's number alone: a
-    second run sees the batches of the first, and one that goes on from epoch n
-    with `first_epoch=n` those of a run that was never interrupted. Nothing has
-    to be given to `fit` for that: its own `shuffle` changes nothing here.
+    The order of an epoch depends on `seed` and the number of the epoch alone.
+    So a run resumed at epoch n, with `first_epoch=n`, sees the same batches as
+    a run without interruption. Pass `shuffle=False` to `fit`: with
+    `fit(shuffle=True)` Keras asks for the batches in an order of its own.
 
-    Arrays that are mapped from a file stay there: each batch is read when it
-    is due.
+    Memory-mapped arrays stay on disk. Each batch is read when it is needed.
 
     Args:
-        x: Samples along the first axis: an array, or anything with a length and
-            a shape that an array of integers can index.
+        x: Samples along the first axis: an array, or any object with a length
+            that an array of integers can index.
         y: Labels or targets of the samples, or `None`.
         batch_size: Samples per batch, at least 1.
-        shuffle: Whether to draw a new order for every epoch. Without, samples
-            come in their own, as `predict` wants them, and so do samples that
-            all fit into one batch.
+        shuffle: Whether to draw a new order for every epoch. Otherwise the
+            samples keep their order, as `predict` needs. So do samples that
+            fit into one batch.
         seed: Integer of at least 0.
-        first_epoch: Number of the first epoch, from 0. The `initial_epoch` of
-            `fit` is a matter of its own.
-        drop_remainder: Whether to leave out the last batch of an epoch if it is
-            not full. Shuffled, other samples are left out each time.
+        first_epoch: Number of the first epoch, at least 0. Also pass it to
+            `fit` as `initial_epoch`.
+        drop_remainder: Whether to leave out the last batch of an epoch if it
+            is not full. With shuffling, each epoch leaves out other samples.
 
     Returns:
-        A `keras.utils.PyDataset` of `(x, y)`, or of `x` if there is no `y`. A
-        batch has the dtype of its array, but `uint16` becomes `int32`, larger
-        unsigned integers `int64`. Every whole pass over it is an epoch,
-        whether of `fit` or of a `for` loop; `evaluate` with another one, not to
-        count there. A pass cut short begins again. Subscripts are no random
-        access: Keras shuffles the indices it asks for, so that an index is not
-        looked at, and the n-th batch asked for is the n-th of the epoch.
+        A `keras.utils.PyDataset` of batches `(x, y)`, or `x` if `y` is `None`.
+        Index i is batch i of the current epoch. The next epoch begins after a
+        full pass of `fit` or of a `for` loop. `evaluate` and `predict` count
+        as passes, too, so give them a dataset of their own. Batches keep the
+        dtype of their array, except that `uint16` becomes `int32`, and
+        `uint32` and `uint64` become `int64`.
 
     Raises:
-        ValueError: If there is no batch, lengths differ, or an argument is out
-            of range.
+        ValueError: If there are too few samples for one batch, the lengths of
+            `x` and `y` differ, or an argument is out of range.
 
     Example:
     >>> import numpy as np
@@ -79,7 +81,7 @@ def batches(
     )
     if y is not None and len(x) != len(y):
         raise ValueError(
-            "`x` and `y` must be of one length. "
+            "`x` and `y` must have the same length. "
             f"Received: {len(x)} and {len(y)} samples"
         )
     if len(x) < (batch_size if drop_remainder else 1):
@@ -87,98 +89,69 @@ def batches(
             "`x` must have enough samples for one batch. "
             f"Received: {len(x)} samples, batch_size={batch_size}"
         )
-    return _Batches(
-        x, y, batch_size, shuffle, seed, first_epoch, drop_remainder
-    )
+    number = len(x) / batch_size
+    number = math.floor(number) if drop_remainder else math.ceil(number)
+    # An epoch of one batch is not shuffled: its order would not matter.
+    seed = seed if shuffle and len(x) > batch_size else None
+    return _Batches((x, y), batch_size, number, seed, first_epoch)
 
 
 class _Batches(keras.utils.PyDataset):
-    """What `batches` returns.
+    """The dataset that `batches` returns. A seed of `None` keeps the order."""
 
-    `fit(shuffle=True)`, the default, asks for the batches of an epoch in an
-    order of its own, drawn from Python's global generator. So the index is not
-    looked at: the n-th to be asked for is the n-th of the epoch. This needs to
-    know where passes begin, as Keras also asks for a batch or two to learn
-    their shapes: each pass of its begins by asking `num_batches`, and those of
-    epochs after `on_epoch_begin`.
-    """
+    def __init__(self, arrays, batch_size, number, seed, epoch):
+        super().__init__()
+        # Slicing an `np.memmap` is slow, slicing a plain view of it is not.
+        self._arrays = [
+            x.view(np.ndarray) if isinstance(x, np.memmap) else x
+            for x in arrays
+            if x is not None
+        ]
+        self._batch_size, self._number, self._seed = batch_size, number, seed
+        self._begin(epoch)
 
-    def __init__(
-        self, x, y, batch_size, shuffle, seed, first_epoch, drop_remainder
-    ):
-        # One worker: more would mix up the order, and none is slower.
-        super().__init__(workers=1)
-        # A plain view of a file that is mapped, as slicing those is slow.
-        self._x, self._y = (
-            each.view(np.ndarray) if isinstance(each, np.memmap) else each
-            for each in (x, y)
-        )
-        self._batch_size, self._seed = batch_size, seed
-        # All samples in one batch: any order is as good, and Keras's look at an
-        # only batch cannot be told from an epoch.
-        self._shuffle = shuffle and len(x) > batch_size
-        self._len = len(x) // batch_size
-        if not drop_remainder and len(x) % batch_size:
-            self._len += 1
-        self._lock = threading.Lock()
-        self._epoch, self._given = int(first_epoch), 0
-        self._asked = self._begun = self._counts = False
-        self._order = None, None
+    def _begin(self, epoch):
+        self._epoch = epoch
+        self._left = math.inf
+        if self._seed is not None:
+            rng = np.random.default_rng((self._seed, epoch))
+            self._order = rng.permutation(len(self._arrays[0]))
 
-    def __len__(self):
-        return self._len
+    def __len__(self) -> int:
+        return self._number
 
-    @property
-    def num_batches(self):
-        """Number of batches of an epoch; for Keras, the beginning of a pass."""
-        self._asked = True
-        return self._len
-
-    def __getitem__(self, index):
-        if not 0 <= index < self._len:
+    def __getitem__(self, index: int) -> Any:
+        if not 0 <= index < self._number:
             raise IndexError(index)
-        with self._lock:
-            if self._asked or self._given == self._len:
-                self._given, self._asked = 0, False
-                self._counts = self._begun
-            place = self._given
-            self._given += 1
-            return self._batch(self._epoch, place)
+        self._left -= 1
+        rows = slice(index * self._batch_size, (index + 1) * self._batch_size)
+        taken = [
+            self._take(x, rows if self._seed is None else self._order[rows])
+            for x in self._arrays
+        ]
+        return tuple(taken) if len(taken) > 1 else taken[0]
 
-    def __iter__(self):
-        epoch = self._epoch
-        for place in range(self._len):
-            with self._lock:
-                batch = self._batch(epoch, place)
-            yield batch
-        self._epoch = epoch + 1
+    def __iter__(self) -> Iterator[Any]:
+        self.on_epoch_begin()
+        for index in range(self._number):
+            yield self[index]
+        self.on_epoch_end()
 
-    def on_epoch_begin(self):
-        """Says that the next pass is more than a look."""
-        self._begun = True
+    def on_epoch_begin(self) -> None:
+        """Starts to count the batches of the epoch."""
+        self._left = min(self._left, self._number)
 
-    def on_epoch_end(self):
-        """Moves on to the next epoch, if all batches of this one are out."""
-        self._begun = False
-        if self._counts and self._given == self._len:
-            self._epoch += 1
-            self._given, self._counts = 0, False
+    def on_epoch_end(self) -> None:
+        """Moves on to the next epoch after a full pass.
 
-    def _batch(self, epoch, place):
-        start = place * self._batch_size
-        stop = min(start + self._batch_size, len(self._x))
-        rows = slice(start, stop)
-        if self._shuffle:
-            if self._order[0] != epoch:
-                rng = np.random.default_rng((self._seed, epoch))
-                self._order = epoch, rng.permutation(len(self._x))
-            rows = self._order[1][rows]
-        x = _taken(self._x, rows)
-        return x if self._y is None else (x, _taken(self._y, rows))
+        Keras also calls this before training, after a look at a batch or two.
+        """
+        if self._left <= 0:
+            self._begin(self._epoch + 1)
 
-
-def _taken(array, rows):
-    taken = np.asarray(array[rows])
-    dtype = SIGNED.get(taken.dtype.name, taken.dtype)
-    # Never a view: Keras may hand the memory of a batch to the backend.
-    return taken.astype(dtype, copy=isinstance(rows, slice))
+    @staticmethod
+    def _take(array, rows):
+        taken = np.asarray(array[rows])
+        dtype = SIGNED.get(taken.dtype.name, taken.dtype)
+        # Not a view, because Keras may pass the memory on to the backend.
+        return taken.astype(dtype, copy=isinstance(rows, slice))

@@ -1,4 +1,4 @@
-"""Batches come in the order that seed and epoch decide, whoever asks."""
+"""The order of batches depends on the seed and the epoch alone."""
 
 import random
 import warnings
@@ -10,11 +10,11 @@ from keras import ops
 
 from keras_snn.datasets import batches
 
-SAMPLES, SIZE = 23, 4  # six batches, the last of three
+SAMPLES, SIZE = 23, 4  # six batches, the last of three samples
 
 
 class Recorder(keras.layers.Layer):
-    """Passes on what it gets, having noted the samples of training batches."""
+    """Passes its input on and keeps the ids of the training samples."""
 
     def __init__(self):
         super().__init__()
@@ -41,16 +41,16 @@ class Recorder(keras.layers.Layer):
 
 
 def recorded(recorder):
-    """The numbers of the samples in the order of training."""
+    """Returns the ids of the samples in the order of training."""
     seen = ops.convert_to_numpy(recorder.seen)
     return [int(each) - 1 for each in seen if each]
 
 
-def network():
+def network(built=True):
     recorder = Recorder()
-    model = keras.Sequential(
-        [keras.Input((1,)), recorder, keras.layers.Dense(1)]
-    )
+    model = keras.Sequential([recorder, keras.layers.Dense(1)])
+    if built:
+        model.build((None, 1))
     model.compile("sgd", "mse", metrics=["mae"])
     return model, recorder
 
@@ -61,18 +61,23 @@ def data(**arguments):
 
 
 def expected(epoch, seed=0, samples=SAMPLES):
-    """The documented law, in NumPy."""
+    """Returns the order that the docstring promises."""
     if samples <= SIZE:
         return list(range(samples))
     order = np.random.default_rng((seed, epoch)).permutation(samples)
     return order.tolist()
 
 
-def fitted(dataset, epochs=1, **arguments):
-    model, recorder = network()
+def fitted(dataset, epochs=1, built=True, **arguments):
+    model, recorder = network(built)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Keras, on `steps_per_epoch`
-        model.fit(dataset, epochs=epochs, verbose=0, **arguments)
+        warnings.simplefilter("ignore")  # Keras warns about `steps_per_epoch`
+        model.fit(
+            dataset,
+            epochs=epochs,
+            **{"verbose": 0, "shuffle": False},
+            **arguments,
+        )
     return recorded(recorder)
 
 
@@ -80,10 +85,21 @@ def looped(dataset):
     return [int(each) for x, _ in dataset for each in x[:, 0]]
 
 
-@pytest.mark.parametrize("shuffle", [True, False])
-def test_fit_sees_each_epoch_in_its_order(shuffle):
-    seen = fitted(data(seed=3), epochs=3, shuffle=shuffle)
+@pytest.mark.parametrize("built", [True, False], ids=["built", "unbuilt"])
+def test_fit_sees_each_epoch_in_its_order(built):
+    # Keras looks at a batch to build a model that is not built yet.
+    seen = fitted(data(seed=3), epochs=3, built=built)
     assert seen == expected(0, 3) + expected(1, 3) + expected(2, 3)
+
+
+def test_keras_shuffles_whole_batches_of_the_same_epochs():
+    model, recorder = network()
+    x = np.arange(24, dtype="float32")[:, None]
+    model.fit(batches(x, x, SIZE), epochs=2, verbose=0, shuffle=True)
+    seen = np.reshape(recorded(recorder), (2, 6, SIZE)).tolist()
+    for epoch in range(2):
+        order = np.reshape(expected(epoch, samples=24), (6, SIZE)).tolist()
+        assert sorted(seen[epoch]) == sorted(order)
 
 
 def test_epochs_differ_and_so_do_seeds():
@@ -96,55 +112,68 @@ def test_epochs_differ_and_so_do_seeds():
     assert sorted(orders[1]) == list(range(SAMPLES))
 
 
-def test_a_resumed_run_sees_what_the_uninterrupted_one_did():
-    whole = fitted(data(), epochs=4)
-    random.seed(99)  # which decides what Keras itself would shuffle
+def test_an_index_is_a_batch_of_the_current_epoch():
+    dataset, order = data(first_epoch=2), expected(2)
+    for index in (5, 0, 3, 3):
+        x, y = dataset[index]
+        assert x[:, 0].tolist() == order[SIZE * index :][:SIZE]
+        np.testing.assert_array_equal(x, y)
+
+
+def test_asking_for_batches_starts_no_epoch():
+    dataset = data()
+    for _ in range(20):
+        dataset[1]
+    dataset.on_epoch_end()  # as Keras does before training
+    assert looped(dataset) == expected(0)
+
+
+def test_a_resumed_run_sees_the_batches_of_the_uninterrupted_run():
+    whole = fitted(data(), epochs=4, built=False)
+    random.seed(99)  # Keras shuffles with this generator
     resumed = fitted(data(first_epoch=2), epochs=4, initial_epoch=2)
     assert resumed == whole[2 * SAMPLES :]
 
 
-def test_a_second_fit_goes_on():
+def test_a_second_fit_continues_with_the_next_epoch():
     dataset = data()
     assert fitted(dataset, epochs=2) == expected(0) + expected(1)
     assert fitted(dataset, epochs=1) == expected(2)
 
 
-def test_validation_in_between_changes_nothing():
+def test_validation_data_do_not_change_the_order():
     x = np.zeros((9, 1), "float32")
     other = batches(x, x, 2, shuffle=False)
     seen = fitted(data(), epochs=3, validation_data=other)
     assert seen == expected(0) + expected(1) + expected(2)
 
 
+@pytest.mark.parametrize("built", [True, False], ids=["built", "unbuilt"])
 @pytest.mark.parametrize("samples", [1, 3, 4, 5, 8, 9])
-def test_few_batches_are_no_exception(samples):
+def test_few_batches_are_no_exception(samples, built):
     # Keras looks at one or two batches before it begins.
     x = np.arange(samples, dtype="float32")[:, None]
-    seen = fitted(batches(x, x, SIZE), epochs=3)
+    seen = fitted(batches(x, x, SIZE), epochs=3, built=built)
     wanted = [each for e in range(3) for each in expected(e, samples=samples)]
     assert seen == wanted
 
 
-def test_an_epoch_cut_short_begins_again():
-    class Stop(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):  # noqa: ARG002
-            if batch == 2:
-                self.model.stop_training = True
-
+def test_an_unfinished_loop_starts_over():
     dataset = data()
-    cut = fitted(dataset, callbacks=[Stop()])
-    assert cut == expected(0)[: 3 * SIZE]
-    assert fitted(dataset, epochs=2) == expected(0) + expected(1)
+    x, _ = next(iter(dataset))
+    assert x[:, 0].tolist() == expected(0)[:SIZE]
+    assert looped(dataset) == expected(0)
+    assert looped(dataset) == expected(1)
 
 
-def test_without_shuffling_the_order_is_the_samples():
+def test_without_shuffling_samples_keep_their_order():
     dataset = data(shuffle=False)
     assert fitted(dataset, epochs=2) == 2 * list(range(SAMPLES))
     assert looped(dataset) == list(range(SAMPLES))
 
 
 def test_steps_per_epoch_leave_no_sample_out():
-    # Two steps each: three of Keras's epochs are one of the data's.
+    # Three Keras epochs of two steps are one pass over the data.
     seen = fitted(data(), epochs=3, steps_per_epoch=2)
     assert seen == expected(0)
 
@@ -160,7 +189,7 @@ def test_predict_and_evaluate_keep_the_samples_order(rng):
     ):
         for _ in range(2):
             found = model.predict(given, verbose=0)
-            # One computation, if on batches of another memory layout.
+            # The memory layout of a batch may change the last bit.
             np.testing.assert_allclose(found, plain, rtol=1e-6)
     loss, _ = model.evaluate(batches(x, y, SIZE), verbose=0)
     assert loss == pytest.approx(np.mean((plain - y) ** 2), rel=1e-5)
@@ -194,9 +223,9 @@ def test_mapped_files_feed_every_backend(given, comes, shuffle, tmp_path):
     np.testing.assert_array_equal(found, x.astype("float32"))
 
 
-def test_what_is_mapped_is_read_batch_by_batch():
+def test_mapped_files_are_read_batch_by_batch():
     class Rows:
-        """Stands for a file: knows which rows were asked for at once."""
+        """Stands for a file and records the rows of each read."""
 
         shape, asked = (1000, 1), []
 
@@ -223,9 +252,10 @@ def test_a_remainder_may_be_dropped():
     assert len(batches(np.zeros(8), batch_size=4)) == 2
 
 
-def test_an_index_beyond_the_epoch_is_none():
+@pytest.mark.parametrize("index", [6, -1])
+def test_an_index_outside_the_epoch_is_refused(index):
     with pytest.raises(IndexError):
-        data()[6]
+        data()[index]
 
 
 @pytest.mark.parametrize(
@@ -234,7 +264,7 @@ def test_an_index_beyond_the_epoch_is_none():
         ({"batch_size": 0}, "`batch_size` must be at least 1"),
         ({"seed": -1}, "`seed` must be at least 0"),
         ({"first_epoch": -1}, "`first_epoch` must be at least 0"),
-        ({"y": np.zeros(4)}, "one length. Received: 5 and 4 samples"),
+        ({"y": np.zeros(4)}, "same length. Received: 5 and 4 samples"),
         ({"batch_size": 6, "drop_remainder": True}, "enough samples"),
     ],
 )
@@ -243,7 +273,7 @@ def test_arguments_out_of_range_are_refused(arguments, why):
         batches(np.zeros(5), **arguments)
 
 
-def test_no_samples_are_refused():
+def test_empty_arrays_are_refused():
     with pytest.raises(ValueError, match="Received: 0 samples"):
         batches(np.zeros((0, 3)))
 
@@ -254,12 +284,12 @@ def test_seeds_of_other_types_are_refused(seed):
         batches(np.zeros(5), seed=seed)
 
 
-def test_lists_are_arrays():
+def test_lists_become_arrays():
     (x, y), _ = batches([1, 2, 3], (4, 5, 6), 2, shuffle=False)
     assert (x.tolist(), y.tolist()) == ([1, 2], [4, 5])
 
 
 @pytest.mark.parametrize("name", ["shuffle", "drop_remainder"])
-def test_flags_are_flags(name):
+def test_flags_must_be_booleans(name):
     with pytest.raises(ValueError, match=f"`{name}` must be .*Received: .*no"):
         batches(np.arange(3), **{name: "no"})
