@@ -1,12 +1,12 @@
-"""The asymptote initialization and the baselines it is compared with.
+"""The asymptote initialization, and the initializers it is compared with.
 
-Each law is one line, here or in `keras_snn.theory`, and a Keras initializer
-around it.
+Each law is one line, here or in `keras_snn.theory`, inside a Keras initializer.
 """
 
 import math
 import random
-import warnings
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
@@ -19,54 +19,49 @@ from keras_snn.validation import (
     check_seed,
 )
 
+__all__ = [
+    "NAMES",
+    "AsymptoteBias",
+    "AsymptoteInitializer",
+    "LeeInitializer",
+    "WuInitializer",
+    "for_layer",
+]
+
 
 class _KernelInitializer(keras.initializers.Initializer):
-    """Base of the random kernel initializers: fan-in and seed.
+    """Base of the random kernel initializers, with their fan-in and seed."""
 
-    Unseeded, every call draws anew, so that one instance given to several
-    layers never makes two of them equal. With an integer, every call of equal
-    shape returns the same numbers, as in Keras, which a second call warns of.
-    """
-
-    def __init__(self, fan_in=None, seed=None):
-        if isinstance(seed, dict):
+    def __init__(self, fan_in: int | None = None, seed: Any = None):
+        if isinstance(seed, dict):  # a `SeedGenerator` in a config
             seed = keras.saving.deserialize_keras_object(seed)
-        if fan_in is not None:
-            check_count("fan_in", fan_in)
-        self.fan_in = fan_in
+        self.fan_in = None if fan_in is None else check_count("fan_in", fan_in)
         self.seed = check_seed(seed, keras.random.SeedGenerator)
-        self._drawn = set()
 
-    def __call__(self, shape, dtype=None):
-        """Draws a kernel of a shape of rank 2 or more."""
+    def __call__(self, shape: Sequence[int], dtype: str | None = None) -> Any:
+        """Draws a kernel of rank 2 or more."""
         if len(shape) < 2:
             raise ValueError(
                 f"`{type(self).__name__}` expects a kernel of rank 2 or more, "
                 f"(..., inputs, units). Received: shape={tuple(shape)}"
             )
-        # Dense (inputs, units) and Conv (..., inputs, filters) alike.
-        fan_in = self.fan_in or math.prod(shape[:-1])
-        check_count("fan_in", fan_in)
+        # The same for Dense (inputs, units) and Conv (..., inputs, filters).
+        fan_in = check_count("fan_in", self.fan_in or math.prod(shape[:-1]))
         seed = self.seed
         if seed is None:
-            # Python's generator, which `keras.utils.set_random_seed` seeds and
-            # Keras's own initializers draw from, works inside any trace.
+            # Keras's own initializers draw their seeds from Python's generator
+            # too. `keras.utils.set_random_seed` seeds it.
             seed = random.randrange(2**31)
-        elif isinstance(seed, int):
-            if tuple(shape) in self._drawn:
-                warnings.warn(
-                    f"This `{type(self).__name__}` with the integer seed "
-                    f"{seed} gives the same kernel again to shape "
-                    f"{tuple(shape)}; layers that should differ want "
-                    "initializers of their own seeds, or `seed=None`.",
-                    stacklevel=2,
-                )
-            self._drawn.add(tuple(shape))
         dtype = dtype or keras.config.floatx()
         return self._draw(tuple(shape), fan_in, dtype, seed)
 
-    def get_config(self):
-        """The constructor's arguments."""
+    def _draw(
+        self, shape: tuple[int, ...], fan_in: int, dtype: str, seed: Any
+    ) -> Any:
+        raise NotImplementedError
+
+    def get_config(self) -> dict:
+        """Returns the constructor's arguments."""
         seed = self.seed
         if isinstance(seed, keras.random.SeedGenerator):
             seed = keras.saving.serialize_keras_object(seed)
@@ -77,26 +72,28 @@ class _KernelInitializer(keras.initializers.Initializer):
 class AsymptoteInitializer(_KernelInitializer):
     """Kernel of the asymptote initialization (Eq. 11).
 
-    `N(0, 2 theta^2 / (lam^2 fan_in))`. With `AsymptoteBias`, every layer of
-    spiking neurons fires, and so learns, from the first iteration.
+    Draws from `N(0, 2 theta^2 / (lam^2 fan_in))`. Together with
+    `AsymptoteBias`, every layer of spiking neurons fires from the first
+    iteration, and so learns from it.
 
     Args:
-        k: Fraction of the potential kept per timestep, in `(0, 1]`. The law of
-            the kernel is the same for every `k`; that of the bias is not.
+        k: Fraction of the potential kept per timestep, in `(0, 1]`. The bias
+            depends on it; the kernel does not.
         lam: Gain of the input current, above 0.
         theta: Firing threshold, above 0.
-        fan_in: Number of inputs that one unit sums. By default the product of
-            all axes of the kernel but the last, which is right for `Dense` and
-            `Conv1D/2D/3D`, grouped ones too. Give it where a shape does not
-            tell: `DepthwiseConv2D` (height x width), `EinsumDense` (the
-            contracted axes).
-        seed: `None`, an integer or a `keras.random.SeedGenerator`. `None`
-            draws anew at every call; an integer, as in Keras, makes equal
-            kernels for equal shapes, in this instance and in any other of the
-            same seed: give every layer its own.
+        fan_in: Number of inputs to one unit. The default is the product of all
+            axes of the kernel but the last, which is right for `Dense` and for
+            `Conv1D`, `Conv2D` and `Conv3D`, grouped or not. Set it where the
+            shape does not tell: `DepthwiseConv2D` (height x width),
+            `EinsumDense` (the contracted axes).
+        seed: `None`, an integer or a `keras.random.SeedGenerator`. With `None`
+            every call draws a new kernel. With an integer, as in Keras, every
+            call of the same shape draws the same kernel: give each layer an
+            initializer with a seed of its own.
 
-    Returns:
-        When called with a shape of rank 2 or more: the kernel.
+    Call arguments:
+        shape: Shape of the kernel, of rank 2 or more.
+        dtype: Dtype of the kernel; Keras's `floatx` by default.
 
     Reference:
         "Accelerating Training of Deep Spiking Neural Networks with Parameter
@@ -111,17 +108,23 @@ class AsymptoteInitializer(_KernelInitializer):
     ... )
     """
 
-    def __init__(self, k, lam, theta, fan_in=None, seed=None):
-        check_neuron(k, lam, theta)
+    def __init__(
+        self,
+        k: float,
+        lam: float,
+        theta: float,
+        fan_in: int | None = None,
+        seed: Any = None,
+    ):
         super().__init__(fan_in, seed)
-        self.k, self.lam, self.theta = k, lam, theta
+        self.k, self.lam, self.theta = check_neuron(k, lam, theta)
 
     def _draw(self, shape, fan_in, dtype, seed):
         stddev = theory.weight_stddev(fan_in, self.lam, self.theta)
         return keras.random.normal(shape, stddev=stddev, dtype=dtype, seed=seed)
 
-    def get_config(self):
-        """The constructor's arguments."""
+    def get_config(self) -> dict:
+        """Returns the constructor's arguments."""
         neuron = {"k": self.k, "lam": self.lam, "theta": self.theta}
         return neuron | super().get_config()
 
@@ -130,7 +133,7 @@ class AsymptoteInitializer(_KernelInitializer):
 class AsymptoteBias(keras.initializers.Initializer):
     """Bias of the asymptote initialization (Eq. 11): `theta (1 - k) / (2 lam)`.
 
-    The current at which the response of the neuron sets in; see
+    It is the current at which the asymptote of the firing rate leaves zero; see
     `keras_snn.theory.transition_current`.
 
     Args:
@@ -138,42 +141,43 @@ class AsymptoteBias(keras.initializers.Initializer):
         lam: Gain of the input current, above 0.
         theta: Firing threshold, above 0.
 
-    Returns:
-        When called with a shape: the constant bias.
+    Call arguments:
+        shape: Shape of the bias.
+        dtype: Dtype of the bias; Keras's `floatx` by default.
 
     Reference:
         "Accelerating Training of Deep Spiking Neural Networks with Parameter
         Initialization" (ICLR 2022 submission), Eq. 11.
     """
 
-    def __init__(self, k, lam, theta):
-        check_neuron(k, lam, theta)
-        self.k, self.lam, self.theta = k, lam, theta
+    def __init__(self, k: float, lam: float, theta: float):
+        self.k, self.lam, self.theta = check_neuron(k, lam, theta)
 
-    def __call__(self, shape, dtype=None):
-        """The constant bias."""
+    def __call__(self, shape: Sequence[int], dtype: str | None = None) -> Any:
+        """Returns the constant bias."""
         bias = theory.transition_current(self.k, self.lam, self.theta)
         return ops.full(shape, bias, dtype=dtype or keras.config.floatx())
 
-    def get_config(self):
-        """The constructor's arguments."""
+    def get_config(self) -> dict:
+        """Returns the constructor's arguments."""
         return {"k": self.k, "lam": self.lam, "theta": self.theta}
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class WuInitializer(_KernelInitializer):
-    """Kernel of Wu et al. 2018: each unit's fan-in vector has norm 1.
+    """Kernel of Wu et al. 2018: the weights into each unit have norm 1.
 
-    Uniform on `[-1, 1]`, then every unit's vector of incoming weights is
-    divided by its norm.
+    Draws from the uniform distribution on `[-1, 1]`, then divides the weights
+    into each unit by their norm.
 
     Args:
-        fan_in: Number of inputs that one unit sums, the product of the leading
-            axes of the kernel; by default of all axes but the last.
+        fan_in: Number of inputs to one unit: a product of leading axes of the
+            kernel. The default is all axes but the last.
         seed: As in `AsymptoteInitializer`.
 
-    Returns:
-        When called with a shape of rank 2 or more: the kernel.
+    Call arguments:
+        shape: Shape of the kernel, of rank 2 or more.
+        dtype: Dtype of the kernel; Keras's `floatx` by default.
 
     Reference:
         Wu et al., "Spatio-temporal backpropagation for training
@@ -192,12 +196,13 @@ class LeeInitializer(_KernelInitializer):
     """Kernel of Lee et al. 2016: uniform on `+-sqrt(3 / fan_in)`.
 
     Args:
-        fan_in: Number of inputs that one unit sums; by default the product of
-            all axes of the kernel but the last.
+        fan_in: Number of inputs to one unit. The default is the product of all
+            axes of the kernel but the last.
         seed: As in `AsymptoteInitializer`.
 
-    Returns:
-        When called with a shape of rank 2 or more: the kernel.
+    Call arguments:
+        shape: Shape of the kernel, of rank 2 or more.
+        dtype: Dtype of the kernel; Keras's `floatx` by default.
 
     Reference:
         Lee, Delbruck and Pfeiffer, "Training deep spiking neural networks
@@ -212,7 +217,7 @@ class LeeInitializer(_KernelInitializer):
 
 
 def _leading_axes(shape, fan_in):
-    """The leading axes of a kernel that a unit sums over."""
+    """Finds the leading axes of a kernel whose product is `fan_in`."""
     for count in range(1, len(shape)):
         if math.prod(shape[:count]) == fan_in:
             return tuple(range(count))
@@ -225,33 +230,31 @@ def _leading_axes(shape, fan_in):
 NAMES = ("asymptote", "glorot", "he", "wu", "lee")
 
 
-def for_layer(name, k, lam, theta, seed=None):
-    """The initializers that a name stands for, as arguments of a layer.
+def for_layer(
+    name: str, k: float, lam: float, theta: float, seed: int | None = None
+) -> dict:
+    """Returns the initializers that a name stands for, as layer arguments.
 
     Args:
         name: `"asymptote"`, `"glorot"` (uniform), `"he"` (normal), `"wu"` or
-            `"lee"`; biases are zero but for the first.
+            `"lee"`. Only `"asymptote"` has biases other than zero.
         k: Fraction of the potential kept per timestep, in `(0, 1]`.
         lam: Gain of the input current, above 0.
         theta: Firing threshold, above 0.
-        seed: `None` or an integer, different for every layer.
+        seed: `None` or an integer, a different one for every layer.
 
     Returns:
-        Dictionary of `kernel_initializer` and `bias_initializer`.
+        Dictionary with `kernel_initializer` and `bias_initializer`.
 
     Example:
     >>> layer = keras.layers.Dense(10, **for_layer("wu", 0.8, 0.2, 1.0))
     """
     check_choice("initializer", name, NAMES)
-    check_neuron(k, lam, theta)
+    bias = AsymptoteBias(k, lam, theta)  # checks the neuron for every name
     seed = check_seed(seed)
     if name == "asymptote":
-        return {
-            "kernel_initializer": AsymptoteInitializer(
-                k, lam, theta, seed=seed
-            ),
-            "bias_initializer": AsymptoteBias(k, lam, theta),
-        }
+        kernel = AsymptoteInitializer(k, lam, theta, seed=seed)
+        return {"kernel_initializer": kernel, "bias_initializer": bias}
     kernels = {
         "glorot": keras.initializers.GlorotUniform,
         "he": keras.initializers.HeNormal,

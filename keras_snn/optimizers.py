@@ -1,41 +1,46 @@
-"""Optimizers of the experiments that Keras does not have."""
+"""Averaged SGD, an optimizer of the experiments that Keras does not have."""
+
+import numbers
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 from keras import ops
 
 from keras_snn.validation import check_number
 
+__all__ = ["ASGD"]
+
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class ASGD(keras.optimizers.Optimizer):
     """Averaged stochastic gradient descent (Polyak and Juditsky 1992).
 
-    In iteration `t`, counted from 0, at the rate `r`:
+    In iteration `t`, counted from 0, with the learning rate `r`:
 
     - `eta = r / (1 + lambd r t)^alpha`
     - `w = w - eta (gradient + lambd w)`
     - `average = average + (w - average) / max(1, t - t0)`
 
-    These are the numbers of `torch.optim.ASGD`. As there, a rate acts one
-    iteration late: `r` is what a schedule, or a callback, said for `t - 1`. And
-    until `t0` the average is `w` itself.
+    This computes the same numbers as `torch.optim.ASGD`. As there, a learning
+    rate acts one iteration late: `r` is what a schedule or a callback set for
+    `t - 1`. Until `t0` the average is `w` itself.
 
-    The averages are kept beside the weights, as the list `averages`. They
-    become the weights of the model where Keras asks an optimizer for the final
-    ones, as under `use_ema`: at the end of `fit`, and in a loop of your own by
-    `optimizer.finalize_variable_values(model.trainable_variables)`. Up to `t0`
-    that changes nothing. Thereafter, what `fit` saves after an epoch holds
-    weights and averages, and goes on as if never interrupted; a second `fit` of
-    the same model starts from the averages.
+    The list `averages` holds the averages. They replace the weights where
+    `use_ema` would: at the end of `fit`. In a loop of your own, call
+    `optimizer.finalize_variable_values(model.trainable_variables)`. A
+    checkpoint that `fit` saves after an epoch holds both weights and averages,
+    so a resumed run equals an uninterrupted one. A second `fit` of the same
+    model starts from the averages.
 
     Args:
-        learning_rate: A float, a schedule of `keras.optimizers.schedules`, or a
-            callable without arguments.
-        lambd: Decay of the weights, and of `eta`, at least 0.
-        alpha: Power of the decay of `eta`, at least 0.
-        t0: Iteration after which averaging sets in, at least 0.
+        learning_rate: A number, a schedule of `keras.optimizers.schedules`, or
+            a callable without arguments.
+        lambd: Decay of the weights and of `eta`, at least 0.
+        alpha: Exponent of the decay of `eta`, at least 0.
+        t0: Iteration after which averaging starts, at least 0.
         **kwargs: Those of `keras.optimizers.Optimizer`, without `use_ema`.
-            Its `weight_decay` acts beside the gradient, as in AdamW.
+            `weight_decay` acts apart from the gradient, as in AdamW.
 
     Reference:
         Polyak and Juditsky, "Acceleration of stochastic approximation by
@@ -54,18 +59,24 @@ class ASGD(keras.optimizers.Optimizer):
     """
 
     def __init__(
-        self, learning_rate=0.01, lambd=1e-4, alpha=0.75, t0=1e6, **kwargs
+        self,
+        learning_rate: float | Callable = 0.01,
+        lambd: float = 1e-4,
+        alpha: float = 0.75,
+        t0: float = 1e6,
+        **kwargs: Any,
     ):
+        if isinstance(learning_rate, numbers.Real):
+            learning_rate = float(learning_rate)  # Keras takes nothing else
         super().__init__(learning_rate, **kwargs)
-        check_number("lambd", lambd, included="low")
-        check_number("alpha", alpha, included="low")
-        check_number("t0", t0, included="low")
+        self.lambd = check_number("lambd", lambd, included="low")
+        self.alpha = check_number("alpha", alpha, included="low")
+        self.t0 = check_number("t0", t0, included="low")
         if self.use_ema:
             raise ValueError(
-                "`use_ema` must be False: `ASGD` keeps averages of its own. "
-                f"Received: use_ema={self.use_ema}"
+                "`use_ema` must be False, because `ASGD` keeps its own "
+                f"averages. Received: use_ema={self.use_ema}"
             )
-        self.lambd, self.alpha, self.t0 = lambd, alpha, t0
         self._last_rate = self.add_variable(
             shape=(),
             dtype="float32",
@@ -73,28 +84,40 @@ class ASGD(keras.optimizers.Optimizer):
             name="last_learning_rate",
         )
 
-    def build(self, variables):
-        """Makes the averages."""
+    def build(self, variables: Sequence[keras.Variable]) -> None:
+        """Creates the averages."""
         if self.built:
             return
         super().build(variables)
         self.averages = self.add_optimizer_variables(variables, "average")
 
-    def apply(self, grads, trainable_variables=None):
-        """Takes a step, and keeps its rate for the next."""
+    def apply(
+        self,
+        grads: Sequence[Any],
+        trainable_variables: Sequence[keras.Variable] | None = None,
+    ) -> None:
+        """Updates the variables, and keeps the learning rate for the next step.
+
+        Args:
+            grads: Gradients, `None` for a variable that the loss ignores.
+            trainable_variables: The variables, by default those of `build`.
+        """
         rate = ops.convert_to_tensor(self.learning_rate, dtype="float32")
         super().apply(grads, trainable_variables)
-        self._last_rate.assign(rate)
-        # The average of what no gradient reaches, or it would end as zeros.
+        _assign_copy(self._last_rate, rate)
+        # Without a gradient Keras skips `update_step`, and the average would
+        # stay zero.
         variables = trainable_variables or self._trainable_variables
         for gradient, variable in zip(grads, variables, strict=True):
             if gradient is None:
-                self.assign(self._average_of(variable), variable)
+                _assign_copy(self._average_of(variable), variable)
 
     def _average_of(self, variable):
         return self.averages[self._get_variable_index(variable)]
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(
+        self, gradient: Any, variable: keras.Variable, learning_rate: Any
+    ) -> None:
         """Updates one variable and its average."""
         t = ops.cast(self.iterations, "float32")
         rate = ops.cast(learning_rate, "float32")
@@ -109,27 +132,40 @@ class ASGD(keras.optimizers.Optimizer):
         self.assign_sub(variable, step)
 
         average = self._average_of(variable)
-        old, new = (
-            ops.convert_to_tensor(average),
-            ops.convert_to_tensor(variable),
-        )
+        old, new = map(ops.convert_to_tensor, (average, variable))
         moved = old + ops.cast(mu, dtype) * (new - old)
+        # `mu` is 1 until `t0`, where rounding would keep `moved` from `new`.
         self.assign(average, ops.where(mu < 1, moved, new))
 
-    def finalize_variable_values(self, var_list):
-        """Gives the variables the values of their averages."""
+    def finalize_variable_values(
+        self, var_list: Sequence[keras.Variable]
+    ) -> None:
+        """Replaces the variables by their averages.
+
+        Args:
+            var_list: The variables.
+        """
         if not ops.convert_to_numpy(self.iterations):
-            return  # there are none yet
+            return  # no step yet, so no averages
         for variable in var_list:
             average = self._average_of(variable)
-            # Keras keeps nothing for what it overwrites with its gradient.
+            # A variable that Keras overwrites with its gradient has none.
             if average is not None:
-                variable.assign(average)
+                _assign_copy(variable, average)
 
-    def get_config(self):
-        """The constructor's arguments."""
+    def get_config(self) -> dict:
+        """Returns the constructor's arguments."""
         return super().get_config() | {
             "lambd": self.lambd,
             "alpha": self.alpha,
             "t0": self.t0,
         }
+
+
+def _assign_copy(variable, value):
+    """Assigns a copy of a value.
+
+    On JAX a plain assignment shares the array, and the training step deletes
+    the arrays of the variables that it updates: both would be lost.
+    """
+    variable.assign(ops.copy(value))
