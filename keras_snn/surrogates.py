@@ -35,8 +35,12 @@ __all__ = [
 
 
 def fire(distance: Any) -> Any:
-    """Computes the spikes `H(distance)`, 0 or 1, without a gradient."""
-    return ops.cast(distance > 0, distance.dtype)
+    """Computes the spikes `H(distance)` without a gradient: 0, 1 or NaN.
+
+    NaN stays NaN, so that the loss shows it.
+    """
+    spikes = ops.cast(distance > 0, distance.dtype)
+    return ops.where(ops.isnan(distance), distance, spikes)
 
 
 class Surrogate(abc.ABC):

@@ -7,10 +7,12 @@ import jax.numpy as jnp
 
 from keras_snn.dynamics import loop
 
+__all__ = ["lif"]
+
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _run(neuron, current, potential, mask):
-    """What runs where no gradient is asked for."""
+    """Runs without a gradient, and so keeps nothing for one."""
     return loop.forward(neuron, current, potential, mask, keep=False)[:2]
 
 
@@ -25,7 +27,7 @@ def _backward(neuron, residuals, gradients):
 
 
 _run.defvjp(_forward, _backward)
-# Compiled even when the caller runs eagerly.
+# Compiled even where the caller runs eagerly.
 _jitted = jax.jit(_run, static_argnums=0)
 
 

@@ -1,37 +1,38 @@
-"""The neuron over time as one loop forward and one loop backward.
+"""Neurons over time as one loop forward and one loop backward.
 
 Written in `keras.ops` for the backends that compile loops with XLA, TensorFlow
-and JAX. What passes from one loop to the other is `distance = u - theta`, the
-single array kept for the gradient: its sign is the spike, its value feeds the
-surrogate.
+and JAX. The forward loop keeps one array for the gradient, `distance = u -
+theta`: its sign is the spike, and the surrogate takes its value.
 
-Both loops slice and update axis 1 in place, so that batch-major data never
-moves, and neither grows with the number of timesteps. Both carry what they
-write, the potential before the reset and the gradient at it, and take the
-reset and the leak at the start of the next timestep: XLA then computes a
-timestep once and copies it into place. Where the two differ, it computes the
-whole timestep twice, once for each.
+Both loops read and write axis 1 in place, so that batch-major data never moves.
+Neither grows with the number of timesteps. Each loop carries what it writes:
+the potential before the reset, and the gradient at it. The reset and the leak
+come at the start of the next timestep. If the carried value and the written one
+differed, XLA would compute every timestep twice.
 """
 
 from keras import ops
 
+from keras_snn import surrogates
+
+__all__ = ["backward", "forward"]
+
 
 def _read(array, t):
-    """`array[:, t]` for an index that only the loop knows."""
+    """Returns `array[:, t]` for an index known only inside the loop."""
     batch, _, *rest = ops.shape(array)
     start = (0, t) + (0,) * len(rest)
     return ops.squeeze(ops.slice(array, start, (batch, 1, *rest)), axis=1)
 
 
 def _write(array, t, value):
-    """`array` with `array[:, t] = value`."""
-    start = (0, t, 0)
+    """Returns `array` after `array[:, t] = value`."""
     value = ops.cast(ops.expand_dims(value, 1), array.dtype)
-    return ops.slice_update(array, start, value)
+    return ops.slice_update(array, (0, t, 0), value)
 
 
 def _first(mask):
-    """Index of the first timestep that runs; without a mask, 0."""
+    """Returns the index of the first timestep that runs, per sample."""
     if mask is None:
         return 0
     timesteps = ops.shape(mask)[1]
@@ -40,7 +41,7 @@ def _first(mask):
 
 
 def _last(mask, timesteps):
-    """Index of the last timestep that runs; where none does, -1."""
+    """Returns the index of the last timestep that runs, or -1, per sample."""
     if mask is None:
         return timesteps - 1
     indices = ops.where(mask, ops.arange(timesteps), -1)
@@ -48,32 +49,31 @@ def _last(mask, timesteps):
 
 
 def forward(neuron, current, potential, mask, keep=True):
-    """Runs the neuron over time.
+    """Runs the neurons forward in time.
 
     Args:
         neuron: The `Neuron`.
         current: `(batch, timesteps, units)`.
-        potential: `(batch, units)`; its dtype is the one integrated in.
+        potential: `(batch, units)`; potentials are integrated in its dtype.
         mask: Booleans `(batch, timesteps)`, or `None`.
-        keep: Whether there will be a backward pass.
+        keep: Whether a backward pass will follow.
 
     Returns:
         `(spikes, potential, distance)`: 0 or 1 in the shape and dtype of
         `current`, the final potential, and `u - theta` in the shape and dtype
-        of `current`, not above zero where masked; `None` unless `keep`.
+        of `current`, 0 where masked. `distance` is `None` unless `keep`.
     """
     first = _first(mask)
     timesteps = ops.shape(current)[1]
 
     def distance_of(integrated):
-        # The spike is read off the distance as it is stored, so that forward
-        # and backward agree on it in half precision too.
+        # The spike depends on the distance as it is stored, so that both
+        # passes agree on it in half precision, too.
         return ops.cast(integrated - neuron.theta, current.dtype)
 
     def after_reset(t, integrated):
-        spikes = ops.cast(distance_of(integrated) > 0, integrated.dtype)
-        after = neuron.after_spike(integrated, spikes)
-        # The potential to start from may lie above the threshold.
+        after = neuron.reset_where(distance_of(integrated) > 0, integrated)
+        # No reset before the first timestep, wherever the potential starts.
         return ops.where(t > first, after, integrated)
 
     def timestep(t, carry):
@@ -86,7 +86,7 @@ def forward(neuron, current, potential, mask, keep=True):
             integrated = ops.where(runs, integrated, before)
             kept = ops.where(runs, kept, ops.zeros_like(kept))
         if not keep:
-            kept = kept > 0
+            kept = surrogates.fire(kept)
         return integrated, _write(written, t, kept)
 
     integrated, written = ops.fori_loop(
@@ -95,21 +95,21 @@ def forward(neuron, current, potential, mask, keep=True):
     final = after_reset(timesteps, integrated)
     if not keep:
         return written, final, None
-    return ops.cast(written > 0, written.dtype), final, written
+    return surrogates.fire(written), final, written
 
 
 def backward(neuron, distance, spikes_gradient, potential_gradient, mask):
-    """Runs the adjoint of `forward` back through time.
+    """Runs the adjoint of `forward` back in time.
 
     Args:
         neuron: The `Neuron`.
-        distance: What `forward` returned.
-        spikes_gradient: Gradient at the spikes, of the shape of `distance`.
+        distance: As `forward` returned it.
+        spikes_gradient: Gradient at the spikes, in the shape of `distance`.
         potential_gradient: Gradient at the final potential.
         mask: As given to `forward`.
 
     Returns:
-        `(current_gradient, potential_gradient)`, the gradients at the current
+        `(current_gradient, potential_gradient)`: the gradients at the current
         and at the initial potential.
     """
     dtype = potential_gradient.dtype
@@ -117,7 +117,7 @@ def backward(neuron, distance, spikes_gradient, potential_gradient, mask):
     last = _last(mask, timesteps)
 
     def through_leak(t, gradient):
-        # The final potential is the one that no leak follows.
+        # No leak follows the final potential.
         return ops.where(t < last, neuron.k * gradient, gradient)
 
     def timestep(n, carry):

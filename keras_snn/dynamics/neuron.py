@@ -1,37 +1,48 @@
-"""One neuron, one timestep: Eq. 2 in tensors (`theory.simulate`: in NumPy)."""
+"""One timestep of leaky integrate-and-fire neurons, and its gradient.
+
+Eq. 2 of the paper, with the potential `v`, the current `i` and the spikes `o`:
+
+    u_t = k v_t + lam i_t              leak and integrate
+    o_t = H(u_t - theta), H(0) = 0     fire
+    v_{t+1} = u_t (1 - o_t)            reset
+
+Throughout this package `u` is the potential before the reset and `v` the one
+after it. `distance` is `u - theta`: its sign is the spike, and the surrogate
+takes it as its argument.
+"""
 
 import dataclasses
-import threading
+import json
 
 from keras import ops
 
 from keras_snn import surrogates
 from keras_snn.validation import check_choice, check_neuron
 
+__all__ = ["RESETS", "Neuron"]
+
 RESETS = ("zero", "subtract", "none")
-# A number for each neuron of this process, by which operators can name it that
-# take no objects. A neuron is a few numbers, so that all may stay.
-_NUMBERS = {}
-_NUMBERED = []
-_LOCK = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True)
 class Neuron:
-    """A leaky integrate-and-fire neuron: its constants and its timestep.
+    """The constants of a neuron, one timestep of it, and the adjoint.
 
-    Frozen and hashable, so that a backend may keep what it compiled for it.
+    Frozen and hashable: backends use it as the key of a compiled loop.
 
     Args:
         k: Fraction of the potential kept per timestep, in `(0, 1]`.
-        lam: Gain of the input current, above 0.
+        lam: Gain of the current, above 0.
         theta: Firing threshold, above 0, in the unit of the potential. A
             neuron fires strictly above it.
         surrogate: A `surrogates.Surrogate`, or what `surrogates.get` takes.
-        reset: What a spike does to the potential: `"zero"` clears it (the
-            paper's), `"subtract"` lowers it by `theta`, `"none"` leaves it.
-        detach_reset: Whether the gradient stops at the reset instead of
-            passing through it.
+        reset: What a spike does to the potential: `"zero"` clears it (Eq. 2),
+            `"subtract"` lowers it by `theta`, `"none"` leaves it.
+        detach_reset: Whether the gradient stops at the reset.
+
+    Attributes:
+        plain: The six arguments as floats, strings and a boolean, which
+            `Neuron.from_plain` takes: PyTorch's operators accept no objects.
     """
 
     k: float
@@ -42,44 +53,51 @@ class Neuron:
     detach_reset: bool = False
 
     def __post_init__(self):
-        check_neuron(self.k, self.lam, self.theta)
+        k, lam, theta = check_neuron(self.k, self.lam, self.theta)
+        surrogate = surrogates.get(self.surrogate)
         check_choice("reset", self.reset, RESETS)
         check_choice("detach_reset", self.detach_reset, (False, True))
-        # The dataclass is frozen, so that a name becomes an object this way.
-        object.__setattr__(self, "surrogate", surrogates.get(self.surrogate))
-        for name in ("k", "lam", "theta"):
-            object.__setattr__(self, name, float(getattr(self, name)))
-        with _LOCK:
-            number = _NUMBERS.setdefault(self, len(_NUMBERS))
-            if number == len(_NUMBERED):
-                _NUMBERED.append(self)
-        object.__setattr__(self, "number", number)
+        text = json.dumps(surrogates.serialize(surrogate))
+        plain = (k, lam, theta, text, self.reset, self.detach_reset)
+        checked = {"k": k, "lam": lam, "theta": theta, "surrogate": surrogate}
+        # A frozen dataclass allows no plain assignment.
+        for name, value in (checked | {"plain": plain}).items():
+            object.__setattr__(self, name, value)
 
-    @staticmethod
-    def numbered(number):
-        """The neuron, or one equal to it, whose `number` this is."""
-        return _NUMBERED[number]
-
-    def __reduce__(self):
-        # Made anew: its number is this process's own.
-        return Neuron, tuple(
-            getattr(self, field.name) for field in dataclasses.fields(self)
-        )
+    @classmethod
+    def from_plain(
+        cls,
+        k: float,
+        lam: float,
+        theta: float,
+        surrogate: str,
+        reset: str,
+        detach_reset: bool,
+    ) -> "Neuron":
+        """Returns the neuron whose `plain` these arguments are."""
+        return cls(k, lam, theta, json.loads(surrogate), reset, detach_reset)
 
     def integrate(self, potential, current):
-        """Leaks and integrates: `u_t = k v_t + lam i_t`."""
+        """Returns `u_t` of `v_t` and `i_t`."""
         return self.k * potential + self.lam * current
 
-    def after_spike(self, potential, spikes):
-        """The potential after the reset, `v_{t+1}` of `u_t` and `o_t`."""
+    def reset_where(self, fired, potential):
+        """Returns `v_{t+1}` of `u_t`.
+
+        It selects where Eq. 2 multiplies, because infinity times 0 is NaN.
+
+        Args:
+            fired: Boolean tensor, where the neuron fired.
+            potential: `u_t`, float tensor of the same shape.
+        """
         if self.reset == "zero":
-            return potential * (1 - spikes)
+            return ops.where(fired, ops.zeros_like(potential), potential)
         if self.reset == "subtract":
-            return potential - self.theta * spikes
+            return ops.where(fired, potential - self.theta, potential)
         return potential
 
     def step(self, potential, current):
-        """Advances by one timestep, differentiably (Eq. 2).
+        """Advances by one timestep, differentiably.
 
         Args:
             potential: `v_t`, float tensor of any shape.
@@ -90,24 +108,32 @@ class Neuron:
         """
         potential = self.integrate(potential, current)
         spikes = self.surrogate(potential - self.theta)
-        reset = ops.stop_gradient(spikes) if self.detach_reset else spikes
-        return spikes, self.after_spike(potential, reset)
+        after = self.reset_where(spikes > 0, potential)
+        if self.detach_reset or self.reset == "none":
+            return spikes, after
+        # The selection above has no gradient through the spikes. This term adds
+        # it; its value is 0.
+        jump = self.theta
+        if self.reset == "zero":
+            jump = ops.where(ops.isfinite(potential), potential, 0.0)
+        return spikes, after - jump * (spikes - ops.stop_gradient(spikes))
 
     def adjoint(self, distance, silent):
-        """Gradient of one timestep, by hand.
+        """Returns the gradient of one timestep as two factors.
 
-        It is linear in what comes back from the spikes, `g_o`, and from the
-        potential after the reset, `g_v`: the gradient at `u_t` is
-        `g = slope g_o + carried g_v`, that at `i_t` is `lam g`, that at `v_t`
-        is `k g`.
+        It is linear in the gradients `g_o` at the spikes and `g_v` at the
+        potential after the reset: the gradient at `u_t` is
+        `g_u = slope g_o + carried g_v`, at `i_t` it is `lam g_u`, and at `v_t`
+        it is `k g_u`.
 
         Args:
-            distance: `u_t - theta`, what the forward pass kept.
-            silent: `1 - o_t`, not needed afterwards.
+            distance: `u_t - theta`, float tensor of any shape.
+            silent: `1 - o_t`, float tensor of the same shape; PyTorch
+                overwrites it.
 
         Returns:
-            `(slope, carried)`, of the shape of `distance`; `carried` is the
-            number 1 where the reset has no part in the gradient.
+            `(slope, carried)`, tensors of the shape of `distance`; `carried` is
+            the number 1.0 where it is constant.
         """
         slope = self.surrogate.derivative(distance)
         if self.reset == "zero":

@@ -1,13 +1,12 @@
-"""The neuron over time, step by step: the definition of the fused loops."""
+"""Neurons over time, one timestep after the other: the definition."""
 
 from keras import ops
 
+__all__ = ["lif"]
+
 
 def lif(neuron, current, potential, mask=None):
-    """Unrolls `neuron.step` over axis 1 and leaves the gradient to Keras.
-
-    See `keras_snn.dynamics.lif` for arguments and result.
-    """
+    """Unrolls `Neuron.step` over time. See `keras_snn.dynamics.lif`."""
     spikes = []
     for t in range(current.shape[1]):
         fired, after = neuron.step(potential, current[:, t])

@@ -1,39 +1,24 @@
 """The fused loop on TensorFlow.
 
-Each loop is an XLA computation of its own inside the surrounding graph, whose
-convolutions stay on oneDNN or cuDNN.
+Each loop is an XLA computation inside the surrounding graph, whose convolutions
+stay on oneDNN or cuDNN.
 """
 
-import contextlib
-import contextvars
 import functools
 
 import tensorflow as tf
 
 from keras_snn.dynamics import loop
 
-_keep = contextvars.ContextVar("keep", default=True)
+__all__ = ["lif"]
 
 
-@contextlib.contextmanager
-def without_residuals():
-    """Within, neurons keep nothing and have no gradient.
-
-    A graph does not know beforehand whether it will be differentiated.
-    """
-    token = _keep.set(False)
-    try:
-        yield
-    finally:
-        _keep.reset(token)
-
-
-# A sweep over neurons must not keep them all.
+# Bounded, so that a sweep over neurons does not keep a program for each.
 @functools.lru_cache(maxsize=128)
-def _compiled(function, neuron, **options):
-    """A compiled loop of a neuron, traced once per rank and dtype."""
+def _compiled(function, neuron):
+    """Compiles a loop of a neuron, once per rank and dtype."""
     return tf.function(
-        functools.partial(function, neuron, **options),
+        functools.partial(function, neuron),
         jit_compile=True,
         reduce_retracing=True,
         autograph=False,
@@ -42,15 +27,12 @@ def _compiled(function, neuron, **options):
 
 def lif(neuron, current, potential, mask=None):
     """See `keras_snn.dynamics.lif`."""
-    if not _keep.get():
-        run = _compiled(loop.forward, neuron, keep=False)
-        return run(current, potential, mask)[:2]
     forward = _compiled(loop.forward, neuron)
     backward = _compiled(loop.backward, neuron)
 
     @tf.custom_gradient
     def run(current, potential):
-        # The tape of an eager caller is still listening here.
+        # An eager caller's tape still records here; the gradient is ours.
         current, potential = map(tf.stop_gradient, (current, potential))
         spikes, final, distance = forward(current, potential, mask)
 

@@ -1,9 +1,10 @@
-"""The fused loop on PyTorch's GPUs: one Triton kernel each way.
+"""The fused loop on PyTorch's GPUs, as Triton kernels.
 
 A program takes a block of neurons of one sample through all timesteps, with
-their potentials in registers: each array is read or written once, as in a copy
-of the same bytes. (A surrogate that the kernel does not know is worked out
-before, in an array of its own.)
+their potentials in registers, so that it reads and writes each array once. The
+backward pass first runs the forward kernel again, for the distances. The
+derivative of a surrogate that the kernel does not know is computed before, into
+an array of its own.
 """
 
 import torch
@@ -12,9 +13,11 @@ import triton.language as tl
 
 from keras_snn import surrogates
 
+__all__ = ["backward", "forward"]
+
 LARGEST_BLOCK = 512
-# What the kernel calls them, and its steepness over theirs: the smooth step
-# tanh(a x) / 2 + 1 / 2 is the sigmoid of 2 a x.
+# The kernel's name for each surrogate, and the factor from its steepness to the
+# kernel's: the smooth step tanh(a x) / 2 + 1 / 2 is the sigmoid of 2 a x.
 KNOWN = {
     surrogates.Sigmoid: ("sigmoid", 1.0),
     surrogates.Tanh: ("sigmoid", 2.0),
@@ -47,8 +50,7 @@ def _forward_kernel(
     current,
     initial,
     mask,
-    spikes,
-    distance,
+    output,
     final,
     timesteps,
     units,
@@ -57,9 +59,11 @@ def _forward_kernel(
     theta: tl.constexpr,
     RESET: tl.constexpr,
     MASKED: tl.constexpr,
-    KEEP: tl.constexpr,
+    SPIKES: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
+    # Writes the spikes or, for the backward pass, the distances.
+
     # Samples on axis 0, whose limit is the larger one. In 64 bits, since
     # batch * timesteps * units may pass 2**31.
     row = tl.program_id(0).to(tl.int64)
@@ -73,7 +77,7 @@ def _forward_kernel(
         integrated = k * potential + lam * now.to(potential.dtype)
         # The spike is read off the distance as it is stored, so that forward
         # and backward agree on it in half precision too.
-        kept = (integrated - theta).to(distance.dtype.element_ty)
+        kept = (integrated - theta).to(output.dtype.element_ty)
         after = integrated
         if RESET == "zero":
             after = tl.where(kept > 0, 0.0, integrated)
@@ -83,10 +87,10 @@ def _forward_kernel(
             runs = tl.load(mask + row * timesteps + t) != 0
             kept = tl.where(runs, kept, 0.0).to(kept.dtype)
             after = tl.where(runs, after, potential)
-        if KEEP:
-            tl.store(distance + at, kept, mask=inside)
-        fired = (kept > 0).to(spikes.dtype.element_ty)
-        tl.store(spikes + at, fired, mask=inside)
+        if SPIKES:  # NaN stays NaN.
+            fired = (kept > 0).to(kept.dtype)
+            kept = tl.where(kept == kept, fired, kept)
+        tl.store(output + at, kept, mask=inside)
         potential = after
         at += units
     tl.store(final + neuron, potential, mask=inside)
@@ -178,38 +182,53 @@ def _surrogate_constants(surrogate):
     return {"SURROGATE": name, "a": factor * inner.a, "GATED": gated}
 
 
-def forward(neuron, current, potential, mask, keep=True):
-    """See `keras_snn.dynamics.loop.forward`."""
+def forward(neuron, current, potential, mask, spikes=True):
+    """Runs the neurons forward in time.
+
+    Args:
+        neuron: See `keras_snn.dynamics.lif`.
+        current: See `keras_snn.dynamics.lif`.
+        potential: See `keras_snn.dynamics.lif`.
+        mask: See `keras_snn.dynamics.lif`.
+        spikes: Whether to return the spikes, or else `u - theta`.
+
+    Returns:
+        `(output, potential)`.
+    """
     current, potential = current.contiguous(), potential.contiguous()
-    spikes = torch.empty_like(current)
-    distance = torch.empty_like(current) if keep else spikes
+    output = torch.empty_like(current)
     final = torch.empty_like(potential)
     _launch(
         _forward_kernel,
         current.shape,
         current,
         potential,
-        # A pointer is due where nothing is read from it, too.
+        # The kernel wants a pointer even where it reads no mask.
         current if mask is None else mask.contiguous(),
-        spikes,
-        distance,
+        output,
         final,
-        KEEP=keep,
+        SPIKES=spikes,
         **_neuron_constants(neuron, mask),
     )
-    return spikes, final, distance if keep else None
+    return output, final
 
 
-def backward(
-    neuron, distance, spikes_gradient, potential_gradient, mask, out=None
-):
-    """See `keras_snn.dynamics.loop.backward`; `out` may be `distance`."""
-    current_gradient = torch.empty_like(distance) if out is None else out
-    initial_gradient = torch.empty(
-        potential_gradient.shape,
-        dtype=potential_gradient.dtype,
-        device=potential_gradient.device,
-    )
+def backward(neuron, current, potential, mask, gradients):
+    """Runs the adjoint of `forward` back in time.
+
+    Args:
+        neuron: As given to `forward`.
+        current: As given to `forward`.
+        potential: As given to `forward`.
+        mask: As given to `forward`.
+        gradients: Those at the spikes and at the final potential.
+
+    Returns:
+        `(current_gradient, potential_gradient)`.
+    """
+    spikes_gradient, potential_gradient = (x.contiguous() for x in gradients)
+    distance, _ = forward(neuron, current, potential, mask, spikes=False)
+    initial_gradient = torch.empty_like(potential_gradient)
     constants = _surrogate_constants(neuron.surrogate)
     slopes = distance
     if constants["SURROGATE"] == "given":
@@ -221,13 +240,13 @@ def backward(
         distance.shape,
         distance,
         slopes,
-        spikes_gradient.contiguous(),
-        potential_gradient.contiguous(),
+        spikes_gradient,
+        potential_gradient,
         distance if mask is None else mask.contiguous(),
-        current_gradient,
+        distance,  # Each thread overwrites what it alone has read.
         initial_gradient,
         DETACHED=neuron.detach_reset,
         **constants,
         **_neuron_constants(neuron, mask),
     )
-    return current_gradient, initial_gradient
+    return distance, initial_gradient

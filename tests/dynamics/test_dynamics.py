@@ -2,7 +2,6 @@
 
 import copy
 import importlib.util
-import mmap
 import os
 import pickle
 import subprocess
@@ -12,7 +11,8 @@ import keras
 import numpy as np
 import pytest
 import reference
-from backend import gradients, to_numpy
+from backend import gradients
+from drive import exact_current, run
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,23 +37,6 @@ neurons = st.builds(
     reset=st.sampled_from(dynamics.RESETS),
     detach_reset=st.booleans(),
 )
-
-
-def exact_current(rng, shape):
-    """Sixteenths: with `k` a power of 1/2, few steps stay exact in float32."""
-    return (rng.integers(-16, 49, size=shape) / 16).astype("float32")
-
-
-def run(function, neuron, current, potential=None, mask=None):
-    if potential is None:
-        potential = np.zeros((current.shape[0], current.shape[2]), "float32")
-    outputs = function(
-        neuron,
-        keras.ops.convert_to_tensor(current),
-        keras.ops.convert_to_tensor(potential),
-        mask,
-    )
-    return [to_numpy(output) for output in outputs]
 
 
 @pytest.mark.parametrize(("reset", "detach"), CASES)
@@ -253,234 +236,66 @@ assert spikes.ravel().tolist() == [0, 1, 0, 1], spikes
     )
 
 
-def test_a_copied_neuron_keeps_a_number_that_stands_for_it():
-    neuron = dynamics.Neuron(0.3, 0.7, 1.1, "tanh")
-    for copied in (copy.deepcopy(neuron), pickle.loads(pickle.dumps(neuron))):
+def test_a_neuron_survives_copies_and_its_plain_form():
+    neuron = dynamics.Neuron(0.3, 0.7, 1.1, surrogates.SpikeGated("tanh"))
+    for copied in (
+        copy.deepcopy(neuron),
+        pickle.loads(pickle.dumps(neuron)),
+        dynamics.Neuron.from_plain(*neuron.plain),
+    ):
         assert copied == neuron
-        assert dynamics.Neuron.numbered(copied.number) == neuron
-    other = dynamics.Neuron(0.3, 0.7, 1.1, "tanh", reset="none")
-    assert dynamics.Neuron.numbered(other.number) == other
+        assert copied.plain == neuron.plain
+    assert {type(x) for x in neuron.plain} == {float, str, bool}
 
 
-@pytest.mark.skipif(
-    keras.config.backend() != "torch", reason="PyTorch's memory and blocks"
-)
 @pytest.mark.parametrize("masked", [False, True], ids=["", "masked"])
-def test_huge_pages_and_small_blocks_change_nothing(rng, masked, monkeypatch):
-    from keras_snn.dynamics import pages
-    from keras_snn.dynamics import torch as loops
-
-    neuron = dynamics.Neuron(0.5, 0.5, 1.0, "arctan")
-    current = exact_current(rng, (3, 8, 5))
-    start = exact_current(rng, (3, 5))
-    mask = keras.ops.convert_to_tensor(rng.random((3, 8)) < 0.7)
-    arguments = neuron, current, start, mask if masked else None
-
-    def both():
-        function = lambda i, v: dynamics.lif(neuron, i, v, arguments[3])  # noqa: E731
-        found = gradients(function, [current, start], [current, start])
-        return [*run(dynamics.lif, *arguments), *found]
-
-    expected = both()
-    monkeypatch.setattr(pages, "LARGE", 1)
-    # A block of two columns of one sample.
-    monkeypatch.setattr(loops, "FORWARD_BLOCK", 16)
-    monkeypatch.setattr(loops, "BACKWARD_BLOCK", 16)
-    for _ in range(2):  # in fresh pages, then in used ones
-        for ours, theirs in zip(both(), expected, strict=True):
-            np.testing.assert_array_equal(ours, theirs)
-
-
-@pytest.mark.skipif(
-    keras.config.backend() != "torch" or not hasattr(mmap, "MADV_HUGEPAGE"),
-    reason="PyTorch's memory on Linux",
-)
-def test_the_memory_of_a_large_array_is_used_again(monkeypatch):
-    import torch
-
-    from keras_snn.dynamics import pages
-
-    monkeypatch.setattr(pages, "_free", {})
-    array = torch.zeros(pages.LARGE // 4)
-    first = pages.empty_like(array)
-    second = pages.empty_like(array)
-    assert first.shape == array.shape
-    assert first.dtype == array.dtype
-    place = first.data_ptr()
-    assert second.data_ptr() != place
-    part = first[3:5]
-    del first  # a part of it is still in use
-    third = pages.empty_like(array)
-    assert third.data_ptr() != place
-    del part
-    again = pages.empty_like(array.view(2, -1).to(torch.int32))
-    assert again.data_ptr() == place
-    assert (again.shape, again.dtype) == ((2, len(array) // 2), torch.int32)
-    del second, third, again
-    assert sum(map(len, pages._free.values())) == 3
-    # Another size: what the old ones left is let go.
-    pages.empty_like(torch.zeros(pages.LARGE))
-    assert list(pages._free) == [pages.LARGE * 4]
-    small = pages.empty_like(torch.zeros(4, 5).T)
-    assert (tuple(small.shape), small.is_contiguous()) == ((5, 4), True)
-    # No more is kept than the limit.
-    monkeypatch.setattr(pages, "MOST", 2 * pages.LARGE)
-    monkeypatch.setattr(pages, "_free", {})
-    used = [pages.empty_like(array) for _ in range(3)]
-    del used
-    assert list(map(len, pages._free.values())) == [2]
-
-
-def test_double_precision_leaks_by_all_its_digits(rng):
-    if keras.config.backend() == "jax":
-        pytest.skip("JAX has float64 only where it is switched on at the start")
-    neuron = dynamics.Neuron(0.8, 0.3, 1.0, "arctan")
-    current = rng.normal(1, 3, size=(2, 9, 3))
-    start = np.zeros((2, 3))
-    weights = [rng.normal(size=(2, 9, 3)), rng.normal(size=(2, 3))]
-
-    def total(i, v):
-        outputs = dynamics.lif(neuron, i, v)
-        return sum(
-            keras.ops.sum(output * keras.ops.convert_to_tensor(weight))
-            for output, weight in zip(outputs, weights, strict=True)
+@pytest.mark.parametrize("reset", dynamics.RESETS)
+@pytest.mark.parametrize("function", [dynamics.lif, stepwise.lif])
+def test_nan_stays_nan_and_reaches_nobody_else(rng, reset, masked, function):
+    neuron = dynamics.Neuron(0.5, 0.5, 1.0, "arctan", reset)
+    current = exact_current(rng, (3, 6, 4))
+    mask = rng.random((3, 6)) < 0.7
+    mask[1] = [True, True, False, True, True, True]
+    mask = keras.ops.convert_to_tensor(mask) if masked else None
+    expected, final = run(function, neuron, current, mask=mask)
+    broken = current.copy()
+    broken[1, 1, 2] = np.nan
+    spikes, potential = run(function, neuron, broken, mask=mask)
+    lost = np.zeros_like(spikes, bool)
+    lost[1, 1:, 2] = True
+    if masked:  # A masked timestep emits 0.
+        lost[1, 2, 2] = False
+    np.testing.assert_array_equal(np.isnan(spikes), lost)
+    np.testing.assert_array_equal(spikes[~lost], expected[~lost])
+    assert np.isnan(potential[1, 2])
+    assert np.isnan(potential).sum() == 1
+    if function is stepwise.lif:
+        return
+    # The gradients of the others stay, too.
+    start = np.zeros((3, 4), "float32")
+    weights = np.ones_like(current), np.ones_like(start)
+    before, after = (
+        gradients(
+            lambda i, v: function(neuron, i, v, mask), [x, start], weights
         )
-
-    if keras.config.backend() == "torch":
-        tensors = [
-            keras.ops.convert_to_tensor(x).requires_grad_()
-            for x in (current, start)
-        ]
-        total(*tensors).backward()
-        gradient = tensors[0].grad.numpy()
-    else:
-        import tensorflow as tf
-
-        tensors = [tf.constant(x) for x in (current, start)]
-        with tf.GradientTape() as tape:
-            tape.watch(tensors)
-            value = total(*tensors)
-        gradient = tape.gradient(value, tensors)[0].numpy()
-    expected = reference.gradient(
-        current,
-        *weights,
-        lambda x: reference.DERIVATIVE["arctan"](x, 2.0),
-        *(0.8, 0.3, 1.0, "zero", False),
+        for x in (current, broken)
     )
-    assert gradient.dtype == "float64"
-    error = np.linalg.norm(gradient - expected)
-    assert error < 1e-13 * np.linalg.norm(expected)
+    assert np.isnan(after[0][1, 1, 2])
+    after[0][1, :, 2] = before[0][1, :, 2]
+    np.testing.assert_array_equal(after[0], before[0])
 
 
-@pytest.mark.skipif(
-    keras.config.backend() != "torch", reason="PyTorch's order in memory"
-)
-def test_transposed_arrays_are_taken_as_they_are_read(rng):
-    import torch
-
-    neuron = dynamics.Neuron(0.5, 0.5, 1.0, "arctan")
-    current = exact_current(rng, (5, 8, 3))
-    plain = torch.tensor(current.transpose(2, 1, 0).copy(), requires_grad=True)
-    turned = torch.tensor(current).permute(2, 1, 0).requires_grad_()
-    assert not turned.is_contiguous()
-    start = torch.zeros(5, 3).T
-    found = []
-    for x in (plain, turned):
-        spikes, final = dynamics.lif(neuron, x, start)
-        assert spikes.is_contiguous()
-        # An expanded gradient comes back from a sum.
-        (spikes.sum() + final.sum()).backward()
-        found.append((spikes.detach(), final.detach(), x.grad))
-    for ours, theirs in zip(*found, strict=True):
-        assert torch.equal(ours, theirs)
-
-
-@pytest.mark.skipif(
-    keras.config.backend() != "torch", reason="PyTorch keeps graphs if asked"
-)
-def test_a_graph_that_is_kept_gives_the_same_gradient_again(rng):
-    import torch
-
-    neuron = dynamics.Neuron(0.5, 0.5, 1.0, "arctan")
-    current = torch.tensor(exact_current(rng, (3, 8, 5)), requires_grad=True)
-    spikes, _ = dynamics.lif(neuron, current, torch.zeros(3, 5))
-    total = (spikes * current.detach()).sum()
-    (first,) = torch.autograd.grad(total, current, retain_graph=True)
-    (second,) = torch.autograd.grad(total, current, retain_graph=True)
-    (last,) = torch.autograd.grad(total, current)
-    assert first.abs().max() > 0
-    assert torch.equal(first, second)
-    assert torch.equal(first, last)
-
-
-@pytest.mark.skipif(
-    keras.config.backend() == "torch", reason="PyTorch traces nothing"
-)
-def test_equal_neurons_of_equal_shape_are_traced_once():
-    def compiled():
-        if keras.config.backend() == "jax":
-            from keras_snn.dynamics import jax
-
-            return jax._jitted._cache_size()
-        from keras_snn.dynamics import tensorflow
-
-        forward = tensorflow._compiled(tensorflow.loop.forward, neuron)
-        return forward.experimental_get_tracing_count()
-
-    current = np.ones((2, 5, 3), "float32")
-    neuron = dynamics.Neuron(0.3, 0.7, 1.1, "tanh")
-    run(dynamics.lif, neuron, current)
-    once = compiled()
-    run(dynamics.lif, neuron, current)
-    run(dynamics.lif, dynamics.Neuron(0.3, 0.7, 1.1, "tanh"), current)
-    assert compiled() == once
-
-
-@pytest.mark.skipif(
-    keras.config.backend() != "jax", reason="vmap and jit are JAX's"
-)
-def test_jax_transformations_change_nothing(rng):
-    import jax
-
-    neuron = dynamics.Neuron(0.5, 0.5, 1.0, "arctan")
-    current = exact_current(rng, (4, 2, 6, 3))
-    potential = np.zeros((2, 3), "float32")
-
-    def total(current):
-        spikes, final = dynamics.lif(neuron, current, potential)
-        return (spikes * current).sum() + final.sum()
-
-    one_by_one = np.stack([jax.grad(total)(x) for x in current])
-    at_once = jax.jit(jax.vmap(jax.grad(total)))(current)
-    np.testing.assert_allclose(at_once, one_by_one, rtol=1e-6)
-
-
-@pytest.mark.parametrize("jit_compile", [False, True])
-@pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="tf.function is TensorFlow's"
-)
-def test_inside_a_function_of_dynamic_shape(rng, jit_compile):
-    import tensorflow as tf
-
-    neuron = dynamics.Neuron(0.5, 0.5, 1.0, "arctan")
-    spec = tf.TensorSpec((None, None, 3), "float32")
-
-    @tf.function(input_signature=[spec], jit_compile=jit_compile)
-    def gradient(current):
-        with tf.GradientTape() as tape:
-            tape.watch(current)
-            start = tf.zeros((tf.shape(current)[0], 3))
-            spikes, _ = dynamics.lif(neuron, current, start)
-            total = tf.reduce_sum(spikes * current)
-        return spikes, tape.gradient(total, current)
-
-    for shape in [(2, 5, 3), (1, 7, 3)]:
-        current = exact_current(rng, shape)
-        spikes, slope = gradient(current)
-        expected, _ = reference.lif(current, 0.5, 0.5, 1.0)
-        np.testing.assert_array_equal(spikes, expected)
-        assert np.isfinite(slope).all()
-        assert np.abs(slope).max() > 0
+@pytest.mark.parametrize("function", [dynamics.lif, stepwise.lif])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_an_infinite_current_fires_once_and_is_forgotten(dtype, function):
+    neuron = dynamics.Neuron(0.5, 1.0, 1.25, "arctan")
+    current = np.ones((1, 5, 1), dtype)
+    with np.errstate(over="ignore"):
+        current[0, 0] = 1e39  # Infinite in both dtypes.
+    spikes, potential = run(function, neuron, current, np.zeros((1, 1), dtype))
+    # Reset to zero, it goes on as from the start: 1, 1.5, 1, 1.5.
+    assert spikes.ravel().tolist() == [1, 0, 1, 0, 1]
+    assert potential.item() == 0
 
 
 @pytest.mark.parametrize(

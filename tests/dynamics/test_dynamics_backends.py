@@ -1,0 +1,209 @@
+"""What only some backends have: precisions, memory layouts, traces."""
+
+import keras
+import numpy as np
+import pytest
+import reference
+from backend import gradients
+from drive import exact_current, run
+
+from keras_snn import dynamics
+
+
+@pytest.mark.skipif(
+    keras.config.backend() != "torch", reason="only PyTorch runs block by block"
+)
+@pytest.mark.parametrize("masked", [False, True], ids=["", "masked"])
+def test_small_blocks_change_nothing(rng, masked, monkeypatch):
+    from keras_snn.dynamics import torch as loops
+
+    neuron = dynamics.Neuron(0.5, 0.5, 1.0, "arctan")
+    current = exact_current(rng, (3, 8, 5))
+    start = exact_current(rng, (3, 5))
+    mask = keras.ops.convert_to_tensor(rng.random((3, 8)) < 0.7)
+    arguments = neuron, current, start, mask if masked else None
+
+    def both():
+        function = lambda i, v: dynamics.lif(neuron, i, v, arguments[3])  # noqa: E731
+        found = gradients(function, [current, start], [current, start])
+        return [*run(dynamics.lif, *arguments), *found]
+
+    expected = both()
+    monkeypatch.setattr(loops, "BLOCK", 16)  # two columns of one sample
+    for ours, theirs in zip(both(), expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.skipif(
+    keras.config.backend() != "torch", reason="only PyTorch computes them again"
+)
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_the_backward_pass_finds_the_spikes_of_the_forward_pass(dtype):
+    import torch
+
+    from keras_snn.dynamics import torch as loops
+
+    neuron = dynamics.Neuron(0.8, 0.2, 1.0, "arctan")
+    # Rounded numbers, more than a block of them, and no multiple of a vector.
+    torch.manual_seed(0)
+    current = torch.randn(3, 20, 30_011).mul_(7).to(getattr(torch, dtype))
+    spikes, _ = loops.forward(neuron, current, torch.zeros(3, 30_011), None)
+    assert 0.05 < spikes.float().mean() < 0.5
+    for rows, columns in loops._blocks(current):
+        block = rows, slice(None), columns
+        distance = loops._contiguous_like(current[block])
+        start = torch.zeros(distance.shape[0], distance.shape[2])
+        loops._integrate(neuron, current[block], start, None, distance)
+        assert torch.equal(distance > 0, spikes[block] > 0)
+
+
+def test_double_precision_leaks_by_all_its_digits(rng):
+    if keras.config.backend() == "jax":
+        pytest.skip("JAX has float64 only where it is switched on at the start")
+    neuron = dynamics.Neuron(0.8, 0.3, 1.0, "arctan")
+    current = rng.normal(1, 3, size=(2, 9, 3))
+    start = np.zeros((2, 3))
+    weights = [rng.normal(size=(2, 9, 3)), rng.normal(size=(2, 3))]
+
+    def total(i, v):
+        outputs = dynamics.lif(neuron, i, v)
+        return sum(
+            keras.ops.sum(output * keras.ops.convert_to_tensor(weight))
+            for output, weight in zip(outputs, weights, strict=True)
+        )
+
+    if keras.config.backend() == "torch":
+        tensors = [
+            keras.ops.convert_to_tensor(x).requires_grad_()
+            for x in (current, start)
+        ]
+        total(*tensors).backward()
+        gradient = tensors[0].grad.numpy()
+    else:
+        import tensorflow as tf
+
+        tensors = [tf.constant(x) for x in (current, start)]
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            value = total(*tensors)
+        gradient = tape.gradient(value, tensors)[0].numpy()
+    expected = reference.gradient(
+        current,
+        *weights,
+        lambda x: reference.DERIVATIVE["arctan"](x, 2.0),
+        *(0.8, 0.3, 1.0, "zero", False),
+    )
+    assert gradient.dtype == "float64"
+    error = np.linalg.norm(gradient - expected)
+    assert error < 1e-13 * np.linalg.norm(expected)
+
+
+@pytest.mark.skipif(
+    keras.config.backend() != "torch", reason="PyTorch's order in memory"
+)
+def test_transposed_arrays_are_taken_as_they_are_read(rng):
+    import torch
+
+    neuron = dynamics.Neuron(0.5, 0.5, 1.0, "arctan")
+    current = exact_current(rng, (5, 8, 3))
+    plain = torch.tensor(current.transpose(2, 1, 0).copy(), requires_grad=True)
+    turned = torch.tensor(current).permute(2, 1, 0).requires_grad_()
+    assert not turned.is_contiguous()
+    start = torch.zeros(5, 3).T
+    found = []
+    for x in (plain, turned):
+        spikes, final = dynamics.lif(neuron, x, start)
+        assert spikes.is_contiguous()
+        # An expanded gradient comes back from a sum.
+        (spikes.sum() + final.sum()).backward()
+        found.append((spikes.detach(), final.detach(), x.grad))
+    for ours, theirs in zip(*found, strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.skipif(
+    keras.config.backend() != "torch", reason="PyTorch keeps graphs if asked"
+)
+def test_a_graph_that_is_kept_gives_the_same_gradient_again(rng):
+    import torch
+
+    neuron = dynamics.Neuron(0.5, 0.5, 1.0, "arctan")
+    current = torch.tensor(exact_current(rng, (3, 8, 5)), requires_grad=True)
+    spikes, _ = dynamics.lif(neuron, current, torch.zeros(3, 5))
+    total = (spikes * current.detach()).sum()
+    (first,) = torch.autograd.grad(total, current, retain_graph=True)
+    (second,) = torch.autograd.grad(total, current, retain_graph=True)
+    (last,) = torch.autograd.grad(total, current)
+    assert first.abs().max() > 0
+    assert torch.equal(first, second)
+    assert torch.equal(first, last)
+
+
+@pytest.mark.skipif(
+    keras.config.backend() == "torch", reason="PyTorch traces nothing"
+)
+def test_equal_neurons_of_equal_shape_are_traced_once():
+    def compiled():
+        if keras.config.backend() == "jax":
+            from keras_snn.dynamics import jax
+
+            return jax._jitted._cache_size()
+        from keras_snn.dynamics import tensorflow
+
+        forward = tensorflow._compiled(tensorflow.loop.forward, neuron)
+        return forward.experimental_get_tracing_count()
+
+    current = np.ones((2, 5, 3), "float32")
+    neuron = dynamics.Neuron(0.3, 0.7, 1.1, "tanh")
+    run(dynamics.lif, neuron, current)
+    once = compiled()
+    run(dynamics.lif, neuron, current)
+    run(dynamics.lif, dynamics.Neuron(0.3, 0.7, 1.1, "tanh"), current)
+    assert compiled() == once
+
+
+@pytest.mark.skipif(
+    keras.config.backend() != "jax", reason="vmap and jit are JAX's"
+)
+def test_jax_transformations_change_nothing(rng):
+    import jax
+
+    neuron = dynamics.Neuron(0.5, 0.5, 1.0, "arctan")
+    current = exact_current(rng, (4, 2, 6, 3))
+    potential = np.zeros((2, 3), "float32")
+
+    def total(current):
+        spikes, final = dynamics.lif(neuron, current, potential)
+        return (spikes * current).sum() + final.sum()
+
+    one_by_one = np.stack([jax.grad(total)(x) for x in current])
+    at_once = jax.jit(jax.vmap(jax.grad(total)))(current)
+    np.testing.assert_allclose(at_once, one_by_one, rtol=1e-6)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="tf.function is TensorFlow's"
+)
+def test_inside_a_function_of_dynamic_shape(rng, jit_compile):
+    import tensorflow as tf
+
+    neuron = dynamics.Neuron(0.5, 0.5, 1.0, "arctan")
+    spec = tf.TensorSpec((None, None, 3), "float32")
+
+    @tf.function(input_signature=[spec], jit_compile=jit_compile)
+    def gradient(current):
+        with tf.GradientTape() as tape:
+            tape.watch(current)
+            start = tf.zeros((tf.shape(current)[0], 3))
+            spikes, _ = dynamics.lif(neuron, current, start)
+            total = tf.reduce_sum(spikes * current)
+        return spikes, tape.gradient(total, current)
+
+    for shape in [(2, 5, 3), (1, 7, 3)]:
+        current = exact_current(rng, shape)
+        spikes, slope = gradient(current)
+        expected, _ = reference.lif(current, 0.5, 0.5, 1.0)
+        np.testing.assert_array_equal(spikes, expected)
+        assert np.isfinite(slope).all()
+        assert np.abs(slope).max() > 0
