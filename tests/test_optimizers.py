@@ -214,6 +214,58 @@ def test_fit_ends_with_the_averages(samples, t0, jit_compile):
     )
 
 
+def check_that_it_works(model, x):
+    """Uses every array of a model: none of them may be lost."""
+    w = to_numpy(model.weights[0])
+    # float32: sums of four products of order 1.
+    np.testing.assert_allclose(
+        model.predict(x, verbose=0), x @ w, rtol=0, atol=1e-6
+    )
+    assert all(np.isfinite(to_numpy(v)).all() for v in model.variables)
+    assert all(
+        np.isfinite(to_numpy(v)).all() for v in model.optimizer.variables
+    )
+
+
+@pytest.mark.parametrize("run_eagerly", [False, True])
+@pytest.mark.parametrize("t0", [3, 1e6])
+def test_a_model_outlives_fit(samples, t0, run_eagerly, tmp_path):
+    # JAX deletes the arrays of the variables that a training step updates.
+    optimizer = ASGD(0.1, lambd=0.01, t0=t0)
+    model = linear_model(optimizer, run_eagerly=run_eagerly)
+    start = to_numpy(model.weights[0])
+    for _ in range(3):
+        model.fit(*samples, epochs=4, batch_size=20, verbose=0)
+        check_that_it_works(model, samples[0])
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    loaded.fit(*samples, epochs=1, batch_size=20, verbose=0)
+    check_that_it_works(loaded, samples[0])
+    if t0 == 1e6:  # no averages yet, so three runs are one
+        weights, _ = reference.asgd(
+            start, mse_gradient(*samples), [0.1] * 12, 0.01, 0.75, t0
+        )
+        np.testing.assert_allclose(to_numpy(model.weights[0]), weights, **CLOSE)
+
+
+class WithUnused(keras.layers.Dense):
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.unused = self.add_weight(shape=(2,), name="unused")
+
+
+@pytest.mark.filterwarnings("ignore:Gradients do not exist:UserWarning")
+def test_a_model_outlives_a_custom_loop(samples):
+    layer = WithUnused(3, use_bias=False)
+    model = keras.Sequential([keras.Input((4,)), layer])
+    model.compile(ASGD(0.1, lambd=0.0, t0=0), "mse")
+    unused = to_numpy(layer.unused)
+    model.optimizer.apply([ops.ones((4, 3)), None], model.trainable_variables)
+    model.fit(*samples, epochs=2, batch_size=20, verbose=0)
+    check_that_it_works(model, samples[0])
+    np.testing.assert_array_equal(to_numpy(layer.unused), unused)
+
+
 @every_schedule
 def test_a_resumed_run_is_the_uninterrupted_run(samples, schedule, tmp_path):
     given, _ = schedule_of(schedule)
@@ -367,8 +419,16 @@ def test_bad_arguments_are_refused(name, value, error, message):
         ASGD(0.1, **{name: value})
 
 
+@pytest.mark.parametrize("kind", [np.float64, np.float32, np.int64])
+def test_numpy_scalars_are_stored_as_floats(kind):
+    names = ("learning_rate", "lambd", "alpha", "t0")
+    config = ASGD(**{name: kind(1) for name in names}).get_config()
+    assert all(type(config[name]) is float for name in names)
+    assert {config[name] for name in names} == {1.0}
+
+
 def test_a_second_average_is_refused():
     with pytest.raises(
-        ValueError, match="`use_ema` must be False: `ASGD` keep"
+        ValueError, match="`use_ema` must be False, because `ASGD`"
     ):
         ASGD(0.1, use_ema=True)
