@@ -1,209 +1,208 @@
-"""Cells of a table beside the published ones, and how far they agree."""
+"""Compares the cells of a table with the published ones."""
 
-import math
+import dataclasses
 
 import numpy as np
 
-from experiments import figures, results
+from experiments import results
+from experiments.records import LAST, Record, trains
 
-MISSING = "·"
-FAILED = "–"
+__all__ = ["FAILED", "MISSING", "Cell", "Row", "agreement"]
+
+MISSING, FAILED = "·", "–"
 POINT = 1.0  # percent
 
 
-class Line:
-    """A line of a table: ours beside the paper's.
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """Our runs of a cell and the published number.
 
     Args:
-        name: What it is called.
-        gathered: Dictionary from method to its records.
-        theirs: Dictionary from method to the published number, or `None`.
-        full: Iterations of the paper's runs.
-        unit: What makes percents of the published numbers, 1 or 100.
+        records: One or more per seed, of any length.
+        theirs: Published accuracy in percent; `None` if training failed.
+        full: Number of iterations of the published run.
     """
 
-    def __init__(self, name, gathered, theirs, full, unit):
-        self.name, self.full = name, full
-        self.all = gathered
-        self.gathered = {x: results.longest(y) for x, y in gathered.items()}
-        self.theirs = {
-            method: None if x is None else x * unit
-            for method, x in theirs.items()
-        }
+    records: list[Record]
+    theirs: float | None
+    full: int
 
-    def length(self, method):
-        """Iterations of the runs that a cell shows, 0 if there are none."""
-        records = self.gathered[method]
-        return min(self.full, records[0]["iterations"]) if records else 0
+    @property
+    def shown(self) -> list[Record]:
+        """The longest records, which the table shows."""
+        return results.longest(self.records)
 
-    def trains(self, method):
-        """Whether ours trains, or `None` if there is none."""
-        records = self.gathered[method]
-        if not records:
+    @property
+    def length(self) -> int:
+        """Number of iterations of those; 0 without records."""
+        return min(self.full, self.shown[0].iterations) if self.records else 0
+
+    @property
+    def trains(self) -> bool | None:
+        """Whether ours trains; `None` without records."""
+        return trains(self.shown, self.length) if self.records else None
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether ours trains exactly if the published network does."""
+        if self.trains is None:
             return None
-        return results.trains(records, self.length(method))
+        return self.trains == (self.theirs is not None)
 
-    def expected(self, method):
-        """Whether the paper's trains."""
-        return self.theirs[method] is not None
+    @property
+    def waits(self) -> bool:
+        """Whether ours does not train, in a reduced run."""
+        return self.trains is False and self.length < self.full
 
-    def agrees(self, method):
-        """Whether ours trains just where the paper's does, or `None`."""
-        ours = self.trains(method)
-        return None if ours is None else ours == self.expected(method)
+    @property
+    def distance(self) -> float | None:
+        """Points from the published number, if both are full runs that train."""
+        if self.length < self.full or not self.trains or self.theirs is None:
+            return None
+        return self.score(self.full) - self.theirs
 
-    def score(self, method, at):
-        """What decides who is ahead, in percent: 0 if it does not train."""
-        # Of the shorter runs, too, those that go so far.
-        records = [x for x in self.all[method] if x["iterations"] >= at]
-        if not results.trains(records, at):
+    def score(self, at: int) -> float:
+        """Returns the accuracy that ranks methods, in percent.
+
+        It is the test accuracy of full runs, the training accuracy of reduced
+        runs, and 0 if the network does not train.
+        """
+        # Shorter runs take part if they are long enough.
+        records = [x for x in self.records if x.iterations >= at]
+        if not trains(records, at):
             return 0.0
-        measure = results.accuracy_at
         if at == self.full:
-            measure = results.held_out
-        return 100 * float(np.mean([measure(x, at) for x in records]))
+            return 100 * float(np.mean([x.test_accuracy(at) for x in records]))
+        return 100 * float(np.mean([x.accuracy_at(at) for x in records]))
 
-    def scores(self, method):
-        """Scores of the asymptote and of a method, as far as both go.
-
-        Returns:
-            `(asymptote, method)`, or `None` if one of them is missing.
-        """
-        at = min(self.length("asymptote"), self.length(method))
-        if not at:
-            return None
-        return self.score("asymptote", at), self.score(method, at)
-
-    def winner_agrees(self, method):
-        """Whether who is ahead of the two is so in the paper.
-
-        Returns:
-            `None` if one of them is missing, or the paper's two train equally
-            well to the last digit: ours never do.
-        """
-        scores = self.scores(method)
-        theirs = self.theirs["asymptote"] or 0, self.theirs[method] or 0
-        if scores is None or theirs[0] == theirs[1] != 0:
-            return None
-        return sign(*scores) == sign(*theirs)
-
-    def distance(self, method):
-        """Points between ours and the paper's, of full runs that train."""
-        if self.length(method) < self.full or not self.expected(method):
-            return None
-        if not self.trains(method):
-            return None
-        return self.score(method, self.full) - self.theirs[method]
-
-    def text(self, method, interval=True):
-        """Ours, by default with its interval, and the paper's."""
-        return f"{self._ours(method, interval)} / {self.paper(method)}"
-
-    def paper(self, method):
-        """The paper's number."""
-        number = self.theirs[method]
-        return FAILED if number is None else f"{number:.4g}"
-
-    def _ours(self, method, interval):
-        records = self.gathered[method]
-        if not records:
+    def ours(self, interval: bool) -> str:
+        """Returns our test accuracy as text."""
+        if not self.records:
             return MISSING
-        if not self.trains(method):
+        if not self.trains:
             return FAILED
-        values = [results.held_out(x) for x in records]
         mean, low, high = results.mean_and_interval(
-            values, records[0]["test_samples"]
+            [x.test_accuracy() for x in self.shown], self.shown[0].test_samples
         )
-        full = self.length(method) == self.full
-        text = f"{100 * mean:.{2 if full else 1}f}"
-        if interval and not math.isnan(low):
+        text = f"{100 * mean:.{2 if self.length == self.full else 1}f}"
+        if interval:
             text += f" ({100 * low:.1f}–{100 * high:.1f})"
-        # Beside a longer one a shorter run says so.
-        if self.length(method) < max(map(self.length, self.theirs)):
-            text += f" at {records[0]['iterations']:,}"
         return text
 
-    def color(self, method):
-        """The colour of a cell."""
-        if self.trains(method) is None:
-            return figures.NONE
-        if self.agrees(method):
-            return figures.GOOD
-        return figures.LATE if self.waits(method) else figures.BAD
-
-    def waits(self, method):
-        """Whether ours does not train so far, in a reduced run."""
-        return not self.trains(method) and self.length(method) < self.full
+    def paper(self) -> str:
+        """Returns the published number as text."""
+        return FAILED if self.theirs is None else f"{self.theirs:.4g}"
 
 
-def sign(first, second):
-    """Which of two is more: 1, -1, or 0 if they are equal."""
-    return (first > second) - (first < second)
-
-
-def agreement(lines):
-    """How many cells agree with the paper's, and a list of those that do not.
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A row of a table.
 
     Args:
-        lines: List of `Line`.
+        name: Label of the row.
+        cells: Cell of each method.
+    """
+
+    name: str
+    cells: dict[str, Cell]
+
+    def text(self, method: str, interval: bool = True) -> str:
+        """Returns a cell as text: ours / the paper's."""
+        cell = self.cells[method]
+        text = cell.ours(interval)
+        if cell.trains and cell.length < max(
+            x.length for x in self.cells.values()
+        ):
+            text += f" at {cell.shown[0].iterations:,}"
+        return f"{text} / {cell.paper()}"
+
+    def scores(self, method: str) -> tuple[int, float, float] | None:
+        """Compares the asymptote with another method.
+
+        Returns:
+            The number of iterations that both have, and the scores of the
+            asymptote and the other method there; `None` if one is missing.
+        """
+        ours, other = self.cells["asymptote"], self.cells[method]
+        at = min(ours.length, other.length)
+        return (at, ours.score(at), other.score(at)) if at else None
+
+    def winner_agrees(self, method: str) -> bool | None:
+        """Says whether the better of the two is the same as in the paper.
+
+        Returns:
+            `None` if one is missing or the paper's two train equally well,
+            which ours never do.
+        """
+        scores = self.scores(method)
+        theirs = [self.cells[x].theirs or 0 for x in ("asymptote", method)]
+        if scores is None or theirs[0] == theirs[1] != 0:
+            return None
+        ours = np.sign(scores[1] - scores[2])
+        return bool(ours == np.sign(theirs[0] - theirs[1]))
+
+    def miss(self, method: str) -> str | None:
+        """Describes how a cell differs from the paper's, if it does."""
+        cell, asymptote = self.cells[method], self.cells["asymptote"]
+        if cell.agrees is False:
+            ours, theirs = (
+                "trains" if x else "does not train"
+                for x in (cell.trains, cell.theirs is not None)
+            )
+            early = " (fewer than in the paper)" * cell.waits
+            return (
+                f"{ours} in {cell.length:,} iterations{early}; in the paper it "
+                f"{theirs}"
+            )
+        if method != "asymptote" and self.winner_agrees(method) is False:
+            at, ours, other = self.scores(method) or (0, 0, 0)
+            ahead = "asymptote" if ours > other else method
+            ahead = "neither" if ours == other else ahead
+            return (
+                f"after {at:,} iterations {ahead} is ahead ({ours:.1f} against "
+                f"{other:.1f} %); in the paper {asymptote.paper()} against "
+                f"{cell.paper()} %"
+            )
+        if cell.distance is not None and abs(cell.distance) > POINT:
+            return f"{cell.distance:+.2f} points from the paper"
+        return None
+
+
+def agreement(rows: list[Row]) -> str:
+    """Counts the cells that agree with the paper, and lists the others.
+
+    Args:
+        rows: The rows of a table.
 
     Returns:
         Markdown.
     """
-    methods = list(lines[0].theirs)
-    cells = [(x, method) for x in lines for method in methods]
-    there = [(x, y) for x, y in cells if x.trains(y) is not None]
-    rivals = [(x, y) for x, y in there if y != "asymptote"]
-    compared = [(x, y) for x, y in rivals if x.winner_agrees(y) is not None]
-    near = [x.distance(y) for x, y in there if x.distance(y) is not None]
-    text = [
-        f"- Stored: {len(there)} of {len(cells)} cells.",
-        "- Trains or not, as in the paper: "
-        f"{sum(x.agrees(y) for x, y in there)} of {len(there)}. Of networks "
-        "that do not train in a reduced run there are "
-        f"{sum(x.waits(y) and x.agrees(y) for x, y in there)} among these, "
-        f"{sum(x.waits(y) and not x.agrees(y) for x, y in there)} among the "
+    pairs = [(row, method) for row in rows for method in row.cells]
+    stored = [(x, y) for x, y in pairs if x.cells[y].records]
+    cells = [x.cells[y] for x, y in stored]
+    waiting = [x.agrees for x in cells if x.waits]
+    winners = [x.winner_agrees(y) for x, y in stored if y != "asymptote"]
+    winners = [x for x in winners if x is not None]
+    near = [abs(x.distance) <= POINT for x in cells if x.distance is not None]
+    lines = [
+        f"- Stored: {len(stored)} of {len(pairs)} cells.",
+        f"- Trains or fails as in the paper: {sum(x.agrees for x in cells)} of "
+        f"{len(stored)}. Networks that do not train in a reduced run: "
+        f"{sum(waiting)} of these, {len(waiting) - sum(waiting)} of the "
         "others.",
-        "- Who is ahead, asymptote or the other, as in the paper: "
-        f"{sum(x.winner_agrees(y) for x, y in compared)} of {len(compared)} "
-        "pairs (by test accuracy in full runs, by training accuracy of the "
-        f"last {results.LAST} iterations in reduced ones).",
+        f"- The better of asymptote and another method is the paper's: "
+        f"{sum(winners)} of {len(winners)} pairs (by test accuracy in full "
+        f"runs, by training accuracy of the last {LAST} iterations in reduced "
+        "ones).",
         f"- Within {POINT:g} point of the paper: "
         + (
-            f"{sum(abs(x) <= POINT for x in near)} of {len(near)} full runs."
+            f"{sum(near)} of {len(near)} full runs."
             if near
-            else "nothing to compare, there are reduced runs only."
+            else "nothing to compare, since all runs are reduced."
         ),
     ]
-    misses = list(filter(None, (miss(x, y) for x, y in there)))
+    misses = [(f"{x.name}, {y}", x.miss(y)) for x, y in stored]
+    misses = [f"  - {name}: {miss}" for name, miss in misses if miss]
     if misses:
-        text.append(f"- Misses: {len(misses)}\n" + "\n".join(misses))
-    return "\n".join(text)
-
-
-def miss(line, method):
-    """In what a cell differs from the paper's, as Markdown, or `None`."""
-    name = f"  - {line.name}, {method}"
-    if not line.agrees(method):
-        ours, theirs = (
-            "trains" if x else "does not train"
-            for x in (line.trains(method), line.expected(method))
-        )
-        late = " (of fewer than there)" * line.waits(method)
-        return (
-            f"{name}: {ours} in {line.length(method):,} iterations{late}; in "
-            f"the paper it {theirs}"
-        )
-    if method != "asymptote" and line.winner_agrees(method) is False:
-        ours, other = line.scores(method)
-        ahead = ("neither", "asymptote", method)[sign(ours, other)]
-        at = min(line.length("asymptote"), line.length(method))
-        return (
-            f"{name}: at {at:,} iterations {ahead} is ahead ({ours:.1f} "
-            f"against {other:.1f} %); in the paper {line.paper('asymptote')} "
-            f"against {line.paper(method)} %"
-        )
-    distance = line.distance(method)
-    if distance is not None and abs(distance) > POINT:
-        return f"{name}: {distance:+.2f} points from the paper"
-    return None
+        lines.append(f"- Misses: {len(misses)}")
+    return "\n".join(lines + misses)

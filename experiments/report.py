@@ -1,277 +1,256 @@
-"""Figures, tables and claims from what is stored, as PNG and Markdown."""
+"""Writes REPORT.md, its figures and the headline from stored runs."""
 
 import pathlib
 
-from experiments import claims, figures, published, results
-from experiments.comparison import (
-    FAILED,
-    MISSING,
-    Line,
-    agreement,
-)
-from experiments.experiments import (
+from experiments import claims, figures, headline, published, results
+from experiments.catalogue import (
     EXPERIMENTS,
-    NEURONS,
     SIX,
-    SURROGATES,
+    STEEPNESS,
     TABLE_2,
     neuron,
 )
+from experiments.comparison import FAILED, MISSING, Cell, Row, agreement
+from experiments.records import LAST, TRAINS, Record
 from keras_snn.files import replacing
 
+__all__ = ["Report", "write"]
 
-def write(records, folder):
-    """Draws and writes everything.
+KEY = (
+    "green: trains or fails as in the paper; red: does not; yellow: does not "
+    "train yet, in a reduced run"
+)
+GOOD, BAD, LATE, NONE = "#d5ead6", "#f6d0c4", "#fbedc3", "#eeeeee"
+
+
+def write(records: dict[str, Record], folder: str | pathlib.Path) -> str:
+    """Writes everything.
 
     Args:
         records: What `Store.read` returns.
-        folder: Where `REPORT.md` and the folder `figures` go.
+        folder: Folder for `REPORT.md`, `HEADLINE.md`, `headline.json` and the
+            folder `figures`.
 
     Returns:
-        What was written, in a sentence.
+        A sentence about what was written.
     """
     folder = pathlib.Path(folder)
-    pages = Pages(records, folder / "figures")
-    text = "\n\n".join(
-        [
-            *pages.head(),
-            *pages.claims(),
-            *pages.table_2(),
-            *pages.analysis("tableA6", published.TABLE_A6),
-            *pages.analysis("tableA7", published.TABLE_A7),
-            *pages.table_a8(),
-            *pages.figures(),
-        ]
-    )
+    report = Report(records, folder / "figures")
+    paragraphs = [
+        *report.head(),
+        *report.claims(),
+        *report.table_2(),
+        *report.analysis("tableA6", published.TABLE_A6),
+        *report.analysis("tableA7", published.TABLE_A7),
+        *report.table_a8(),
+        *report.figures(),
+    ]
     with replacing(folder / "REPORT.md") as partial:
-        partial.write_text(text + "\n")
-    return f"{pages.drawn} pictures in {pages.folder}, {folder / 'REPORT.md'}"
+        partial.write_text("\n\n".join(paragraphs) + "\n", encoding="utf-8")
+    headline.write(records, folder)
+    return f"Wrote `{folder / 'REPORT.md'}` and {report.drawn} figures"
 
 
-class Pages:
-    """The report's parts, each a list of paragraphs.
+class Report:
+    """The parts of the report, each a list of paragraphs.
 
     Args:
         records: What `Store.read` returns.
-        folder: Where pictures go.
+        folder: Folder for the figures.
     """
 
-    def __init__(self, records, folder):
-        self.records, self.folder = records, folder
-        self.drawn = 0
+    def __init__(self, records: dict[str, Record], folder: pathlib.Path):
+        self.folder, self.drawn = folder, 0
         self.gathered = {
             name: results.gather(records, x) for name, x in EXPERIMENTS.items()
         }
-        self.extents = {
-            name: results.extent(
-                x,
-                {
-                    panel: {y: results.longest(z) for y, z in cells.items()}
-                    for panel, cells in self.gathered[name].items()
-                },
-            )
-            for name, x in EXPERIMENTS.items()
-            if x.panels
-        }
 
-    def picture(self, name, figure):
-        """Saves a figure; returns the Markdown that shows it."""
+    def extent(self, name: str) -> results.Extent:
+        """Measures the longest runs of an experiment."""
+        shown = {
+            panel: {x: results.longest(y) for x, y in cells.items()}
+            for panel, cells in self.gathered[name].items()
+        }
+        return results.extent(EXPERIMENTS[name], shown)
+
+    def picture(self, name: str, figure) -> str:
+        """Saves a figure and returns the Markdown that shows it."""
         with replacing(self.folder / f"{name}.png") as partial:
             figure.savefig(partial, dpi=110)
         self.drawn += 1
         return f"![{name}](figures/{name}.png)"
 
-    def title(self, name):
-        """What a picture says on its face."""
-        return f"{heading(name)}\n{self.extents[name]}"
-
-    def head(self):
-        """What it is, and what the runs were made with."""
-        shown = {
-            x["key"]: x
+    def head(self) -> list[str]:
+        """Introduces the report and the runs."""
+        runs = {
+            x.key: x
             for panels in self.gathered.values()
             for methods in panels.values()
             for records in methods.values()
             for x in records
         }.values()
-        machines = sorted(
-            {
-                f"{x['device']}, {x['backend']} {x['versions'][x['backend']]}, "
-                f"Keras {x['versions']['keras']}"
-                for x in shown
-            }
-        )
-        hours = sum(x["seconds"] for x in shown) / 3600
-        commits = {x["commit"] for x in shown}
+        machines = {
+            f"{x.device}, {x.backend} {x.versions[x.backend]}, Keras "
+            f"{x.versions['keras']}"
+            for x in runs
+        }
+        hours = sum(x.seconds for x in runs) / 3600
+        commits = len({x.commit for x in runs})
         return [
-            "# Reproduction",
-            "Written by `python -m experiments report` from "
-            f"`runs.jsonl`: {len(shown)} runs, {hours:.1f} hours of training "
-            f"({'; '.join(machines) or 'nothing yet'}; {len(commits)} "
-            "commits, each run names its own).",
-            "Where a part says REDUCED, it is less than the paper's. "
+            "# Report",
+            "`python -m experiments report` writes this page from the stored "
+            f"runs in `runs.jsonl`: {len(runs)} runs, {hours:.1f} hours of "
+            f"training ({'; '.join(sorted(machines)) or 'none yet'}; {commits} "
+            "commits, which the runs name).",
+            "REDUCED marks what is less than in the paper. "
             f"`{FAILED}` is a network that does not train (the paper's "
             f"hyphen), `{MISSING}` one that was not run. A network trains if "
-            f"the mean of its last {results.LAST} training accuracies is at "
-            f"least {results.TRAINS:g} times that of chance; what does not in "
-            "a reduced run may do so later. Intervals are of 95 %: "
-            "Student's over the seeds, or Wilson's for the test samples where "
-            "there is one seed.",
+            f"its training accuracy over the last {LAST} iterations is at "
+            f"least {TRAINS:g} times that of chance. A network that does not "
+            "train in a reduced run may do so later. Intervals are 95 % "
+            "intervals: Student's over the seeds, or Wilson's over the test "
+            "samples if there is one seed.",
         ]
 
-    def claims(self):
-        """The paper's own claims."""
-        rows = [
-            f"| {x.claim} | {x.paper} | {x.ours} | {x.verdict} |"
-            for x in claims.all_of(self.gathered)
-        ]
-        head = [
-            "| claim | paper | ours | verdict |",
-            "| --- | --- | --- | --- |",
-        ]
-        return ["## Claims", "\n".join(head + rows)]
+    def claims(self) -> list[str]:
+        """Lists the paper's claims."""
+        head = ["claim", "paper", "ours", "verdict"]
+        rows = claims.all_claims(self.gathered)
+        return ["## Claims", headline.markdown([head, *rows])]
 
-    def table_2(self):
-        """Table 2, a line for each dataset and coding."""
-        lines = []
-        for name in TABLE_2:
-            experiment = f"table2-{name}"
-            gathered = self.gathered[experiment][()]
-            theirs = dict(
-                zip(
-                    published.TABLE_2_ORDER,
-                    published.TABLE_2[name],
-                    strict=True,
-                )
-            )
-            line = Line(name, gathered, theirs, full(experiment), unit=1)
-            lines.append(line)
-        head = ["dataset and coding", *published.TABLE_2_ORDER]
-        extents = {x: self.extents[f"table2-{x}"] for x in TABLE_2}
-        together = sum(extents.values(), results.Extent())
+    def rows(self, name, labels, order, theirs) -> list[Row]:
+        """Pairs the panels of a table with published rows.
+
+        Args:
+            name: Name of the experiment.
+            labels: Name of each row.
+            order: Methods, in the order of the published numbers.
+            theirs: Published rows, in percent.
+        """
+        experiment = EXPERIMENTS[name]
+        panels = zip(labels, experiment.panels.items(), theirs, strict=True)
         return [
-            *self.compared(
-                "table2", f"Table 2. Test accuracy\n{together}", head, lines
-            ),
+            Row(
+                label,
+                {
+                    method: Cell(
+                        self.gathered[name][panel][method],
+                        number,
+                        experiment.full(recipe),
+                    )
+                    for method, number in zip(order, numbers, strict=True)
+                },
+            )
+            for label, (panel, recipe), numbers in panels
+        ]
+
+    def table_2(self) -> list[str]:
+        """Compares Table 2, a row per dataset and coding."""
+        rows, extents = [], {}
+        for name in TABLE_2:
+            experiment, numbers = f"table2-{name}", [published.TABLE_2[name]]
+            order = published.TABLE_2_ORDER
+            rows += self.rows(experiment, [name], order, numbers)
+            extents[name] = self.extent(experiment)
+        total = sum(extents.values(), results.Extent())
+        title = f"Table 2. Test accuracy\n{total}"
+        return [
+            *self.compared("table2", title, "dataset and coding", rows),
             "\n".join(f"- {name}: {x}" for name, x in extents.items()),
         ]
 
-    def table_a8(self):
-        """Table A8, a line for each dataset, neuron and technique."""
-        gathered = self.gathered["tableA8"]
-        lines = [
-            Line(
-                ", ".join(panel),
-                methods,
-                dict(zip(published.TABLE_A8_ORDER, theirs, strict=True)),
-                full("tableA8", panel),
-                unit=1,
-            )
-            for (panel, methods), theirs in zip(
-                gathered.items(), published.TABLE_A8.values(), strict=True
-            )
+    def table_a8(self) -> list[str]:
+        """Compares Table A8, a row per dataset, neuron and technique."""
+        labels = map(", ".join, EXPERIMENTS["tableA8"].panels)
+        theirs = published.TABLE_A8.values()
+        rows = self.rows("tableA8", labels, published.TABLE_A8_ORDER, theirs)
+        title = f"{heading('tableA8')}\n{self.extent('tableA8')}"
+        return self.compared("tableA8", title, "VGG11", rows)
+
+    def analysis(self, name: str, theirs: dict) -> list[str]:
+        """Compares Table A6 or A7, a row per neuron and setting."""
+        labels = map(", ".join, EXPERIMENTS[name].panels)
+        percents = [
+            [None if x is None else 100 * x for x in numbers]
+            for settings in theirs.values()
+            for numbers in settings.values()
         ]
-        head = ["VGG11", *published.TABLE_A8_ORDER]
-        return self.compared("tableA8", self.title("tableA8"), head, lines)
+        rows = self.rows(name, labels, published.ANALYSIS_ORDER, percents)
+        title = f"{heading(name)}\n{self.extent(name)}"
+        return self.compared(name, title, "neuron, setting", rows)
 
-    def analysis(self, name, theirs):
-        """Table A6 or A7, a line for each neuron and setting."""
-        lines = []
-        for (row, setting), methods in self.gathered[name].items():
-            key = next(x for x in NEURONS if neuron(*x) == row)
-            numbers = dict(
-                zip(published.ANALYSIS_ORDER, theirs[key][setting], strict=True)
-            )
-            lines.append(
-                Line(
-                    f"{row}, {setting}",
-                    methods,
-                    numbers,
-                    full(name, (row, setting)),
-                    unit=100,
-                )
-            )
-        head = ["neuron, setting", *published.ANALYSIS_ORDER]
-        return self.compared(name, self.title(name), head, lines)
-
-    def compared(self, name, title, head, lines):
-        """A table beside the published one, and how far the two agree."""
-        parts = [f"## {title.splitlines()[0]}", *title.splitlines()[1:]]
-        parts.append(
+    def compared(self, name, title, corner, rows) -> list[str]:
+        """Shows a table beside the published one, and how far they agree."""
+        methods = list(rows[0].cells)
+        head, extent = title.split("\n")
+        cells = [[x.name, *map(x.text, methods)] for x in rows]
+        paragraphs = [
+            f"## {head}",
+            extent,
             "Ours / the paper's, in percent. Reduced runs show the test "
-            "accuracy at their end."
+            "accuracy at their end.",
+            headline.markdown([[corner, *methods], *cells]),
+        ]
+        if not any(cell.records for x in rows for cell in x.cells.values()):
+            return [*paragraphs, "Not run."]
+        colors = [[color(x) for x in row.cells.values()] for row in rows]
+        short = [[x.name, *(x.text(y, False) for y in methods)] for x in rows]
+        figure = figures.table(
+            short, [corner, *methods], colors, f"{title}\n{KEY}"
         )
-        rows = [[x.name, *map(x.text, head[1:])] for x in lines]
-        bar = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
-        parts.append(
-            "\n".join(bar + ["| " + " | ".join(row) + " |" for row in rows])
-        )
-        if not any(x.length(y) for x in lines for y in head[1:]):
-            return [*parts, "Not run."]
-        colors = [[x.color(method) for method in head[1:]] for x in lines]
-        short = [[x.name, *(x.text(y, False) for y in head[1:])] for x in lines]
-        parts.append(
-            self.picture(
-                name, figures.table(short, head, colors, f"{title}\n{KEY}")
-            )
-        )
-        return [*parts, agreement(lines)]
+        return [*paragraphs, self.picture(name, figure), agreement(rows)]
 
-    def figures(self):
-        """All figures that have something to show."""
-        parts = ["## Figures"]
+    def figures(self) -> list[str]:
+        """Shows all figures."""
+        paragraphs = ["## Figures"]
         for name in EXPERIMENTS:
-            if name.startswith("table2"):
-                continue
             if name == "fig2":
-                parts += self.responses(name)
+                paragraphs += self.responses(name)
             elif name == "figA7":
-                steepness = {x: y["a"] for x, y in SURROGATES.items()}
-                figure = figures.surrogates(steepness, heading(name))
-                parts.append(self.picture(name, figure))
-            else:
-                parts.append(self.trained(name))
-        return parts
+                figure = figures.surrogates(STEEPNESS, heading(name))
+                paragraphs.append(self.picture(name, figure))
+            elif not name.startswith("table2"):
+                paragraphs.append(self.trained(name))
+        return paragraphs
 
-    def responses(self, name):
-        """Fig. 2 and how far its curves are apart."""
+    def responses(self, name: str) -> list[str]:
+        """Shows Fig. 2 and the distances between its curves."""
         figure, distances = figures.responses(SIX, heading(name))
         rows = [
-            f"| {neuron(*x)} | {' | '.join(f'{y:.3f}' for y in far)} |"
-            for x, far in distances.items()
+            [neuron(*constants), *(f"{x:.3f}" for x in found)]
+            for constants, found in distances.items()
         ]
-        head = (
-            "| neuron | constant current to Theorem 1, at most | Theorem 1 to "
-            "asymptote | noisy current to asymptote |"
-        )
+        head = ["neuron", "constant current to Theorem 1"]
+        head += ["Theorem 1 to asymptote", "noisy current to asymptote"]
         return [
             self.picture(name, figure),
-            "Rates of 2000 timesteps. A discrete neuron under a constant "
-            "current fires every n-th timestep, so at rates of 1/n; noise, of "
-            "the size that Eq. 11 gives a network "
-            f"({figures.NOISE} θ/λ), smooths that out.",
-            "\n".join([head, "| --- " * 4 + "|", *rows]),
+            "Largest distances between the curves, for rates over 2000 "
+            "timesteps. Under a constant current, a neuron in discrete time "
+            "fires every n-th timestep, so its rate is 1/n. Noise of the size "
+            f"that Eq. 11 gives a network ({figures.NOISE} θ/λ) smooths that "
+            "out.",
+            headline.markdown([head, *rows]),
         ]
 
-    def trained(self, name):
-        """A figure of training runs, as Markdown."""
+    def trained(self, name: str) -> str:
+        """Shows a figure of training runs."""
         experiment = EXPERIMENTS[name]
         shown, title = name, heading(name)
         if experiment.curves:
             shown = experiment.curves
-            title = f"{label(shown)}. The curves of {label(name)}"
-        if not self.extents[name].stored:
-            return f"{title}: {self.extents[name]}"
-        # To where all of its curves go, so that none seems to end.
+            title = f"{label(shown)}. Curves of {label(name)}"
+        # All curves of a figure end at the same iteration.
         limit, gathered = results.common(self.gathered[name])
-        title += f"\n{results.extent(experiment, gathered, limit)}"
-        title += figures.seeds_note(gathered)
+        extent = results.extent(experiment, gathered, limit)
+        if not extent.seeds:
+            return f"{title}: {extent}"
+        title += f"\n{extent}" + f"\n{figures.SEEDS}" * (max(extent.seeds) > 1)
         if name.startswith("fig3"):
             figure = figures.firing_rates(gathered, title)
         elif name == "fig1":
-            figure = figures.beginning(gathered, title, limit)
+            figure = figures.early_curves(gathered, title, limit, rates=True)
         elif name.startswith("fig4") or name == "bntt":
-            figure = figures.loss_and_accuracy(gathered, title, limit)
+            figure = figures.early_curves(gathered, title, limit)
         elif name == "fig5":
             figure = figures.iterations_to_60(gathered, title, limit)
         else:
@@ -280,28 +259,25 @@ class Pages:
         return self.picture(shown, figure)
 
 
-KEY = (
-    "green: trains or not, as in the paper; red: other than there; yellow: not "
-    "so far, in a reduced run"
-)
+def color(cell: Cell) -> str:
+    """Returns the color of a cell."""
+    if cell.agrees is None:
+        return NONE
+    if cell.agrees:
+        return GOOD
+    return LATE if cell.waits else BAD
 
 
-def full(name, panel=()):
-    """Iterations of the paper's run of a panel."""
-    experiment = EXPERIMENTS[name]
-    return experiment.full(experiment.panels[panel])
-
-
-def heading(name):
-    """What an experiment is called, and what it shows."""
+def heading(name: str) -> str:
+    """Returns the name and the title of an experiment."""
     return f"{label(name)}. {EXPERIMENTS[name].title}"
 
 
-def label(name):
-    """A name as it is written: "fig4-mnist" is Fig. 4 (mnist)."""
+def label(name: str) -> str:
+    """Returns a name as the paper writes it: "Fig. 4 (mnist)"."""
     name, _, part = name.partition("-")
     for begin, written in (("fig", "Fig. "), ("table", "Table ")):
         if name.startswith(begin):
             name = written + name.removeprefix(begin)
             return f"{name} ({part})" if part else name
-    return "Not the paper's"
+    return "Not in the paper"

@@ -1,76 +1,72 @@
-"""What stored runs say: which there are, how far, who trains, who wins."""
+"""Which runs are stored, how long they are, and what they say together."""
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 
-from examples import training
-from experiments.experiments import TRAINING
-from experiments.runs import Run
-from keras_snn.datasets import CLASSES
+from experiments.catalogue import Experiment, variant
+from experiments.records import Record
+from keras_snn import datasets
 
-LAST = 20  # iterations that the end of a curve is the mean of
-# Of training accuracy at the end, in units of chance, from which on a network
-# counts as training. The most frequent digit alone gives 1.1, with a standard
-# deviation of 0.1 over 20 batches of 64.
-TRAINS = 1.5
+__all__ = [
+    "Extent",
+    "common",
+    "extent",
+    "gather",
+    "half_interval",
+    "longest",
+    "mean_and_interval",
+]
+
+# The records of an experiment, one per seed, by panel and method.
+Gathered = dict[tuple, dict[str, list[Record]]]
 
 
-def gather(records, experiment):
-    """The stored runs of an experiment.
+def gather(records: dict[str, Record], experiment: Experiment) -> Gathered:
+    """Finds the stored runs of an experiment.
+
+    Untrained networks only count where the experiment needs nothing more.
 
     Args:
         records: What `Store.read` returns.
-        experiment: An `Experiment`.
+        experiment: The experiment.
 
     Returns:
-        Dictionary from panel to a dictionary from method to a list of records,
-        one for each seed that is stored. Networks that were only looked at
-        untrained count where nothing more is asked for.
+        Lists of records, one per seed, by panel and method.
     """
-    least = min(1, experiment.epochs if experiment.epochs is not None else 1)
-    seeds = sorted({x["recipe"]["seed"] for x in records.values()})
-    gathered = {}
-    for panel, recipe in experiment.panels.items():
-        gathered[panel] = {}
-        for method in experiment.methods:
-            keys = (
-                Run(
-                    dataclasses.replace(recipe, initializer=method, seed=seed),
-                    0,
-                ).key
-                for seed in seeds
-            )
-            there = [records[x] for x in keys if x in records]
-            gathered[panel][method] = [
-                x for x in there if x["iterations"] >= least
-            ]
-    return gathered
+    least = 0 if experiment.epochs == 0 else 1
+    seeds = sorted({x.recipe.seed for x in records.values()})
+
+    def stored(recipe, method):
+        keys = (variant(recipe, method, seed).key for seed in seeds)
+        there = [records[key] for key in keys if key in records]
+        return [x for x in there if x.iterations >= least]
+
+    return {
+        panel: {x: stored(recipe, x) for x in experiment.methods}
+        for panel, recipe in experiment.panels.items()
+    }
 
 
-def length(records):
-    """Iterations of the longest of some records, 0 if there are none."""
-    return max((x["iterations"] for x in records), default=0)
+def longest(records: list[Record]) -> list[Record]:
+    """Returns the longest of some records."""
+    most = max((x.iterations for x in records), default=0)
+    return [x for x in records if x.iterations == most]
 
 
-def longest(records):
-    """Those as long as the longest, which are what a table shows."""
-    return [x for x in records if x["iterations"] == length(records)]
-
-
-def common(gathered):
-    """What all methods that have runs can be compared on.
+def common(gathered: Gathered) -> tuple[int, Gathered]:
+    """Finds the length up to which all methods with runs can be compared.
 
     Args:
         gathered: What `gather` returns, or some of its panels.
 
     Returns:
-        `(iterations, gathered)`: as far as the longest runs of all go, and
-        those runs that go so far.
+        That number of iterations, and the records that are as long.
     """
     lengths = [
-        length(records)
+        longest(records)[0].iterations
         for methods in gathered.values()
         for records in methods.values()
         if records
@@ -78,7 +74,7 @@ def common(gathered):
     limit = min(lengths, default=0)
     kept = {
         panel: {
-            method: [x for x in records if x["iterations"] >= limit]
+            method: [x for x in records if x.iterations >= limit]
             for method, records in methods.items()
         }
         for panel, methods in gathered.items()
@@ -86,88 +82,32 @@ def common(gathered):
     return limit, kept
 
 
-def curve(record, name, limit=math.inf):
-    """Loss or accuracy over the iterations of a record.
+def mean_and_interval(
+    values: list[float], samples: int
+) -> tuple[float, float, float]:
+    """Computes the mean of some accuracies and its 95 % interval.
 
     Args:
-        record: A record.
-        name: "loss" or "accuracy".
-        limit: Iteration to end at.
+        values: One accuracy per seed.
+        samples: Number of test samples of each.
 
     Returns:
-        `(iterations, values)`, two arrays: one by one first, then the last
-        iteration of every mean.
+        Mean, low and high: Student's interval over the seeds, or Wilson's over
+        the test samples if there is one seed.
     """
-    first, later = record[name], record["later"][name]
-    end = record["iterations"] if not record["lost"] else record["lost"] - 1
-    every = record["later"]["every"]
-    means = len(first) + every * np.arange(1, len(later) + 1)
-    at = np.concatenate([np.arange(1, len(first) + 1), np.minimum(means, end)])
-    kept = at <= limit
-    return at[kept], np.concatenate([first, later])[kept]
+    from scipy import stats
 
-
-def accuracy_at(record, iteration):
-    """Training accuracy around an iteration; 0 from a lost loss on.
-
-    The mean of the `LAST` iterations that end there; of the last mean in parts
-    of the curve that only has means.
-    """
-    if record["lost"] and record["lost"] <= iteration:
-        return 0.0
-    at, values = curve(record, "accuracy", iteration)
-    return float(values[at > at[-1] - LAST].mean())
-
-
-def trains(records, iteration):
-    """Whether a network trains, by the mean over its seeds."""
-    chance = 1 / CLASSES[records[0]["recipe"]["dataset"]]
-    mean = np.mean([accuracy_at(x, iteration) for x in records])
-    return bool(mean >= TRAINS * chance)
-
-
-def held_out(record, iteration=None):
-    """Test accuracy at an iteration, by default at the end.
-
-    Returns:
-        A number, 0 from a lost loss on; `None` if there was no test then.
-    """
-    if record["lost"] and record["lost"] <= (iteration or math.inf):
-        return 0.0
-    for at, hits in reversed(record["tested"]):
-        if iteration in (None, at):
-            return hits / record["test_samples"]
-    return None
-
-
-def reached(record, limit):
-    """The first iteration of 60 % training accuracy, up to a limit."""
-    to_60 = record["to_60"]
-    return to_60 if to_60 and to_60 <= limit else None
-
-
-def mean_and_interval(values, samples=None):
-    """The mean of some accuracies, and its interval of 95 %.
-
-    Args:
-        values: One for each seed.
-        samples: How many test samples each was measured on.
-
-    Returns:
-        `(mean, low, high)`: Student's interval over the seeds, or Wilson's for
-        the test samples if there is one seed alone.
-    """
     mean = float(np.mean(values))
     if len(values) == 1:
-        if samples is None:
-            return mean, math.nan, math.nan
-        return mean, *training.wilson(mean * samples, samples)
+        test = stats.binomtest(round(mean * samples), samples)
+        low, high = test.proportion_ci(method="wilson")
+        return mean, float(low), float(high)
     half = float(half_interval(values))
     return mean, max(0.0, mean - half), min(1.0, mean + half)
 
 
-def half_interval(values):
-    """Half of Student's interval of 95 % of the mean over the first axis."""
+def half_interval(values: Any) -> Any:
+    """Computes half of Student's 95 % interval of the mean over axis 0."""
     from scipy import stats
 
     return stats.t.ppf(0.975, len(values) - 1) * stats.sem(values, axis=0)
@@ -175,64 +115,52 @@ def half_interval(values):
 
 @dataclasses.dataclass(frozen=True)
 class Extent:
-    """How much of an experiment is there.
+    """How much of an experiment is stored.
 
     Args:
-        lengths: Iterations of the stored runs, as far as the paper's go.
-        full: Those of the paper's run of each.
-        samples: Training samples of each.
-        published: Those of the paper's.
-        seeds: How many of each cell that has any.
-        cells: How many cells there are.
+        runs: Per run its iterations, those of the paper's run, its training
+            samples, and those of the paper's run.
+        seeds: Number of seeds of each cell that has a run.
+        cells: Number of cells.
     """
 
-    lengths: tuple = ()
-    full: tuple = ()
-    samples: tuple = ()
-    published: tuple = ()
-    seeds: tuple = ()
+    runs: tuple[tuple[int, int, int, int], ...] = ()
+    seeds: tuple[int, ...] = ()
     cells: int = 0
 
     @property
-    def stored(self):
-        """How many cells have a run."""
-        return len(self.seeds)
-
-    @property
-    def reduced(self):
-        """Whether it is less than the paper's."""
-        return (
-            self.stored < self.cells
-            or self.lengths != self.full
-            or any(map(int.__lt__, self.samples, self.published))
+    def reduced(self) -> bool:
+        """Whether it is less than in the paper."""
+        return len(self.seeds) < self.cells or any(
+            length != full or samples < published
+            for length, full, samples, published in self.runs
         )
 
-    def __add__(self, other):
-        """That of two experiments together."""
-        fields = (x.name for x in dataclasses.fields(self))
-        return Extent(*(getattr(self, x) + getattr(other, x) for x in fields))
+    def __add__(self, other: "Extent") -> "Extent":
+        """Joins two experiments."""
+        return Extent(
+            self.runs + other.runs,
+            self.seeds + other.seeds,
+            self.cells + other.cells,
+        )
 
-    def __str__(self):
-        """What a figure says on its face."""
-        if not self.stored:
+    def __str__(self) -> str:
+        """Describes it on a figure."""
+        if not self.seeds:
             return "not run"
-        parts = ["untrained"]
-        if any(self.full):
-            parts = [f"all {_range(self.full)} iterations"]
-        if self.lengths != self.full:
-            parts = [
-                f"the first {_range(self.lengths)} of {_range(self.full)} "
-                "iterations"
-            ]
-        plural = "s" * (max(self.seeds) > 1)
-        parts.append(f"{_range(self.seeds)} seed{plural}")
-        if self.stored < self.cells:
-            parts.append(f"{self.stored} of {self.cells} cells")
-        if any(map(int.__lt__, self.samples, self.published)):
-            parts.append(
-                f"{_range(self.samples)} of {_range(self.published)} samples"
-            )
-        return "REDUCED: " * self.reduced + ", ".join(parts)
+        lengths, full, samples, published = zip(*self.runs, strict=True)
+        if lengths != full:
+            text = f"the first {_range(lengths)} of {_range(full)} iterations"
+        elif any(full):
+            text = f"all {_range(full)} iterations"
+        else:
+            text = "untrained"
+        text += f", {_range(self.seeds)} seed" + "s" * (max(self.seeds) > 1)
+        if len(self.seeds) < self.cells:
+            text += f", {len(self.seeds)} of {self.cells} cells"
+        if any(x < y for x, y in zip(samples, published, strict=True)):
+            text += f", {_range(samples)} of {_range(published)} samples"
+        return "REDUCED: " * self.reduced + text
 
 
 def _range(numbers):
@@ -240,26 +168,25 @@ def _range(numbers):
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-def extent(experiment, gathered, limit=math.inf):
-    """Says how much of an experiment is there.
+def extent(
+    experiment: Experiment, gathered: Gathered, limit: float = math.inf
+) -> Extent:
+    """Measures how much of an experiment is stored.
 
     Args:
-        experiment: An `Experiment`.
-        gathered: What `gather` returns of it, or `common` of that.
-        limit: Iterations that are shown of every run.
-
-    Returns:
-        An `Extent`.
+        experiment: The experiment.
+        gathered: Its records, from `gather` or `common`.
+        limit: Number of iterations shown of each run.
     """
-    found, seeds, cells = [], [], 0
+    runs, seeds, cells = [], [], 0
     for panel, methods in gathered.items():
         recipe = experiment.panels[panel]
-        full, published = experiment.full(recipe), TRAINING[recipe.dataset]
-        for records in methods.values():
-            cells += 1
-            seeds += [len(records)] * bool(records)
+        full = experiment.full(recipe)
+        published = datasets.INFO[recipe.data.name].train_samples
+        cells += len(methods)
+        for records in filter(None, methods.values()):
+            seeds.append(len(records))
             for x in records:
-                shown = min(full, limit, x["iterations"])
-                found.append((shown, full, x["train_samples"], published))
-    columns = zip(*found, strict=True) if found else [()] * 4
-    return Extent(*map(tuple, columns), tuple(seeds), cells)
+                shown = int(min(full, limit, x.iterations))
+                runs.append((shown, full, x.train_samples, published))
+    return Extent(tuple(runs), tuple(seeds), cells)

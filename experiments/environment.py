@@ -1,0 +1,78 @@
+"""What a run's numbers depend on besides its recipe."""
+
+import importlib
+import os
+import pathlib
+import platform
+import subprocess
+
+import keras
+
+__all__ = ["COMMIT", "cores", "device", "versions"]
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+def _commit() -> str | None:
+    """Returns the checkout's commit, or `None` without git.
+
+    A `+` marks changes that are not committed. Stored results do not count.
+    """
+
+    def git(*words):
+        command = ["git", "-C", str(ROOT), *words]
+        return subprocess.check_output(
+            command, stderr=subprocess.DEVNULL, text=True
+        ).strip()
+
+    try:
+        changed = git(
+            *("status", "--porcelain", "--untracked-files=no"),
+            *("--", ".", ":!experiments/results"),
+        )
+        return git("rev-parse", "HEAD") + "+" * bool(changed)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+# Read on import, like the code: the checkout may move on while it runs.
+COMMIT = _commit()
+
+
+def cores() -> int:
+    """Returns the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def device() -> str:
+    """Returns the name of the accelerator, or of the CPU."""
+    backend = keras.config.backend()
+    framework = importlib.import_module(backend)
+    if backend == "jax" and framework.default_backend() != "cpu":
+        return framework.devices()[0].device_kind
+    if backend == "torch" and framework.cuda.is_available():
+        return framework.cuda.get_device_name()
+    if backend == "tensorflow":
+        for gpu in framework.config.list_physical_devices("GPU"):
+            details = framework.config.experimental.get_device_details(gpu)
+            return details.get("device_name", "GPU")
+    cpuinfo = pathlib.Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of Keras, its backend and this package."""
+    import keras_snn
+
+    backend = keras.config.backend()
+    return {
+        "keras": keras.__version__,
+        "keras_snn": keras_snn.__version__,
+        backend: importlib.import_module(backend).__version__,
+    }
