@@ -1,7 +1,7 @@
-"""Images to spike trains, as Keras layers, inside the model.
+"""Keras layers that turn images into spike trains, inside the model.
 
-Images are `uint8`, scaled by 1/255, or floats in [0, 1]; a time axis is put
-behind the batch axis.
+Images are bytes (whole numbers in [0, 255], of any dtype) or intensities
+(floats in [0, 1]). Encoders put a time axis behind the batch axis.
 """
 
 import keras
@@ -14,47 +14,52 @@ from keras_snn.validation import (
     check_seed,
 )
 
+__all__ = [
+    "ConstantEncoder",
+    "PoissonEncoder",
+    "RetinaEncoder",
+    "as_intensity",
+]
 
-def as_intensity(images, name="images"):
-    """Scales `uint8` images by 1/255 and checks that floats are in [0, 1].
+
+def as_intensity(images):
+    """Scales images to intensities in [0, 1].
+
+    `uint8` is divided by 255. Keras models cast their inputs, so bytes often
+    arrive as floats. Other dtypes are therefore told apart by their values, the
+    whole batch together: up to 1 they are intensities; whole numbers up to 255
+    are bytes, divided by 255.
 
     Args:
-        images: Tensor or NumPy array of any shape, `uint8` or float.
-        name: What the message calls them.
+        images: Tensor or NumPy array of any shape.
 
     Returns:
-        Floats in [0, 1], of the same shape; `images` itself if float.
+        Floats in [0, 1], in the shape of `images`. Inside a compiled function,
+        which cannot raise an error, all are NaN if the images are neither
+        bytes nor intensities; the loss then is NaN, too.
 
     Raises:
-        TypeError: If the dtype is neither `uint8` nor a float.
-        ValueError: If a value lies outside [0, 1]. Only values that are there
-            to be looked at are checked: not inside a compiled function.
+        ValueError: If the images are neither bytes nor intensities.
     """
-    dtype = keras.backend.standardize_dtype(images.dtype)
-    if dtype == "uint8":
+    if keras.backend.standardize_dtype(images.dtype) == "uint8":
         return ops.cast(images, keras.config.floatx()) / 255
-    if "float" not in dtype:
-        raise TypeError(
-            f"`{name}` must be `uint8`, or floats in [0, 1]. "
-            f"Received: dtype={dtype}"
+    dtype = keras.backend.result_type(images.dtype, float)
+    images = ops.cast(images, dtype)
+    low, high = ops.min(images, initial=0.0), ops.max(images, initial=0.0)
+    whole = ops.all(ops.equal(images, ops.floor(images)))
+    intensities = ops.logical_and(low >= 0, high <= 1)
+    bytes_ = ops.logical_and(ops.logical_and(low >= 0, high <= 255), whole)
+    if _is_concrete(images) and not (bool(intensities) or bool(bytes_)):
+        raise ValueError(
+            "Images must be floats in [0, 1] or whole numbers in [0, 255]. "
+            f"Received: values in [{float(low):g}, {float(high):g}]"
         )
-    if _is_concrete(images) and 0 not in images.shape:
-        low, high = float(ops.min(images)), float(ops.max(images))
-        # Put this way round, NaN fails as well.
-        if not (low >= 0 and high <= 1):
-            raise ValueError(
-                f"`{name}` must be `uint8`, or floats in [0, 1]. "
-                f"Received: floats in [{low:g}, {high:g}]"
-            )
-    return images
+    white = ops.where(intensities, 1.0, ops.where(bytes_, 255.0, float("nan")))
+    return images / ops.cast(white, dtype)
 
 
-def _is_concrete(x):
-    """Whether the values of `x` can be read now, outside any trace."""
-    if keras.backend.is_keras_tensor(x):
-        return False
-    if not ops.is_tensor(x):
-        return True  # NumPy
+def _is_concrete(tensor):
+    """Whether the values of a tensor can be read, outside any trace."""
     backend = keras.config.backend()
     if backend == "tensorflow":
         import tensorflow as tf
@@ -63,49 +68,52 @@ def _is_concrete(x):
     if backend == "jax":
         import jax
 
-        return not isinstance(x, jax.core.Tracer)
+        return not isinstance(tensor, jax.core.Tracer)
     if backend == "torch":
         import torch
 
-        return x.device.type != "meta" and not torch.compiler.is_compiling()
-    return True
+        return tensor.device.type != "meta" and not (
+            torch.compiler.is_compiling()
+        )
+    return not keras.backend.is_keras_tensor(tensor)
 
 
 class _Encoder(keras.layers.Layer):
-    """Base of the encoders: checked images in, `timesteps` of them out."""
+    """Base of the encoders: images in, `timesteps` coded images out."""
 
     def __init__(self, timesteps, **kwargs):
         super().__init__(**kwargs)
         # Keras would round the images to the compute dtype on the way in.
         self.autocast = False
-        check_count("timesteps", timesteps)
-        self.timesteps = timesteps
+        self.timesteps = check_count("timesteps", timesteps)
 
     def call(self, inputs):
         """Encodes images."""
-        intensity = as_intensity(inputs)
-        encoded = self.encode(ops.expand_dims(intensity, 1))
-        return ops.cast(encoded, self.compute_dtype)
+        intensity = ops.expand_dims(as_intensity(inputs), 1)
+        encoded = ops.cast(self.encode(intensity), self.compute_dtype)
+        # The comparisons of an encoder would hide NaN.
+        wrong = ops.any(ops.isnan(intensity))
+        return ops.where(wrong, float("nan"), encoded)
 
     def compute_output_shape(self, input_shape):
-        """The input shape with `timesteps` behind the batch axis."""
+        """Returns the input shape with `timesteps` behind the batch axis."""
         return (input_shape[0], self.timesteps, *input_shape[1:])
 
     def get_config(self):
-        """The constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | {"timesteps": self.timesteps}
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class ConstantEncoder(_Encoder):
-    """Constant coding: the analog image at every timestep.
+    """Constant coding: the image itself at every timestep.
 
     Args:
         timesteps: Length of the time axis, at least 1.
-        **kwargs: Those of `keras.layers.Layer`.
+        **kwargs: Keywords of `keras.layers.Layer`.
 
     Call arguments:
-        inputs: Images `(batch, ...)`, `uint8` or floats in [0, 1].
+        inputs: Images `(batch, ...)`: bytes, or intensities in [0, 1].
 
     Returns:
         Floats in [0, 1], `(batch, timesteps, ...)`.
@@ -116,23 +124,23 @@ class ConstantEncoder(_Encoder):
     """
 
     def encode(self, intensity):
-        """Repeats along the time axis."""
+        """Repeats the image along the time axis."""
         return ops.repeat(intensity, self.timesteps, axis=1)
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class PoissonEncoder(_Encoder):
-    """Poisson coding: a spike with probability equal to the intensity.
+    """Poisson coding: a spike with a probability equal to the intensity.
 
-    Independently at every timestep and pixel, in inference as in training.
+    Every pixel and timestep draws on its own, in inference as in training.
 
     Args:
         timesteps: Length of the time axis, at least 1.
         seed: `None` or an integer.
-        **kwargs: Those of `keras.layers.Layer`.
+        **kwargs: Keywords of `keras.layers.Layer`.
 
     Call arguments:
-        inputs: Images `(batch, ...)`, `uint8` or floats in [0, 1].
+        inputs: Images `(batch, ...)`: bytes, or intensities in [0, 1].
 
     Returns:
         Spikes, 0 or 1, `(batch, timesteps, ...)`.
@@ -144,13 +152,13 @@ class PoissonEncoder(_Encoder):
 
     def __init__(self, timesteps, seed=None, **kwargs):
         super().__init__(timesteps, **kwargs)
-        self.seed = seed = check_seed(seed)
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed = check_seed(seed)
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
 
     def encode(self, intensity):
-        """Compares with fresh uniform numbers in [0, 1)."""
+        """Compares the intensity with uniform numbers in [0, 1)."""
         batch, _, *rest = ops.shape(intensity)
-        # In float32 whatever the policy: bfloat16 knows too few probabilities.
+        # In float32 under every policy: bfloat16 has too few probabilities.
         uniform = keras.random.uniform(
             (batch, self.timesteps, *rest),
             dtype="float32",
@@ -159,7 +167,7 @@ class PoissonEncoder(_Encoder):
         return uniform < ops.cast(intensity, "float32")
 
     def get_config(self):
-        """The constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | {"seed": self.seed}
 
 
@@ -167,32 +175,34 @@ class PoissonEncoder(_Encoder):
 class RetinaEncoder(_Encoder):
     """Retina-like coding: every pixel integrates its intensity and fires.
 
-    Deterministic. At every timestep `gain * intensity` is added to the pixel's
-    accumulator; where that reaches `threshold` (`>=`, unlike the neurons, which
-    fire above theirs) the pixel fires and the accumulator is reset. A constant
-    intensity makes this a closed form, computed for all timesteps at once: with
-    `rate = gain * intensity / threshold`, at most 1, and timesteps counted from
-    1, `reset="zero"` fires at every multiple of `ceil(1 / rate)`, and
-    `reset="subtract"` has fired `floor(t * rate)` times after `t` timesteps.
+    Deterministic. At every timestep a pixel adds `gain * intensity` to its
+    accumulator. When that reaches `threshold` (`>=`, where neurons need more),
+    the pixel fires and the accumulator is reset.
 
-    Rates count as equal to ones larger by 1e-6 of themselves, so that an
-    accumulator that would reach the threshold exactly, as 5 times 51 / 255
-    does, is not kept from it by the rounding of float32. Where `gain /
-    threshold` is 1, bytes are so encoded as in exact arithmetic for up to 2000
-    timesteps.
+    A constant intensity makes this a closed form, computed for all timesteps at
+    once. With `rate = gain * intensity / threshold`, at most 1, and timesteps
+    counted from 1, `reset="zero"` fires at every multiple of `ceil(1 / rate)`.
+    With `reset="subtract"` the pixel has fired `floor(t * rate)` times after
+    `t` timesteps.
+
+    Rates are raised by a factor of 1 + 1e-6. Otherwise the rounding of float32
+    would keep an accumulator from reaching the threshold exactly, as 5 times
+    51 / 255 does. Where `gain / threshold` is 1, bytes are coded as in exact
+    arithmetic for up to 2000 timesteps.
 
     Args:
         timesteps: Length of the time axis, at least 1.
         gain: What an intensity of 1 adds per timestep, above 0.
-        threshold: What makes a pixel fire, above 0. Only `gain / threshold`
-            matters; at 1, the default, white fires at every timestep.
-        reset: `"zero"` clears the accumulator (the paper's): rates are 1, 1/2,
-            1/3, and so on; `"subtract"` lowers it by `threshold`: every rate
-            is exact.
-        **kwargs: Those of `keras.layers.Layer`.
+        threshold: Level at which a pixel fires, above 0. Only the ratio
+            `gain / threshold` matters. At 1, the default, white fires at every
+            timestep.
+        reset: `"zero"` clears the accumulator, as in the paper; rates are 1,
+            1/2, 1/3, and so on. `"subtract"` lowers it by `threshold`, which
+            keeps every rate exact.
+        **kwargs: Keywords of `keras.layers.Layer`.
 
     Call arguments:
-        inputs: Images `(batch, ...)`, `uint8` or floats in [0, 1].
+        inputs: Images `(batch, ...)`: bytes, or intensities in [0, 1].
 
     Returns:
         Spikes, 0 or 1, `(batch, timesteps, ...)`.
@@ -213,29 +223,26 @@ class RetinaEncoder(_Encoder):
         self, timesteps, gain=1.0, threshold=1.0, reset="zero", **kwargs
     ):
         super().__init__(timesteps, **kwargs)
-        check_number("gain", gain)
-        check_number("threshold", threshold)
-        check_choice("reset", reset, ("zero", "subtract"))
-        self.gain, self.threshold, self.reset = gain, threshold, reset
+        self.gain = check_number("gain", gain)
+        self.threshold = check_number("threshold", threshold)
+        self.reset = check_choice("reset", reset, ("zero", "subtract"))
 
     def encode(self, intensity):
-        """The closed form, in float32 whatever the policy."""
-        # What the threshold is reached with in exact arithmetic must reach it
-        # here: a handful of roundings of 6e-8, and a margin.
+        """Evaluates the closed form, in float32 under every policy."""
         slope = self.gain / self.threshold * (1 + 1e-6)
         rate = ops.minimum(slope * ops.cast(intensity, "float32"), 1)
         # 1, 2, ... along the time axis.
         t = ops.arange(1, self.timesteps + 1, dtype="int32")
         t = ops.reshape(t, (1, -1) + (1,) * (len(intensity.shape) - 2))
         if self.reset == "zero":
-            # A period of twice the timesteps stands for all that are too long.
+            # Any period longer than the time axis gives no spike.
             period = ops.ceil(1 / ops.maximum(rate, 0.5 / self.timesteps))
             return ops.equal(ops.mod(t, ops.cast(period, "int32")), 0)
         t = ops.cast(t, "float32")
         return ops.floor(t * rate) - ops.floor((t - 1) * rate)
 
     def get_config(self):
-        """The constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | {
             "gain": self.gain,
             "threshold": self.threshold,

@@ -6,7 +6,16 @@ own no weights.
 
 from keras_snn.layers.neurons import LIF, LIFRNNCell
 from keras_snn.layers.normalization import BNTT, TDBN
-from keras_snn.layers.per_timestep import PerTimestep
+from keras_snn.layers.per_timestep import FoldTime, PerTimestep, UnfoldTime
 from keras_snn.layers.recompute import Recompute
 
-__all__ = ["BNTT", "LIF", "TDBN", "LIFRNNCell", "PerTimestep", "Recompute"]
+__all__ = [
+    "BNTT",
+    "LIF",
+    "TDBN",
+    "FoldTime",
+    "LIFRNNCell",
+    "PerTimestep",
+    "Recompute",
+    "UnfoldTime",
+]

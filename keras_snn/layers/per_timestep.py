@@ -1,23 +1,37 @@
-"""Time folded into the batch."""
+"""Time folded into the batch, for layers without a state.
+
+Convolutions and dense layers treat every timestep alike, so that one call on
+`batch * timesteps` samples takes the place of `timesteps` calls.
+"""
 
 import keras
 from keras import ops
 
-from keras_snn.validation import check_time_axis
+from keras_snn.validation import check_count, check_time_axis
 
-__all__ = ["PerTimestep"]
+__all__ = ["FoldTime", "PerTimestep", "UnfoldTime"]
+
+
+def _fold(inputs):
+    batch, timesteps, *features = ops.shape(inputs)
+    return ops.reshape(inputs, (batch * timesteps, *features))
+
+
+def _unfold(inputs, timesteps):
+    samples, *features = ops.shape(inputs)
+    return ops.reshape(inputs, (samples // timesteps, timesteps, *features))
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class PerTimestep(keras.layers.Wrapper):
-    """Applies a layer to every timestep at once: time folded into the batch.
+    """Applies a layer to every timestep at once.
 
-    What `keras.layers.TimeDistributed` computes, in one call of the layer on
-    `batch * timesteps` samples in place of one call per timestep.
+    It computes what `keras.layers.TimeDistributed` computes, in a single call
+    of the layer. Use `FoldTime` and `UnfoldTime` around several layers.
 
     Args:
         layer: Any `keras.layers.Layer` without a time axis of its own.
-        **kwargs: Those of `keras.layers.Layer`.
+        **kwargs: Keywords of `keras.layers.Layer`.
 
     Call arguments:
         inputs: `(batch, timesteps, ...)`.
@@ -44,13 +58,76 @@ class PerTimestep(keras.layers.Wrapper):
     def call(self, inputs):
         """Folds time into the batch, applies the layer, unfolds."""
         check_time_axis(self, inputs.shape)
-        batch, timesteps, *features = ops.shape(inputs)
-        folded = ops.reshape(inputs, (batch * timesteps, *features))
-        outputs = self.layer(folded)
-        return ops.reshape(outputs, (batch, timesteps, *ops.shape(outputs)[1:]))
+        return _unfold(self.layer(_fold(inputs)), ops.shape(inputs)[1])
 
     def compute_output_shape(self, input_shape):
-        """`(batch, timesteps)`, then what the layer makes of a timestep."""
+        """Returns `(batch, timesteps)` and the shape of the layer's output."""
         check_time_axis(self, input_shape)
         output = self.layer.compute_output_shape((None, *input_shape[2:]))
         return (*input_shape[:2], *output[1:])
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class FoldTime(keras.layers.Layer):
+    """Folds the time axis into the batch axis, without a copy.
+
+    Call arguments:
+        inputs: `(batch, timesteps, ...)`.
+
+    Returns:
+        `(batch * timesteps, ...)`.
+
+    Example:
+    >>> tuple(FoldTime()(ops.ones((2, 5, 4))).shape)
+    (10, 4)
+    """
+
+    def call(self, inputs):
+        """Reshapes."""
+        check_time_axis(self, inputs.shape)
+        return _fold(inputs)
+
+    def compute_output_shape(self, input_shape):
+        """Returns the shape without the time axis."""
+        check_time_axis(self, input_shape)
+        batch, timesteps, *features = input_shape
+        known = None not in (batch, timesteps)
+        return (batch * timesteps if known else None, *features)
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class UnfoldTime(keras.layers.Layer):
+    """Takes the time axis out of the batch axis again, without a copy.
+
+    Args:
+        timesteps: Length of the time axis, at least 1.
+        **kwargs: Keywords of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: `(batch * timesteps, ...)`.
+
+    Returns:
+        `(batch, timesteps, ...)`.
+
+    Example:
+    >>> tuple(UnfoldTime(5)(ops.ones((10, 4))).shape)
+    (2, 5, 4)
+    """
+
+    def __init__(self, timesteps, **kwargs):
+        super().__init__(**kwargs)
+        self.timesteps = check_count("timesteps", timesteps)
+
+    def call(self, inputs):
+        """Reshapes."""
+        return _unfold(inputs, self.timesteps)
+
+    def compute_output_shape(self, input_shape):
+        """Returns the shape with `timesteps` behind the batch axis."""
+        samples, *features = input_shape
+        batch = samples and samples // self.timesteps
+        return (batch, self.timesteps, *features)
+
+    def get_config(self):
+        """Returns the constructor's arguments."""
+        return super().get_config() | {"timesteps": self.timesteps}

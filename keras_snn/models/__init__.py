@@ -1,15 +1,30 @@
-"""Functional builders of spiking networks."""
+"""Functional builders of spiking networks, and a probe of their spikes."""
 
-from keras_snn.models.sequential import (
+from keras_snn.models.paper import (
     five_layer_snn,
-    sequential_snn,
     vgg9_dvs_snn,
     vgg9_snn,
     vgg11_snn,
 )
+from keras_snn.models.portable import ImageModel, PortableModel
+from keras_snn.models.probe import probe
+from keras_snn.models.sequential import (
+    DATA_FORMATS,
+    ENCODERS,
+    NORMALIZATIONS,
+    POOLING,
+    sequential_snn,
+)
 
 __all__ = [
+    "DATA_FORMATS",
+    "ENCODERS",
+    "NORMALIZATIONS",
+    "POOLING",
+    "ImageModel",
+    "PortableModel",
     "five_layer_snn",
+    "probe",
     "sequential_snn",
     "vgg9_dvs_snn",
     "vgg9_snn",

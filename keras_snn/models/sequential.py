@@ -1,15 +1,23 @@
-"""Functional builders of the paper's networks (Table A4), and of their like."""
+"""Any sequential network of spiking neurons, from one line of text."""
 
-import itertools
-import re
+import collections
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_snn import initializers
-from keras_snn.encoders import PoissonEncoder, RetinaEncoder, as_intensity
-from keras_snn.layers import BNTT, LIF, TDBN, PerTimestep, Recompute
+from keras_snn.encoders import ConstantEncoder, PoissonEncoder, RetinaEncoder
+from keras_snn.layers import (
+    BNTT,
+    LIF,
+    TDBN,
+    FoldTime,
+    Recompute,
+    UnfoldTime,
+)
+from keras_snn.models.layout import parse
+from keras_snn.models.portable import PortableModel
 from keras_snn.validation import (
     check_choice,
     check_count,
@@ -17,10 +25,15 @@ from keras_snn.validation import (
     check_seed,
 )
 
-# How many parts of the batch take turns under `recompute`.
-PARTS = 8
+__all__ = [
+    "DATA_FORMATS",
+    "ENCODERS",
+    "NORMALIZATIONS",
+    "POOLING",
+    "sequential_snn",
+]
+
 ENCODERS = ("constant", "poisson", "retina", None)
-DATA_FORMATS = ("channels_first", "channels_last")
 POOLING = {
     "average": (
         keras.layers.AveragePooling2D,
@@ -29,83 +42,8 @@ POOLING = {
     "max": (keras.layers.MaxPooling2D, keras.layers.GlobalMaxPooling2D),
 }
 NORMALIZATIONS = (None, "batch", "bntt", "tdbn")
-
-
-@keras.saving.register_keras_serializable(package="keras_snn")
-class PortableModel(keras.Model):
-    """A functional model whose compiled file loads on every backend.
-
-    On PyTorch Keras files its own optimizers under a module that imports torch.
-    Without torch such a file does not load, and where torch comes with Triton,
-    its LLVM and TensorFlow's abort the process.
-    """
-
-    def get_compile_config(self):
-        """Keras's, with an optimizer that every backend has."""
-        config = super().get_compile_config()
-        optimizer = config.get("optimizer")
-        while optimizer:
-            if ".backend.torch." in (optimizer["module"] or ""):
-                optimizer["module"] = "keras.optimizers"
-                optimizer["registered_name"] = None
-            optimizer = optimizer["config"].get("inner_optimizer")
-        return config
-
-
-@keras.saving.register_keras_serializable(package="keras_snn")
-class ImageModel(PortableModel):
-    """A functional model whose images may be `uint8` or floats in [0, 1].
-
-    A plain functional model casts its input to the one dtype it was declared
-    with: `uint8` images would arrive as floats up to 255, or floats truncated
-    to 0. This one scales `uint8` by 1/255 on the device, and refuses images
-    outside [0, 1], be they arrays or tensors. What a pipeline or generator
-    delivers to a compiled step is not looked at.
-    """
-
-    def call(self, inputs, training=None, mask=None):
-        """Scales the images, then runs the graph."""
-        if isinstance(inputs, (list, tuple)):
-            (inputs,) = inputs
-        images = as_intensity(ops.convert_to_tensor(inputs))
-        return super().call(images, training, mask)
-
-    def fit(self, x=None, *args, **kwargs):
-        """`keras.Model.fit`, with the images checked before the first step."""
-        validation = kwargs.get("validation_data")
-        if isinstance(validation, (list, tuple)):
-            _checked(validation[0], name="validation_data")
-        return super().fit(_checked(x), *args, **kwargs)
-
-    def evaluate(self, x=None, *args, **kwargs):
-        """`keras.Model.evaluate`, with the images checked first."""
-        return super().evaluate(_checked(x), *args, **kwargs)
-
-    def predict(self, x, *args, **kwargs):
-        """`keras.Model.predict`, with the images checked first."""
-        return super().predict(_checked(x), *args, **kwargs)
-
-    def train_on_batch(self, x, *args, **kwargs):
-        """`keras.Model.train_on_batch`, with the images checked first."""
-        return super().train_on_batch(_checked(x), *args, **kwargs)
-
-    def test_on_batch(self, x, *args, **kwargs):
-        """`keras.Model.test_on_batch`, with the images checked first."""
-        return super().test_on_batch(_checked(x), *args, **kwargs)
-
-    def predict_on_batch(self, x):
-        """`keras.Model.predict_on_batch`, with the images checked first."""
-        return super().predict_on_batch(_checked(x))
-
-
-def _checked(x, name="x"):
-    images = x[0] if isinstance(x, (list, tuple)) and len(x) == 1 else x
-    # Pipelines have no values yet; what they deliver is checked where it can.
-    known = isinstance(images, np.ndarray) or ops.is_tensor(images)
-    # All bytes are images, and to convert them takes four times their memory.
-    if known and "uint8" not in str(images.dtype):
-        as_intensity(images, name=name)
-    return x
+DATA_FORMATS = ("channels_first", "channels_last")
+PARTS = 8  # of the batch, one after the other, under `recompute`
 
 
 def sequential_snn(
@@ -128,7 +66,7 @@ def sequential_snn(
     recompute=False,
     name="sequential_snn",
 ):
-    """A network in the notation of Table A4, of `LIF` neurons throughout.
+    """Builds a network of `LIF` neurons in the notation of Table A4.
 
     | word | layers |
     | --- | --- |
@@ -138,370 +76,310 @@ def sequential_snn(
     | `G` | pooling of the whole image |
     | `D0.5` | dropout of half the spikes, the same ones at every timestep |
 
-    Behind the last word comes a dense layer without neurons. The logits are the
-    mean of its output over time.
+    The spikes of the last word are averaged over time, and a dense layer
+    without neurons turns them into logits. Layers are named after what they
+    are: `conv1`, `norm1`, `lif1`, `pool1`, `dense1`, `dropout1`, `logits`.
 
     Args:
-        layout: Words separated by spaces; `FC` after all `C`, `P` and `G`.
+        layout: Words separated by spaces. `C`, `P` and `G` come before `FC`.
         input_shape: `(height, width, channels)` of an image, without the time
-            axis also where the input has one; both sides at least 2 to the
-            power of the number of `P`. Odd sides lose a row at a pooling.
+            axis. Both sides are at least 2 to the power of the number of `P`.
+            Pooling drops the last row of an odd side.
         classes: Number of classes, at least 1.
         timesteps: Length of the time axis, at least 1.
         k: Fraction of the potential kept per timestep, in `(0, 1]`.
-        lam: Gain of the input current, above 0.
+        lam: Gain of the current, above 0.
         theta: Firing threshold, above 0.
         surrogate: Name, config or object of a `keras_snn.surrogates` surrogate.
         initializer: `"asymptote"`, `"glorot"`, `"he"`, `"wu"` or `"lee"`.
         encoder: `"constant"`, `"poisson"` or `"retina"`, or `None` if the
-            input already has a time axis, as event frames do.
+            input already has a time axis, as event frames have.
         pooling: `"average"` or `"max"`; the paper does not say which.
         normalization: `None`; `"batch"`, `keras.layers.BatchNormalization`
             over batch, time and space; `"bntt"`, `layers.BNTT`; or `"tdbn"`,
-            `layers.TDBN`. It subtracts a mean: the layers before it have no
-            bias.
-        width: Factor above 0 on the numbers of filters and units; they are
+            `layers.TDBN`. The layers before it then have no bias.
+        width: Factor above 0 on the numbers of filters and units, which are
             rounded, to at least 1.
-        data_format: `"channels_first"` or `"channels_last"`, the axes that the
-            layers work on; by default whichever is fast, the former on
+        data_format: `"channels_first"` or `"channels_last"`, the axes on which
+            the layers work. The default is the faster one: the former on
             PyTorch, the latter elsewhere. Images and weights are the same.
         seed: `None`, or an integer that fixes weights, encoder and dropout.
-        recompute: Whether to save memory in training: what is between the
-            encoder and the first dropout or the mean over time becomes one
-            `layers.Recompute`, which runs twice, an eighth of the batch at a
-            time. The weights are the same and in the same order, but no longer
-            layers of the model: `callbacks.FiringRateMonitor` does not see the
-            neurons inside. Not with normalization, whose statistics are the
-            whole batch's.
+        recompute: Whether to trade time for memory in training. The layers
+            between the encoder and the first dropout become one
+            `layers.Recompute`, which takes an eighth of the batch at a time.
+            Not with `normalization`, whose statistics need the whole batch.
         name: Name of the model.
 
     Returns:
-        A `keras.Model`: images `(batch, *input_shape)`, `uint8` or floats in
+        A `keras.Model` from images `(batch, *input_shape)`, bytes or floats in
         [0, 1], to logits `(batch, classes)`. With `encoder=None` the input is
         `(batch, timesteps, *input_shape)`, taken as it is.
 
     Raises:
-        ValueError: If an argument is out of range, the layout is not one, or
-            the image too small for it.
+        ValueError: If an argument is out of range, the layout is wrong, or the
+            image is too small for it.
 
     Example:
     >>> model = sequential_snn("C8 P FC50 D0.5", (8, 8, 1), 10, timesteps=5)
     >>> [layer.name for layer in model.layers if isinstance(layer, LIF)]
-    ['lif_1', 'lif_2']
+    ['lif1', 'lif2']
     """
-    check_choice("encoder", encoder, ENCODERS)
-    check_choice("pooling", pooling, POOLING)
-    check_choice("normalization", normalization, NORMALIZATIONS)
     check_choice("recompute", recompute, (False, True))
-    check_number("width", width)
-    check_count("classes", classes)
-    check_count("timesteps", timesteps)
     if recompute and normalization:
         raise ValueError(
             "`recompute` must be False with a normalization. Received: "
             f"recompute={recompute!r}, normalization={normalization!r}"
         )
-    words = _parse(layout)
+    classes = check_count("classes", classes)
+    words = parse(layout)
     smallest = 2 ** [kind for kind, _ in words].count("P")
     input_shape = _check_image_shape(input_shape, smallest, layout)
-    data_format = _data_format(data_format)
-    seed = check_seed(seed)
-    # The encoder draws first, whether or not there is one, so that the weights
-    # of one seed are the same under every coding, and with or without dropout.
-    seeds, dropout_seeds = _seeds(seed), _seeds(seed, 1)
-    encoder_seed = next(seeds)
-    # Named by hand: Keras's own counter runs on from model to model.
-    names = (f"lif_{n}" for n in itertools.count(1))
-
-    def synapses(layer, *args, use_bias=not normalization, **kwargs):
-        laws = initializers.for_layer(initializer, k, lam, theta, next(seeds))
-        return layer(*args, use_bias=use_bias, **kwargs, **laws)
-
-    def units(number):
-        return max(1, round(number * width))
-
-    def neurons(axis):
-        """Normalization, if any, of the channels on an axis, and neurons."""
-        lif = LIF(k, lam, theta, surrogate, name=next(names))
-        return [*_normalization(normalization, timesteps, theta, axis), lif]
-
-    def layers_of(kind, number):
-        """What a word stands for: layers without time, and those with it."""
-        if kind == "C":
-            conv = synapses(
-                *(keras.layers.Conv2D, units(number), 3),
-                padding="same",
-                data_format=data_format,
-            )
-            return [conv], neurons(-1 if data_format == "channels_last" else 2)
-        if kind == "FC":
-            return [synapses(keras.layers.Dense, units(number))], neurons(-1)
-        if kind == "D":
-            shared = (None, 1, None)  # one mask for all timesteps of a sample
-            drop = keras.layers.Dropout(number, shared, next(dropout_seeds))
-            return [], [drop]
-        if kind == "flatten":
-            # Keras flattens channels last either way, so that the weights
-            # behind it fit both.
-            return [keras.layers.Flatten(data_format=data_format)], []
-        squares, whole = POOLING[pooling]
-        if kind == "G":
-            return [whole(data_format=data_format)], []
-        return [squares(2, data_format=data_format)], []
-
-    time = () if encoder else (timesteps,)
-    inputs = keras.Input((*time, *input_shape))
-    x = _arrange(inputs, data_format)
-    if encoder == "poisson":
-        x = PoissonEncoder(timesteps, seed=encoder_seed)(x)
-    elif encoder == "retina":
-        x = RetinaEncoder(timesteps)(x)
-    stack, once = [], encoder == "constant"
-    for kind, number in words:
-        without_time, with_time = layers_of(kind, number)
-        for layer in without_time:
-            if once:
-                x = layer(x)
-            else:
-                stack.append(PerTimestep(layer))
-        if once and with_time:
-            # What stands before the first neurons is constant under constant
-            # coding: it runs once and is repeated, which is `ConstantEncoder`
-            # taken behind it.
-            x = ops.repeat(ops.expand_dims(x, 1), timesteps, axis=1)
-            once = False
-        stack += with_time
-    if recompute:
-        stack = _recomputed(stack, spikes=encoder in ("poisson", "retina"))
-    for layer in stack:
-        x = layer(x)
-    # The last layer is linear: averaging its input over time averages its
-    # output, and multiplies once.
-    x = keras.layers.GlobalAveragePooling1D(data_format="channels_last")(x)
-    logits = synapses(keras.layers.Dense, int(classes), use_bias=True)(x)
-    model = PortableModel if encoder is None else ImageModel
-    return model(inputs, logits, name=name)
-
-
-def five_layer_snn(
-    input_shape=(28, 28, 1), classes=10, timesteps=20, **options
-):
-    """The five-layer network of MNIST and N-MNIST (Table A4).
-
-    `C32 P C32 P FC500 FC100` and a dense layer without neurons.
-
-    Args:
-        input_shape: `(height, width, channels)`, at least 4x4.
-        classes: Number of classes, at least 1.
-        timesteps: Length of the time axis, at least 1.
-        **options: The keywords of `sequential_snn`.
-
-    Returns:
-        A `keras.Model` as that of `sequential_snn`.
-
-    Example:
-    >>> five_layer_snn(timesteps=5).output_shape
-    (None, 10)
-    """
-    layout = "C32 P C32 P FC500 FC100"
-    options = {"name": "five_layer_snn"} | options
-    return sequential_snn(layout, input_shape, classes, timesteps, **options)
-
-
-def vgg9_snn(
-    input_shape=(32, 32, 3), classes=10, timesteps=20, *, dropout=0.5, **options
-):
-    """The VGG9 of CIFAR-10 (Table A4).
-
-    `C128 C128 P C256 C256 P C256 C256 C256 P FC1024`, dropout, and a dense
-    layer without neurons.
-
-    Args:
-        input_shape: `(height, width, channels)`, at least 8x8.
-        classes: Number of classes, at least 1.
-        timesteps: Length of the time axis, at least 1.
-        dropout: Fraction of the spikes dropped, in `[0, 1)`; the paper does not
-            say how many. A sample keeps its mask over time.
-        **options: The keywords of `sequential_snn`.
-
-    Returns:
-        A `keras.Model` as that of `sequential_snn`.
-
-    Example:
-    >>> vgg9_snn(timesteps=2, width=1 / 32).output_shape
-    (None, 10)
-    """
-    layout = "C128 C128 P C256 C256 P C256 C256 C256 P FC1024 " + _drop(dropout)
-    options = {"name": "vgg9_snn"} | options
-    return sequential_snn(layout, input_shape, classes, timesteps, **options)
-
-
-def vgg9_dvs_snn(
-    input_shape=(128, 128, 2),
-    classes=10,
-    timesteps=20,
-    *,
-    dropout=0.5,
-    **options,
-):
-    """The VGG9 of event cameras, for CIFAR10-DVS (Table A4).
-
-    `C64 C128 P C128 C128 P C128 P C128 P C128 P FC1024`, dropout, `FC1024`,
-    dropout, and a dense layer without neurons.
-
-    Args:
-        input_shape: `(height, width, channels)` of a frame, at least 32x32.
-        classes: Number of classes, at least 1.
-        timesteps: Length of the time axis, at least 1.
-        dropout: Fraction of the spikes dropped, in `[0, 1)`; the paper does not
-            say how many. A sample keeps its mask over time.
-        **options: The keywords of `sequential_snn`; `encoder` is `None` unless
-            given, for frames with a time axis.
-
-    Returns:
-        A `keras.Model` as that of `sequential_snn`.
-
-    Example:
-    >>> vgg9_dvs_snn((32, 32, 2), timesteps=2, width=1 / 32).input_shape
-    (None, 2, 32, 32, 2)
-    """
-    drop = _drop(dropout)
-    layout = (
-        "C64 C128 P C128 C128 P C128 P C128 P C128 P "
-        f"FC1024 {drop} FC1024 {drop}"
+    network = _Network(
+        check_count("timesteps", timesteps),
+        {"k": k, "lam": lam, "theta": theta},
+        surrogate,
+        initializer,
+        check_choice("pooling", pooling, POOLING),
+        check_choice("normalization", normalization, NORMALIZATIONS),
+        check_number("width", width),
+        _fast_data_format() if data_format is None else data_format,
+        check_seed(seed),
     )
-    options = {"name": "vgg9_dvs_snn", "encoder": None} | options
-    return sequential_snn(layout, input_shape, classes, timesteps, **options)
+    inputs = network.encode(input_shape, encoder)
+    if recompute:
+        words = network.recompute(words, encoder in ("poisson", "retina"))
+    network.add_words(words)
+    return PortableModel(inputs, network.logits(classes), name=name)
 
 
-def vgg11_snn(
-    input_shape=(32, 32, 3),
-    classes=100,
-    timesteps=20,
-    *,
-    dropout=0.0,
-    **options,
-):
-    """The VGG11 of CIFAR-100 and Tiny ImageNet (Kim & Panda 2020).
+class _Network:
+    """A functional graph that grows layer by layer.
 
-    `C64 P C128 P C256 C256 P C512 C512 P C512 C512`, pooling of the whole
-    image, `FC4096`, and a dense layer without neurons.
-
-    Args:
-        input_shape: `(height, width, channels)`, at least 16x16.
-        classes: Number of classes, at least 1.
-        timesteps: Length of the time axis, at least 1.
-        dropout: Fraction of the spikes behind `FC4096` dropped, in `[0, 1)`. A
-            sample keeps its mask over time.
-        **options: The keywords of `sequential_snn`.
-
-    Returns:
-        A `keras.Model` as that of `sequential_snn`.
-
-    Example:
-    >>> vgg11_snn(timesteps=2, width=1 / 64).output_shape
-    (None, 100)
+    Attributes:
+        x: The output so far.
+        axes: `"time"` if `x` is `(batch, timesteps, ...)`, `"folded"` if it is
+            `(batch * timesteps, ...)`. Under constant coding everything before
+            the first neurons is the same at every timestep and runs once; there
+            `x` is `(batch, ...)`, and `axes` is `"still"`.
     """
-    layout = "C64 P C128 P C256 C256 P C512 C512 P C512 C512 G FC4096 "
-    layout += _drop(dropout)
-    options = {"name": "vgg11_snn"} | options
-    return sequential_snn(layout, input_shape, classes, timesteps, **options)
 
-
-def _normalization(name, timesteps, theta, axis):
-    """A list of the layer that `normalization` names."""
-    if name == "batch":
-        return [keras.layers.BatchNormalization(axis=axis)]
-    if name == "bntt":
-        return [BNTT(timesteps, axis=axis)]
-    return [TDBN(theta, axis=axis)] if name == "tdbn" else []
-
-
-def _drop(rate):
-    check_number("dropout", rate, high=1.0, included="low")
-    # As many digits as it takes, and no exponent, which no layout has.
-    return f"D{np.format_float_positional(rate)}" if rate else ""
-
-
-def _parse(layout):
-    """The words of a layout as (kind, number), with the flattening put in."""
-    words, flat = [], False
-    for word in layout.split() if isinstance(layout, str) else [layout]:
-        match = re.fullmatch(
-            r"(C|FC)([1-9]\d*)|([PG])|(D)(0?\.\d+|0)", str(word)
+    def __init__(
+        self,
+        timesteps,
+        neuron,
+        surrogate,
+        initializer,
+        pooling,
+        normalization,
+        width,
+        data_format,
+        seed,
+    ):
+        self.timesteps, self.neuron = timesteps, neuron
+        self.surrogate, self.initializer = surrogate, initializer
+        self.pooling, self.normalization = pooling, normalization
+        self.width, self.seed = width, seed
+        self.data_format = check_choice(
+            "data_format", data_format, DATA_FORMATS
         )
-        if not match:
-            raise ValueError(
-                "`layout` must be words such as C32, P, G, FC500 and D0.5. "
-                f"Received: {word!r} in layout={layout!r}"
+        self.x, self.axes = None, "time"
+        self._counts = collections.Counter()
+
+    def encode(self, input_shape, encoder):
+        """Starts the graph; returns its input."""
+        check_choice("encoder", encoder, ENCODERS)
+        time = () if encoder else (self.timesteps,)
+        self.x = inputs = keras.Input((*time, *input_shape))
+        if self.data_format == "channels_first":
+            *leading, height, width, channels = range(1, len(inputs.shape))
+            order = (*leading, channels, height, width)
+            self.x = keras.layers.Permute(order, name="channels_first")(inputs)
+        if encoder == "constant":
+            # The image at a single timestep.
+            self.x = ConstantEncoder(1, name="encoder")(self.x)
+            self.x = FoldTime(name=self._name("fold"))(self.x)
+            self.axes = "still"
+        elif encoder == "poisson":
+            self.x = PoissonEncoder(
+                self.timesteps, seed=self._seed(0), name="encoder"
+            )(self.x)
+        elif encoder == "retina":
+            self.x = RetinaEncoder(self.timesteps, name="encoder")(self.x)
+        return inputs
+
+    def recompute(self, words, spikes):
+        """Adds the words before the first dropout as one `Recompute`.
+
+        Args:
+            words: Those of the layout.
+            spikes: Whether the inputs are spikes.
+
+        Returns:
+            The words that are left.
+        """
+        # Dropout draws random numbers, and a layer in parts has no state.
+        kinds = [kind for kind, _ in words]
+        end = kinds.index("D") if "D" in kinds else len(words)
+        if end:
+            outside, self.x = self.x, keras.Input(self.x.shape[1:])
+            inside = self.x
+            self.add_words(words[:end])
+            self._unfold()
+            block = keras.Model(inside, self.x, name="recomputed")
+            self.x = Recompute(
+                block, spikes=spikes, parts=PARTS, name="recompute"
+            )(outside)
+        return words[end:]
+
+    def add_words(self, words):
+        """Adds the layers of some words of a layout."""
+        adders = {
+            "C": self._convolution,
+            "FC": self._dense,
+            "P": self._pool,
+            "G": self._pool_all,
+            "D": self._dropout,
+            "flatten": self._flatten,
+        }
+        for kind, number in words:
+            adders[kind](*() if number is None else (number,))
+
+    def logits(self, classes):
+        """Adds the readout; returns its output."""
+        # The last layer is linear, so that averaging over time before it gives
+        # the same logits as after it, for one multiplication.
+        self._over_time(
+            keras.layers.GlobalAveragePooling1D(
+                data_format="channels_last", name="mean"
             )
-        sized, size, plain, drop, rate = match.groups()
-        kind = sized or plain or drop
-        if flat and kind in ("C", "P", "G"):
-            raise ValueError(
-                "`layout` must have C, P and G before FC, D and a G. "
-                f"Received: {word!r} late in layout={layout!r}"
-            )
-        if kind in ("FC", "D") and not flat:
-            words.append(("flatten", None))
-            flat = True
-        flat = flat or kind == "G"
-        if kind == "D":
-            words.append((kind, float(rate)))
-        else:
-            words.append((kind, size and int(size)))
-    if not {"C", "FC"} & {kind for kind, _ in words}:
-        raise ValueError(
-            "`layout` must have at least one C or FC. "
-            f"Received: layout={layout!r}"
         )
-    return words if flat else [*words, ("flatten", None)]
+        options = self._laws()
+        return keras.layers.Dense(classes, name="logits", **options)(self.x)
+
+    def _convolution(self, filters):
+        self._per_timestep(
+            keras.layers.Conv2D(
+                self._scaled(filters),
+                3,
+                padding="same",
+                data_format=self.data_format,
+                use_bias=not self.normalization,
+                name=self._name("conv"),
+                **self._laws(),
+            )
+        )
+        self._neurons(2 if self.data_format == "channels_first" else -1)
+
+    def _dense(self, units):
+        self._per_timestep(
+            keras.layers.Dense(
+                self._scaled(units),
+                use_bias=not self.normalization,
+                name=self._name("dense"),
+                **self._laws(),
+            )
+        )
+        self._neurons(-1)
+
+    def _neurons(self, axis):
+        """Adds normalization, if any, of the channels on an axis, and LIF."""
+        name = self._name("norm")
+        if self.normalization == "batch":
+            normalize = keras.layers.BatchNormalization(axis=axis, name=name)
+            self._over_time(normalize)
+        elif self.normalization == "bntt":
+            self._over_time(BNTT(self.timesteps, axis=axis, name=name))
+        elif self.normalization == "tdbn":
+            theta = self.neuron["theta"]
+            self._over_time(TDBN(theta, axis=axis, name=name))
+        self._over_time(
+            LIF(**self.neuron, surrogate=self.surrogate, name=self._name("lif"))
+        )
+
+    def _pool(self):
+        squares, _ = POOLING[self.pooling]
+        name = self._name("pool")
+        self._per_timestep(squares(2, data_format=self.data_format, name=name))
+
+    def _pool_all(self):
+        _, whole = POOLING[self.pooling]
+        name = self._name("pool")
+        self._per_timestep(whole(data_format=self.data_format, name=name))
+
+    def _flatten(self):
+        # Keras flattens channels last under both data formats, so that the
+        # weights behind it fit both.
+        self._per_timestep(
+            keras.layers.Flatten(data_format=self.data_format, name="flatten")
+        )
+
+    def _dropout(self, rate):
+        name = self._name("dropout")
+        seed = self._seed(1, self._counts["dropout"] - 1)
+        shape = (None, 1, None)  # one mask for all timesteps of a sample
+        self._over_time(keras.layers.Dropout(rate, shape, seed, name=name))
+
+    def _per_timestep(self, layer):
+        """Applies a layer that knows no time."""
+        if self.axes == "time":
+            self.x = FoldTime(name=self._name("fold"))(self.x)
+            self.axes = "folded"
+        self.x = layer(self.x)
+
+    def _over_time(self, layer):
+        """Applies a layer to `(batch, timesteps, ...)`."""
+        self._unfold()
+        self.x = layer(self.x)
+
+    def _unfold(self):
+        if self.axes == "folded":
+            name = self._name("unfold")
+            self.x = UnfoldTime(self.timesteps, name=name)(self.x)
+        elif self.axes == "still":
+            once = ops.expand_dims(self.x, 1)
+            self.x = ops.repeat(once, self.timesteps, axis=1)
+        self.axes = "time"
+
+    def _laws(self):
+        """Returns the initializers of the next layer of synapses."""
+        self._counts["synapses"] += 1
+        seed = self._seed(self._counts["synapses"])
+        return initializers.for_layer(
+            self.initializer, **self.neuron, seed=seed
+        )
+
+    def _seed(self, *key):
+        """Derives the seed of a layer: 0 the encoder, 1, 2, ... the synapses.
+
+        Dropout has keys of its own, so that it does not change the weights.
+        """
+        if self.seed is None:
+            return None
+        sequence = np.random.SeedSequence(self.seed, spawn_key=key)
+        return int(sequence.generate_state(1)[0] // 2)
+
+    def _scaled(self, number):
+        return max(1, round(number * self.width))
+
+    def _name(self, kind):
+        # By hand: Keras's own counters run on from model to model.
+        self._counts[kind] += 1
+        return f"{kind}{self._counts[kind]}"
 
 
-def _recomputed(stack, spikes):
-    """The layers up to the first dropout, which has a state, as one."""
-    kinds = [isinstance(layer, keras.layers.Dropout) for layer in stack]
-    end = kinds.index(True) if True in kinds else len(stack)
-    if not end:
-        return stack
-    block = keras.Sequential(stack[:end])
-    return [Recompute(block, spikes=spikes, parts=PARTS), *stack[end:]]
+def _fast_data_format():
+    """Returns the data format that is fast on this backend.
 
-
-def _data_format(data_format):
-    """The given data format, or the one that is fast on this backend.
-
-    Keras moves `channels_last` data to `channels_first` and back around every
-    convolution and pooling on PyTorch.
+    On PyTorch, Keras moves `channels_last` data to `channels_first` and back
+    around every convolution and pooling.
     """
-    if data_format is None:
-        on_torch = keras.config.backend() == "torch"
-        return "channels_first" if on_torch else "channels_last"
-    check_choice("data_format", data_format, DATA_FORMATS)
-    return data_format
-
-
-def _arrange(images, data_format):
-    """Puts the channels of images, given last, where the layers want them."""
-    if data_format == "channels_last":
-        return images
-    *leading, height, width, channels = range(1, len(images.shape))
-    return keras.layers.Permute((*leading, channels, height, width))(images)
-
-
-def _seeds(seed, *key):
-    """An endless supply of different seeds derived from one, or of `None`."""
-    sequence = np.random.SeedSequence(seed, spawn_key=key)
-    while True:
-        (child,) = sequence.spawn(1)
-        yield None if seed is None else int(child.generate_state(1)[0] // 2)
+    on_torch = keras.config.backend() == "torch"
+    return "channels_first" if on_torch else "channels_last"
 
 
 def _check_image_shape(shape, smallest, layout):
     try:
-        height, width, channels = shape
-        for size in shape:
-            check_count("input_shape", size)
+        height, width, channels = (check_count("side", x) for x in shape)
         fits = min(height, width) >= smallest
     except (TypeError, ValueError):
         fits = False
@@ -511,4 +389,4 @@ def _check_image_shape(shape, smallest, layout):
             f"{smallest}x{smallest} for {layout!r}. "
             f"Received: input_shape={shape!r}"
         )
-    return int(height), int(width), int(channels)
+    return height, width, channels

@@ -1,0 +1,53 @@
+"""Layouts: networks written as words, in the notation of Table A4."""
+
+import re
+
+__all__ = ["parse"]
+
+_WORD = re.compile(r"(C|FC)([1-9]\d*)|([PG])|(D)(0?\.\d+|0)")
+
+
+def parse(layout: str) -> list[tuple[str, int | float | None]]:
+    """Splits a layout into words, and puts in the flattening.
+
+    Args:
+        layout: Words separated by spaces: `C32`, `P`, `G`, `FC500`, `D0.5`.
+
+    Returns:
+        Pairs of a kind (`"C"`, `"P"`, `"G"`, `"flatten"`, `"FC"` or `"D"`) and
+        the number behind it, or `None`.
+
+    Raises:
+        ValueError: If a word is unknown or out of place.
+
+    Example:
+    >>> parse("C32 P FC500")
+    [('C', 32), ('P', None), ('flatten', None), ('FC', 500)]
+    """
+    words, flat = [], False
+    for word in layout.split() if isinstance(layout, str) else [layout]:
+        match = _WORD.fullmatch(str(word))
+        if not match:
+            raise ValueError(
+                "`layout` must be words such as C32, P, G, FC500 and D0.5. "
+                f"Received: {word!r} in layout={layout!r}"
+            )
+        sized, size, plain, drop, rate = match.groups()
+        kind = sized or plain or drop
+        if flat and kind in ("C", "P", "G"):
+            raise ValueError(
+                "`layout` must have C, P and G before FC, D and a G. "
+                f"Received: {word!r} late in layout={layout!r}"
+            )
+        if kind in ("FC", "D") and not flat:
+            words.append(("flatten", None))
+            flat = True
+        flat = flat or kind == "G"
+        number = float(rate) if drop else size and int(size)
+        words.append((kind, number))
+    if not {"C", "FC"} & {kind for kind, _ in words}:
+        raise ValueError(
+            "`layout` must have at least one C or FC. "
+            f"Received: layout={layout!r}"
+        )
+    return words if flat else [*words, ("flatten", None)]

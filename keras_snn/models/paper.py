@@ -1,0 +1,306 @@
+"""The networks of the paper (Table A4, and Kim & Panda 2020)."""
+
+import numpy as np
+
+from keras_snn.models.sequential import sequential_snn
+from keras_snn.validation import check_number
+
+__all__ = ["five_layer_snn", "vgg9_dvs_snn", "vgg9_snn", "vgg11_snn"]
+
+
+def five_layer_snn(
+    input_shape=(28, 28, 1),
+    classes=10,
+    timesteps=20,
+    *,
+    k=0.8,
+    lam=0.2,
+    theta=1.0,
+    surrogate="arctan",
+    initializer="asymptote",
+    encoder="poisson",
+    pooling="average",
+    normalization=None,
+    width=1.0,
+    data_format=None,
+    seed=None,
+    recompute=False,
+    name="five_layer_snn",
+):
+    """Builds the five-layer network of MNIST and N-MNIST (Table A4).
+
+    `C32 P C32 P FC500 FC100` and a dense layer without neurons.
+
+    Args:
+        input_shape: `(height, width, channels)`, at least 4x4.
+        classes: Number of classes, at least 1.
+        timesteps: Length of the time axis, at least 1.
+        k: Fraction of the potential kept per timestep, in `(0, 1]`.
+        lam: Gain of the current, above 0.
+        theta: Firing threshold, above 0.
+        surrogate: See `sequential_snn`, as for all below.
+        initializer: `"asymptote"`, `"glorot"`, `"he"`, `"wu"` or `"lee"`.
+        encoder: `"constant"`, `"poisson"`, `"retina"` or `None`.
+        pooling: `"average"` or `"max"`.
+        normalization: `None`, `"batch"`, `"bntt"` or `"tdbn"`.
+        width: Factor on the numbers of filters and units, above 0.
+        data_format: `None`, `"channels_first"` or `"channels_last"`.
+        seed: `None`, or an integer that fixes weights, encoder and dropout.
+        recompute: Whether to trade time for memory in training.
+        name: Name of the model.
+
+    Returns:
+        A `keras.Model`, as that of `sequential_snn`.
+
+    Example:
+    >>> five_layer_snn(timesteps=5).output_shape
+    (None, 10)
+    """
+    return sequential_snn(
+        "C32 P C32 P FC500 FC100",
+        input_shape,
+        classes,
+        timesteps,
+        k=k,
+        lam=lam,
+        theta=theta,
+        surrogate=surrogate,
+        initializer=initializer,
+        encoder=encoder,
+        pooling=pooling,
+        normalization=normalization,
+        width=width,
+        data_format=data_format,
+        seed=seed,
+        recompute=recompute,
+        name=name,
+    )
+
+
+def vgg9_snn(
+    input_shape=(32, 32, 3),
+    classes=10,
+    timesteps=20,
+    *,
+    k=0.8,
+    lam=0.2,
+    theta=1.0,
+    surrogate="arctan",
+    initializer="asymptote",
+    encoder="poisson",
+    pooling="average",
+    normalization=None,
+    width=1.0,
+    dropout=0.5,
+    data_format=None,
+    seed=None,
+    recompute=False,
+    name="vgg9_snn",
+):
+    """Builds the VGG9 of CIFAR-10 (Table A4).
+
+    `C128 C128 P C256 C256 P C256 C256 C256 P FC1024`, dropout, and a dense
+    layer without neurons.
+
+    Args:
+        input_shape: `(height, width, channels)`, at least 8x8.
+        classes: Number of classes, at least 1.
+        timesteps: Length of the time axis, at least 1.
+        k: Fraction of the potential kept per timestep, in `(0, 1]`.
+        lam: Gain of the current, above 0.
+        theta: Firing threshold, above 0.
+        surrogate: See `sequential_snn`, as for all below.
+        initializer: `"asymptote"`, `"glorot"`, `"he"`, `"wu"` or `"lee"`.
+        encoder: `"constant"`, `"poisson"`, `"retina"` or `None`.
+        pooling: `"average"` or `"max"`.
+        normalization: `None`, `"batch"`, `"bntt"` or `"tdbn"`.
+        width: Factor on the numbers of filters and units, above 0.
+        dropout: Fraction of the spikes dropped, in `[0, 1)`; the paper does not
+            give one. A sample keeps its mask over time.
+        data_format: `None`, `"channels_first"` or `"channels_last"`.
+        seed: `None`, or an integer that fixes weights, encoder and dropout.
+        recompute: Whether to trade time for memory in training.
+        name: Name of the model.
+
+    Returns:
+        A `keras.Model`, as that of `sequential_snn`.
+
+    Example:
+    >>> vgg9_snn(timesteps=2, width=1 / 32).output_shape
+    (None, 10)
+    """
+    return sequential_snn(
+        "C128 C128 P C256 C256 P C256 C256 C256 P FC1024 " + _drop(dropout),
+        input_shape,
+        classes,
+        timesteps,
+        k=k,
+        lam=lam,
+        theta=theta,
+        surrogate=surrogate,
+        initializer=initializer,
+        encoder=encoder,
+        pooling=pooling,
+        normalization=normalization,
+        width=width,
+        data_format=data_format,
+        seed=seed,
+        recompute=recompute,
+        name=name,
+    )
+
+
+def vgg9_dvs_snn(
+    input_shape=(128, 128, 2),
+    classes=10,
+    timesteps=20,
+    *,
+    k=0.8,
+    lam=0.2,
+    theta=1.0,
+    surrogate="arctan",
+    initializer="asymptote",
+    encoder=None,
+    pooling="average",
+    normalization=None,
+    width=1.0,
+    dropout=0.5,
+    data_format=None,
+    seed=None,
+    recompute=False,
+    name="vgg9_dvs_snn",
+):
+    """Builds the VGG9 of event cameras, for CIFAR10-DVS (Table A4).
+
+    `C64 C128 P C128 C128 P C128 P C128 P C128 P FC1024`, dropout, `FC1024`,
+    dropout, and a dense layer without neurons.
+
+    Args:
+        input_shape: `(height, width, channels)` of a frame, at least 32x32.
+        classes: Number of classes, at least 1.
+        timesteps: Length of the time axis, at least 1.
+        k: Fraction of the potential kept per timestep, in `(0, 1]`.
+        lam: Gain of the current, above 0.
+        theta: Firing threshold, above 0.
+        surrogate: See `sequential_snn`, as for all below.
+        initializer: `"asymptote"`, `"glorot"`, `"he"`, `"wu"` or `"lee"`.
+        encoder: `"constant"`, `"poisson"`, `"retina"` or `None`.
+        pooling: `"average"` or `"max"`.
+        normalization: `None`, `"batch"`, `"bntt"` or `"tdbn"`.
+        width: Factor on the numbers of filters and units, above 0.
+        dropout: Fraction of the spikes dropped, in `[0, 1)`; the paper does not
+            give one. A sample keeps its mask over time.
+        data_format: `None`, `"channels_first"` or `"channels_last"`.
+        seed: `None`, or an integer that fixes weights, encoder and dropout.
+        recompute: Whether to trade time for memory in training.
+        name: Name of the model.
+
+    Returns:
+        A `keras.Model`, as that of `sequential_snn`.
+
+    Example:
+    >>> vgg9_dvs_snn((32, 32, 2), timesteps=2, width=1 / 32).input_shape
+    (None, 2, 32, 32, 2)
+    """
+    drop = _drop(dropout)
+    return sequential_snn(
+        "C64 C128 P C128 C128 P C128 P C128 P C128 P "
+        f"FC1024 {drop} FC1024 {drop}",
+        input_shape,
+        classes,
+        timesteps,
+        k=k,
+        lam=lam,
+        theta=theta,
+        surrogate=surrogate,
+        initializer=initializer,
+        encoder=encoder,
+        pooling=pooling,
+        normalization=normalization,
+        width=width,
+        data_format=data_format,
+        seed=seed,
+        recompute=recompute,
+        name=name,
+    )
+
+
+def vgg11_snn(
+    input_shape=(32, 32, 3),
+    classes=100,
+    timesteps=20,
+    *,
+    k=0.8,
+    lam=0.2,
+    theta=1.0,
+    surrogate="arctan",
+    initializer="asymptote",
+    encoder="poisson",
+    pooling="average",
+    normalization=None,
+    width=1.0,
+    dropout=0.0,
+    data_format=None,
+    seed=None,
+    recompute=False,
+    name="vgg11_snn",
+):
+    """Builds the VGG11 of CIFAR-100 and Tiny ImageNet (Kim & Panda 2020).
+
+    `C64 P C128 P C256 C256 P C512 C512 P C512 C512`, pooling of the whole
+    image, `FC4096`, and a dense layer without neurons.
+
+    Args:
+        input_shape: `(height, width, channels)`, at least 16x16.
+        classes: Number of classes, at least 1.
+        timesteps: Length of the time axis, at least 1.
+        k: Fraction of the potential kept per timestep, in `(0, 1]`.
+        lam: Gain of the current, above 0.
+        theta: Firing threshold, above 0.
+        surrogate: See `sequential_snn`, as for all below.
+        initializer: `"asymptote"`, `"glorot"`, `"he"`, `"wu"` or `"lee"`.
+        encoder: `"constant"`, `"poisson"`, `"retina"` or `None`.
+        pooling: `"average"` or `"max"`.
+        normalization: `None`, `"batch"`, `"bntt"` or `"tdbn"`.
+        width: Factor on the numbers of filters and units, above 0.
+        dropout: Fraction of the spikes dropped, in `[0, 1)`; the paper does not
+            give one. A sample keeps its mask over time.
+        data_format: `None`, `"channels_first"` or `"channels_last"`.
+        seed: `None`, or an integer that fixes weights, encoder and dropout.
+        recompute: Whether to trade time for memory in training.
+        name: Name of the model.
+
+    Returns:
+        A `keras.Model`, as that of `sequential_snn`.
+
+    Example:
+    >>> vgg11_snn(timesteps=2, width=1 / 64).output_shape
+    (None, 100)
+    """
+    return sequential_snn(
+        "C64 P C128 P C256 C256 P C512 C512 P C512 C512 G FC4096 "
+        + _drop(dropout),
+        input_shape,
+        classes,
+        timesteps,
+        k=k,
+        lam=lam,
+        theta=theta,
+        surrogate=surrogate,
+        initializer=initializer,
+        encoder=encoder,
+        pooling=pooling,
+        normalization=normalization,
+        width=width,
+        data_format=data_format,
+        seed=seed,
+        recompute=recompute,
+        name=name,
+    )
+
+
+def _drop(rate):
+    """Returns the word of a layout for a dropout rate, if there is any."""
+    rate = check_number("dropout", rate, high=1.0, included="low")
+    # All digits and no exponent, which layouts do not have.
+    return f"D{np.format_float_positional(rate)}" if rate else ""
