@@ -1,24 +1,28 @@
 """Speed and memory of `keras_snn` beside its peers: `python -m benchmarks`.
 
-What makes the numbers comparable:
+How the numbers are made comparable:
 
-- Every contender lives in a process of its own. The parent, which imports no
-  framework, alternates them in one thread of commands: a few steps each per
-  turn, for several rounds, so that a machine that slows down slows all alike.
-- Every timed step ends when the device has finished it.
-- Before any timing all spiking contenders get the same weights and the same
-  input spikes in a short run (batch 2, ten timesteps) whose numbers are exact
-  in float32. They must emit the same spikes, to the last one, in every layer,
-  and have gradients of the same norms; else nothing is timed.
-- The first step is that of a fresh process, compilation included. Peak memory
-  is that of one warm step, less what was there before the first one: on Linux
-  resident memory without files, on a GPU the framework's own counter.
-- A contender that cannot be measured is listed with the reason, and a machine
-  that was short of memory, or two devices, are called out below the table.
+- Every contender runs in its own process. The parent imports no framework. It
+  lets the contenders take turns of a few steps each, for several rounds, so a
+  slow minute of the machine slows all of them.
+- A timed step ends when the device has finished.
+- Ratios compare times of the same round.
+- Before timing, all spiking contenders run the same short case (batch 2, ten
+  timesteps), whose numbers are exact in float32. All must emit the same spikes
+  in every layer, and their gradients must have the same norms. Otherwise
+  nothing is timed. A contender that runs alone is compared with Keras's RNN.
+- The first step is the first of a fresh process and includes compilation.
+- Peak memory is the peak of one warm step minus what was in use before the
+  first step. On a CPU that is resident memory without files (Linux only), on a
+  GPU the framework's own counter.
+- GPUs multiply float32 matrices without rounding them to TF32.
 
-On a CPU much of the time of a library that allocates large arrays in every step
-may be the system clearing fresh pages. `--keep-memory` takes that out for all
-alike; look at peak memory without it.
+Each run is stored in `results/<machine>-<backend>.json`, and
+`python -m benchmarks table` prints the stored runs of all backends as Markdown.
 
-`workloads.py` describes the networks as data, `contenders/` builds them.
+On a CPU, libraries that allocate large arrays in every step may spend much of
+their time waiting for the system to clear memory. Set `MALLOC_MMAP_MAX_=0` and
+`MALLOC_TRIM_THRESHOLD_=1000000000000` to see the times without that (glibc).
 """
+
+__all__ = []

@@ -1,146 +1,124 @@
-"""What each framework does in its own way: wait, count memory, precision.
+"""How each framework waits for its device and counts memory."""
 
-One class per framework, imported only in a worker that has it. `tf32` says
-whether matrices are multiplied in TensorFloat-32; by default that is left as it
-is.
-"""
+import pathlib
+from collections.abc import Callable
+from typing import Any
 
-from benchmarks import memory
+__all__ = ["CPU", "load"]
 
-
-class _OnCPU:
-    """Memory counters of a process without an accelerator."""
-
-    def in_use(self):
-        """Bytes in use now, or `None`."""
-        return memory.resident()
-
-    def reset_peak(self):
-        """Forgets the peak so far; `False` if that cannot be done."""
-        return memory.reset_peak()
-
-    def peak(self):
-        """Bytes in use at most since then."""
-        return memory.peak()
+STATUS = pathlib.Path("/proc/self/status")
+CLEAR = pathlib.Path("/proc/self/clear_refs")
 
 
-class Tensorflow(_OnCPU):
-    """TensorFlow."""
+class CPU:
+    """A framework without a GPU. Linux counts the memory.
 
-    def __init__(self, tf32=None):
-        import tensorflow as tf
+    The pages of files do not count. They hold the code of libraries, which the
+    system drops and reads again as it likes.
+    """
 
-        self.tf = tf
-        self.on_gpu = bool(tf.config.list_logical_devices("GPU"))
-        if tf32 is not None:
-            tf.config.experimental.enable_tensor_float_32_execution(tf32)
+    def device(self) -> str:
+        """The GPU's name, or `"cpu"`."""
+        return "cpu"
+
+    def wait(self, outputs: Any = ()) -> None:
+        """Returns when the device has computed `outputs`."""
+
+    def in_use(self) -> int | None:
+        """Bytes in use now, or `None` if unknown."""
+        return self._resident("VmRSS:")
+
+    def peak_of(self, step: Callable[[], Any]) -> int | None:
+        """Runs `step`. Returns the most bytes in use meanwhile, if known.
+
+        Run `step` once before, so that its code is in memory already.
+        """
+        try:
+            CLEAR.write_text("5")
+        except OSError:  # not Linux, or not allowed
+            return None
+        step()
+        return self._resident("VmHWM:")
+
+    def _resident(self, field):
+        if not STATUS.exists():
+            return None
+        lines = map(str.split, STATUS.read_text().splitlines())
+        kilobytes = {words[0]: words[1] for words in lines if "kB" in words}
+        return (int(kilobytes[field]) - int(kilobytes["RssFile:"])) * 1024
+
+
+class _TensorflowGPU(CPU):
+    def __init__(self, tf):
+        self.config, self.wait_for_all = tf.config, tf.test.experimental
+        # Otherwise matrix products round float32 to TF32.
+        tf.config.experimental.enable_tensor_float_32_execution(False)
 
     def device(self):
-        """The device's name, or "cpu"."""
-        if not self.on_gpu:
-            return "cpu"
-        gpu = self.tf.config.list_physical_devices("GPU")[0]
-        details = self.tf.config.experimental.get_device_details(gpu)
+        gpu = self.config.list_physical_devices("GPU")[0]
+        details = self.config.experimental.get_device_details(gpu)
         return details.get("device_name", "gpu")
 
-    def wait(self, outputs=()):
-        """Returns once all submitted work is done."""
-        del outputs
-        if self.on_gpu:
-            self.tf.test.experimental.sync_devices()
+    def wait(self, *_):
+        self.wait_for_all.sync_devices()
 
     def in_use(self):
-        """Bytes in use now, or `None`."""
-        return self._info("current") if self.on_gpu else super().in_use()
+        return self.config.experimental.get_memory_info("GPU:0")["current"]
 
-    def reset_peak(self):
-        """Forgets the peak so far; `False` if that cannot be done."""
-        if not self.on_gpu:
-            return super().reset_peak()
-        self.tf.config.experimental.reset_memory_stats("GPU:0")
-        return True
-
-    def peak(self):
-        """Bytes in use at most since then."""
-        return self._info("peak") if self.on_gpu else super().peak()
-
-    def _info(self, key):
-        return self.tf.config.experimental.get_memory_info("GPU:0")[key]
+    def peak_of(self, step):
+        self.config.experimental.reset_memory_stats("GPU:0")
+        step()
+        return self.config.experimental.get_memory_info("GPU:0")["peak"]
 
 
-class Jax(_OnCPU):
-    """JAX."""
+class _TorchGPU(CPU):
+    def __init__(self, torch):
+        self.cuda = torch.cuda
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
 
-    def __init__(self, tf32=None):
+    def device(self):
+        return self.cuda.get_device_name()
+
+    def wait(self, *_):
+        self.cuda.synchronize()
+
+    def in_use(self):
+        return self.cuda.memory_allocated()
+
+    def peak_of(self, step):
+        self.cuda.reset_peak_memory_stats()
+        step()
+        return self.cuda.max_memory_allocated()
+
+
+class _Jax(CPU):
+    def __init__(self, jax):
+        self.wait = jax.block_until_ready
+        self.accelerator = jax.devices()[0]
+        jax.config.update("jax_default_matmul_precision", "highest")
+
+    def device(self):
+        accelerator = self.accelerator
+        on_cpu = accelerator.platform == "cpu"
+        return "cpu" if on_cpu else accelerator.device_kind
+
+    def peak_of(self, step):
+        # JAX cannot reset its peak on a GPU.
+        return super().peak_of(step) if self.device() == "cpu" else None
+
+
+def load(name: str) -> CPU:
+    """Imports `"tensorflow"`, `"jax"` or `"torch"` and prepares its device."""
+    if name == "jax":
         import jax
 
-        self.jax = jax
-        self.accelerator = jax.devices()[0]
-        self.on_gpu = self.accelerator.platform != "cpu"
-        if tf32 is not None:
-            precision = "tensorfloat32" if tf32 else "highest"
-            jax.config.update("jax_default_matmul_precision", precision)
-
-    def device(self):
-        """The device's name, or "cpu"."""
-        return self.accelerator.device_kind if self.on_gpu else "cpu"
-
-    def wait(self, outputs=()):
-        """Returns once `outputs` are there."""
-        self.jax.block_until_ready(outputs)
-
-    def in_use(self):
-        """Bytes in use now, or `None`."""
-        return self._stat("bytes_in_use") if self.on_gpu else super().in_use()
-
-    def reset_peak(self):
-        """Forgets the peak so far; `False` on a GPU: JAX cannot."""
-        return not self.on_gpu and super().reset_peak()
-
-    def _stat(self, key):
-        return (self.accelerator.memory_stats() or {}).get(key)
-
-
-class Torch(_OnCPU):
-    """PyTorch."""
-
-    def __init__(self, tf32=None):
+        return _Jax(jax)
+    if name == "torch":
         import torch
 
-        self.torch = torch
-        self.on_gpu = torch.cuda.is_available()
-        if tf32 is not None:
-            torch.backends.cuda.matmul.allow_tf32 = tf32
-            torch.backends.cudnn.allow_tf32 = tf32
+        return _TorchGPU(torch) if torch.cuda.is_available() else CPU()
+    import tensorflow as tf
 
-    def device(self):
-        """The device's name, or "cpu"."""
-        return self.torch.cuda.get_device_name() if self.on_gpu else "cpu"
-
-    def wait(self, outputs=()):
-        """Returns once all submitted work is done."""
-        del outputs
-        if self.on_gpu:
-            self.torch.cuda.synchronize()
-
-    def in_use(self):
-        """Bytes in use now, or `None`."""
-        if self.on_gpu:
-            return self.torch.cuda.memory_allocated()
-        return super().in_use()
-
-    def reset_peak(self):
-        """Forgets the peak so far; `False` if that cannot be done."""
-        if not self.on_gpu:
-            return super().reset_peak()
-        self.torch.cuda.reset_peak_memory_stats()
-        return True
-
-    def peak(self):
-        """Bytes in use at most since then."""
-        if self.on_gpu:
-            return self.torch.cuda.max_memory_allocated()
-        return super().peak()
-
-
-FRAMEWORKS = {"tensorflow": Tensorflow, "jax": Jax, "torch": Torch}
+    on_gpu = tf.config.list_logical_devices("GPU")
+    return _TensorflowGPU(tf) if on_gpu else CPU()

@@ -1,57 +1,53 @@
-"""What the numbers were measured on."""
+"""The machine on which the numbers were measured."""
 
 import datetime
 import os
 import pathlib
 import platform
 import subprocess
+from typing import Any
 
+__all__ = ["commit", "cores", "describe", "has_gpu"]
+
+CHECKOUT = pathlib.Path(__file__).parents[1]
 CPUINFO = pathlib.Path("/proc/cpuinfo")
-PRESSURE = pathlib.Path("/proc/pressure")
+# Variables with these prefixes change what memory and threads cost.
+TUNING = ("MALLOC_", "THP_", "OMP_", "MKL_")
 
 
-def describe():
-    """Machine, load, system, commit and time, for the results file."""
+def describe() -> dict[str, Any]:
+    """Describes machine, system, checkout and time as plain JSON values."""
     return {
         "cpu": _cpu(),
         "cores": cores(),
         "load_average": list(os.getloadavg()),
         "system": platform.platform(),
         "python": platform.python_version(),
+        "environment": {
+            name: value
+            for name, value in sorted(os.environ.items())
+            if name.startswith(TUNING)
+        },
         "commit": commit(),
         "time": datetime.datetime.now(datetime.UTC).isoformat("T", "seconds"),
     }
 
 
-def cores():
-    """Number of cores that this process may use."""
+def cores() -> int | None:
+    """The number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count()
 
 
-def has_gpu():
-    """Whether an NVIDIA GPU is there and not hidden.
+def has_gpu() -> bool:
+    """Whether an NVIDIA GPU is there and visible.
 
-    Asked by the parent, which imports no framework, to choose default sizes;
-    every worker reports the device that it really runs on.
+    The parent asks this to choose default sizes, because it imports no
+    framework. Every contender reports the device that it really uses.
     """
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
     return pathlib.Path("/dev/nvidiactl").exists() and not hidden
-
-
-def stalls():
-    """Seconds since start-up in which something waited for memory or disk.
-
-    By Linux's pressure stall information; empty where there is none.
-    """
-    seconds = {}
-    for resource in ("memory", "io"):
-        path = PRESSURE / resource
-        if path.exists():
-            some = path.read_text().splitlines()[0]
-            seconds[resource] = int(some.split("total=")[1]) / 1e6
-    return seconds
 
 
 def _cpu():
@@ -62,30 +58,29 @@ def _cpu():
     return platform.processor() or platform.machine()
 
 
-def commit(besides=None):
-    """The commit of the checkout, with "+" if files have changed since.
+def commit(besides: str | None = None) -> str | None:
+    """The commit of this checkout, with "+" if tracked files have changed.
 
     Args:
-        besides: A folder, from the top of the checkout, that does not count.
+        besides: A folder, relative to the checkout, whose changes are ignored.
 
     Returns:
-        Text, or `None` where there is no checkout or no git.
+        The hash, or `None` without git or a repository.
     """
-    top = pathlib.Path(__file__).parents[1]
 
     def git(*arguments):
         return subprocess.run(
-            ["git", "-C", str(top), *arguments],
+            ["git", "-C", str(CHECKOUT), *arguments],
             capture_output=True,
             text=True,
             check=True,
         ).stdout.strip()
 
+    ignored = [f":!{besides}"] if besides else []
     try:
-        left_out = [f":!{besides}"] if besides else []
         changed = git(
-            *("status", "--porcelain", "--untracked-files=no"),
-            *("--", ".", *left_out),
+            *("status", "--porcelain", "--untracked-files=no", "--", "."),
+            *ignored,
         )
         return git("rev-parse", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):

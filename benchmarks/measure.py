@@ -1,237 +1,211 @@
-"""One case from start to end: workers, check, rounds, memory."""
+"""Measures the contenders of a case: check, rounds in turns, memory."""
 
 import contextlib
 import dataclasses
-import pathlib
-import tempfile
+import sys
 import time
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
-from benchmarks import contenders, equality, machine, material, reference, stats
-from benchmarks.workers import Failed, started
-from benchmarks.workloads import output_shape
+from benchmarks import check, contenders, data, machine
+from benchmarks.cases import Case
+from benchmarks.workers import Failed, Process
 
-# The threads of the worker before go on spinning for a moment.
+__all__ = ["Race", "measure", "ratios", "summary", "verify"]
+
+# The threads of the previous contender keep spinning for a moment.
 PAUSE = 0.05
-# Caches belong to whoever ran last: the first step of a turn is not timed.
+# The caches hold the data of the previous contender: a turn's first step is
+# not timed.
 UNTIMED = 1
 
 
-def silent(text):
-    """Tells nobody."""
-    del text
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """How often and how patiently to measure.
+def measure(
+    case: Case,
+    names: Iterable[str],
+    backend: str,
+    rounds: int = 10,
+    steps: int = 3,
+    against: str | None = None,
+) -> dict[str, Any]:
+    """Measures contenders in turns.
 
     Args:
-        rounds: Turns of every contender.
+        case: The `Case`.
+        names: Names of the contenders. Ratios refer to the first.
+        backend: Keras backend.
+        rounds: Number of turns of every contender.
         steps: Timed steps per turn.
-        timeout: Seconds within which a worker must answer.
-        keep_memory: Whether workers keep the memory that they free (glibc).
-            By default libraries that free and allocate large arrays in every
-            step have the system clear new pages each time, which a virtual
-            machine may be slow at.
-        against: Another checkout of the project, compared with this one.
-    """
-
-    rounds: int = 10
-    steps: int = 3
-    timeout: float = 1800.0
-    keep_memory: bool = False
-    against: str | None = None
-
-
-def run_case(case, names, plan, say=silent):
-    """Measures contenders on a case.
-
-    Args:
-        case: The `workloads.Case`.
-        names: Names of contenders.
-        plan: The `Plan`.
-        say: What is told of the progress.
+        against: Checkout from which `"against"` takes `keras_snn`.
 
     Returns:
-        A dictionary for the results file.
+        The result as plain JSON values, times in seconds.
 
     Raises:
-        equality.Different: If contenders do not compute the same.
+        check.Different: If contenders do not compute the same.
     """
-    failures, rows = {}, {}
-    checked = check(case, names, plan, failures, say)
-    labels = {name: name for name in names if name not in failures}
-    with prepared(case, labels, plan, failures, say) as (handles, answers):
-        stalls, start = machine.stalls(), time.monotonic()
-        times = rounds(handles, failures, plan, say)
-        elapsed = time.monotonic() - start
-        stalled = {
-            resource: (seconds - stalls[resource]) / elapsed
-            for resource, seconds in machine.stalls().items()
-        }
-        memory = {
-            name: _ask(handles, failures, name, "memory")
-            for name in list(handles)
-        }
-        for name in handles:
-            rows[name] = answers[name] | memory[name] | timing(name, times)
+    names, described = list(names), machine.describe()
+    spiking = [name for name in names if name not in contenders.SILENT]
+    if len(spiking) == 1:
+        spiking.append("rnn")  # something to compare with
+    with Race(spiking, backend, against) as race:
+        checked, failed = verify(case, race), race.failed
+    names = [name for name in names if name not in failed]
+    # New processes, because the first step is that of a fresh one.
+    with Race(names, backend, against) as race:
+        rows = race.hellos
+        for name, answer in race.ask("prepare", case):
+            rows[name] |= answer
+        times = race.rounds(rounds, steps)
+        for name, peak in race.ask("memory"):
+            rows[name]["peak_bytes"] = peak
+    rows = {name: rows[name] for name in names if name in race.processes}
+    for name, row in rows.items():
+        row["step_s"] = summary(sum(times[name], []))
+        if names[0] in rows:
+            row["ratio"] = ratios(times[name], times[names[0]])
     return {
-        "case": case.to_json(),
+        "case": dataclasses.asdict(case),
+        "backend": backend,
+        "machine": described,
+        "rounds": rounds,
+        "steps": steps,
         "check": checked,
-        "stalled": stalled,
         "contenders": rows,
-        "failed": failures,
+        "failed": failed | race.failed,
     }
 
 
-@contextlib.contextmanager
-def prepared(case, labels, plan, failures, say=silent):
-    """Fresh workers that have run their first steps.
+def verify(case: Case, race: "Race") -> dict[str, Any]:
+    """Compares the spikes and gradients of contenders on a short case.
 
     Args:
-        case: The `workloads.Case`.
-        labels: Contenders' names by label; one contender may run twice.
-        plan: The `Plan`.
-        failures: Dictionary to which the reasons of those that fail are added.
-        say: What is told of the progress.
+        case: The `Case` to be timed.
+        race: The contenders.
 
-    Yields:
-        `(handles, answers)`: the workers and their answers by label.
+    Returns:
+        Shape, number of spikes, firing rates and gradient norms, or nothing if
+        all contenders failed.
+
+    Raises:
+        check.Different: If contenders do not compute the same.
     """
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        started(labels, plan, case.tf32, failures) as (handles, hellos),
-    ):
-        request = _timed_material(case, pathlib.Path(folder))
-        answers = {}
-        for label in list(handles):
-            say(f"first steps of {label}")
-            answer = _ask(handles, failures, label, "prepare", **request)
-            answers[label] = hellos[label] | answer
-        yield handles, answers
-
-
-def _ask(handles, failures, name, do, **arguments):
-    """Asks a worker; one that fails is out of the race, with its reason."""
-    try:
-        return handles[name].ask(do, **arguments)
-    except Failed as failure:
-        failures[name] = str(failure)
-        del handles[name]
+    case = data.checked_case(case)
+    answers = dict(race.ask("check", case))
+    if not answers:
         return {}
+    spikes = {name: spikes for name, (spikes, _) in answers.items()}
+    norms = {name: norms for name, (_, norms) in answers.items()}
+    first = next(iter(spikes.values()))
+    rates = check.firing_rates(case, first)
+    check.same_spikes(case, spikes)
+    check.same_gradients(norms)
+    return {
+        "input_shape": (case.batch, case.timesteps, *case.input_shape),
+        "spikes": sum(int(layer.sum()) for layer in first),
+        "firing_rates": rates,
+        "gradient_norms": norms,
+    }
 
 
-def check(case, names, plan, failures, say=silent):
-    """Raises unless all spiking contenders compute the same.
+class Race(contextlib.ExitStack):
+    """Contenders that take turns, each in a new process.
 
-    Their processes end with the check, so that the first step and the memory
-    of the timed ones are those of a fresh process.
+    The processes end with the context. A contender that fails leaves the race,
+    and `failed` says why.
 
     Args:
-        case: The case to be timed; a short one like it is checked.
-        names: Names of contenders.
-        plan: The `Plan`.
-        failures: Dictionary to which the reasons of those that fail are added.
-        say: What is told of the progress.
-
-    Returns:
-        What was checked: shapes, firing rates, names.
+        names: Names of the contenders.
+        backend: Keras backend.
+        against: Checkout from which `"against"` takes `keras_snn`.
     """
-    small = material.check_case(case)
-    weights = material.weights(small, material.EXACT, exact=True)
-    x = material.sequences(small, exact=True)
-    expected = reference.run(small, weights, x, material.EXACT)
-    result = {
-        "input_shape": list(x.shape),
-        "spikes": sum(int(spikes.sum()) for spikes in expected),
-        "firing_rates": equality.check_firing(small.layers, expected),
-        "gradient_norms": {},
-    }
-    labels = {name: name for name in names if contenders.spiking(name)}
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        started(labels, plan, case.tf32, failures) as (handles, _),
+
+    def __init__(
+        self, names: Iterable[str], backend: str, against: str | None = None
     ):
-        folder = pathlib.Path(folder)
-        request = _checked_material(small, weights, x, folder)
-        for name in list(handles):
-            say(f"checking {name}")
-            reply = _ask(handles, failures, name, "check", **request)
-            if name in handles:
-                with np.load(request["out"]) as file:
-                    spikes = list(file.values())
-                equality.check_spikes(name, small.layers, expected, spikes)
-                result["gradient_norms"][name] = reply["gradient_norms"]
-    equality.check_gradients(result["gradient_norms"])
-    return result
+        super().__init__()
+        self.processes, self.failed = {}, {}
+        # All start at once, because imports take seconds and are not timed.
+        for name in names:
+            package = contenders.missing(name, backend)
+            if package:
+                self.failed[name] = f"{package} is not installed"
+            else:
+                process = contextlib.closing(Process(name, backend, against))
+                self.processes[name] = self.enter_context(process)
+        self.hellos = dict(self._each(Process.hear))
 
+    def _each(self, question):
+        for name in list(self.processes):
+            try:
+                yield name, question(self.processes[name])
+            except Failed as failure:
+                self.failed[name] = str(failure)
+                del self.processes[name]
 
-def _checked_material(case, weights, x, folder):
-    """Writes weights and data of the check; returns a worker's arguments."""
-    material.save(folder / "weights.npz", weights)
-    y = material.cotangent((case.batch, *output_shape(case)))
-    return _request(case, material.EXACT, x, y, folder) | {
-        "out": str(folder / "spikes.npz")
-    }
+    def ask(self, do: str, *arguments: Any) -> Iterator[tuple[str, Any]]:
+        """Yields the name and the answer of one contender after another."""
+        for name, answer in self._each(lambda x: x.ask(do, *arguments)):
+            _say(f"{do}: {name}")
+            yield name, answer
 
+    def rounds(self, rounds: int, steps: int) -> dict[str, list[list[float]]]:
+        """Returns for every contender the times of every round.
 
-def _timed_material(case, folder):
-    """Writes weights and data of the timed steps; returns the arguments."""
-    neuron = material.TIMED
-    weights = material.weights(case, neuron, exact=False)
-    material.save(folder / "weights.npz", weights)
-    if case.trains:
-        x, y = material.images(case)
-    else:
-        x = material.sequences(case, exact=False)
-        y = material.cotangent((case.batch, *output_shape(case)))
-    return _request(case, neuron, x, y, folder)
+        Each round starts with another contender, so none always follows the
+        same neighbour.
+        """
+        times = {name: [] for name in self.processes}
 
-
-def _request(case, neuron, x, y, folder):
-    np.savez(folder / "data.npz", x=x, y=y)
-    return {
-        "case": case.to_json(),
-        "data": str(folder / "data.npz"),
-        "weights": str(folder / "weights.npz"),
-        "neuron": dataclasses.asdict(neuron),
-    }
-
-
-def rounds(handles, failures, plan, say=silent):
-    """Alternates the workers: a few steps each, round by round.
-
-    Every round starts with another one, so that none always runs behind the
-    same neighbour.
-
-    Returns:
-        For every worker that lasts, the list of times of every round.
-    """
-    times = {name: [] for name in handles}
-    for number in range(plan.rounds):
-        say(f"round {number + 1} of {plan.rounds}")
-        names = list(handles)
-        shift = number % max(len(names), 1)
-        for name in names[shift:] + names[:shift]:
+        def turn(process):
             time.sleep(PAUSE)
-            count = UNTIMED + plan.steps
-            reply = _ask(handles, failures, name, "steps", count=count)
-            if name in handles:
-                times[name].append(reply["times"][UNTIMED:])
-    return {name: times[name] for name in handles}
+            return process.ask("steps", UNTIMED + steps)[UNTIMED:]
+
+        for number in range(rounds):
+            _say(f"round {number + 1} of {rounds}")
+            for name, answer in self._each(turn):
+                times[name].append(answer)
+            if self.processes:
+                first = next(iter(self.processes))
+                self.processes[first] = self.processes.pop(first)
+        return times
 
 
-def timing(name, times):
-    """Times of a contender, their summary, and ratios to `keras_snn`."""
-    steps = [step for one_round in times[name] for step in one_round]
-    return {
-        "times_s": times[name],
-        "summary_s": stats.summary(steps),
-        "ratios": {
-            other: stats.ratios(times[name], times[other])
-            for other in times
-            if contenders.parse(other)[0] == "keras_snn"
-        },
-    }
+def _say(text):
+    print(f"... {text}", file=sys.stderr, flush=True)
+
+
+def summary(values: Iterable[float]) -> dict[str, float]:
+    """Returns the median, the quartiles and the range of numbers.
+
+    Example:
+    >>> summary([4.0, 1.0, 3.0, 2.0, 5.0])
+    {'min': 1.0, 'q1': 2.0, 'median': 3.0, 'q3': 4.0, 'max': 5.0}
+    """
+    names = ("min", "q1", "median", "q3", "max")
+    quantiles = np.quantile(list(values), (0, 0.25, 0.5, 0.75, 1))
+    return dict(zip(names, quantiles.tolist(), strict=True))
+
+
+def ratios(
+    rounds: Iterable[list[float]], reference: Iterable[list[float]]
+) -> dict[str, float]:
+    """Summarizes the ratios of a contender's times to those of another.
+
+    Both medians of a ratio come from the same round, so a slow minute of the
+    machine favours neither.
+
+    Args:
+        rounds: For every round the times of the contender.
+        reference: For every round the times of the other.
+
+    Example:
+    >>> ratios([[2.0], [6.0]], [[1.0], [2.0]])["median"]
+    2.5
+    """
+    return summary(
+        np.median(times) / np.median(others)
+        for times, others in zip(rounds, reference, strict=True)
+    )

@@ -1,159 +1,197 @@
-"""The parent's end of the pipes: start a worker, ask it, end it."""
+"""A process per contender: the parent's end of the pipe, and the child's."""
 
-import contextlib
-import json
+import gc
+import importlib
+import importlib.metadata
+import multiprocessing
 import os
-import pathlib
-import select
-import subprocess
+import re
+import signal
 import sys
-import tempfile
+import time
+from typing import Any
 
-from benchmarks import contenders
+import numpy as np
 
-ROOT = pathlib.Path(__file__).parents[1]
+from benchmarks import contenders, data, frameworks
+from benchmarks.cases import Case
+
+__all__ = ["TIMEOUT", "Failed", "Process", "Worker"]
+
+TIMEOUT = 1800.0
+# The first step compiles, the second may still allocate or tune itself.
+WARM_UP = 2
 
 
 class Failed(Exception):
-    """A worker could not do what it was asked; the message says why."""
+    """A worker could not do what it was asked. The message says why."""
 
 
-class Handle:
-    """A worker process.
+class Process:
+    """The process of a contender, as the parent sees it.
+
+    It first sends the answer of `Worker.hello`, then answers what `ask` sends.
 
     Args:
-        name: The contender's name.
-        timeout: Seconds within which every answer must come.
-        keep_memory: Whether it keeps the memory that it frees.
-        against: The checkout that `"against/..."` takes `keras_snn` from.
+        name: Name of the contender.
+        backend: Keras backend.
+        against: Checkout from which the contender `"against"` takes
+            `keras_snn`.
+        timeout: Seconds within which every answer must arrive.
     """
 
-    def __init__(self, name, timeout, keep_memory=False, against=None):
-        self.name, self.timeout = name, timeout
-        self.log = tempfile.TemporaryFile()  # noqa: SIM115
-        checkout = [against] if name.startswith("against/") else []
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", name, *checkout],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.log,
-            env=environment(name, keep_memory),
+    def __init__(
+        self,
+        name: str,
+        backend: str,
+        against: str | None = None,
+        timeout: float = TIMEOUT,
+    ):
+        self.timeout = timeout
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(
+            target=_serve, args=(theirs, name, backend, against), daemon=True
         )
+        self.process.start()
+        theirs.close()
 
-    def ask(self, do, **arguments):
-        """Sends a command and waits for its answer.
+    def ask(self, do: str, *arguments: Any) -> Any:
+        """Calls a method of the `Worker` and returns its result.
 
         Raises:
-            Failed: If the worker reports an error, ends, or takes too long.
+            Failed: If the worker reports an error, dies or takes too long.
         """
-        self.tell(do, **arguments)
-        return self.hear(do)
-
-    def tell(self, do, **arguments):
-        """Sends a command, whose answer `hear` will return."""
-        line = json.dumps({"do": do, **arguments}) + "\n"
         try:
-            self.process.stdin.write(line.encode())
-            self.process.stdin.flush()
-        except OSError as error:
-            raise Failed(self._ended()) from error
+            self.pipe.send((do, *arguments))
+        except OSError:
+            raise Failed(self._ended()) from None
+        return self.hear()
 
-    def hear(self, do):
-        """Waits for the answer to a command that was sent."""
-        # A worker answers one line at a time, so that none waits in a buffer.
-        ready, _, _ = select.select([self.process.stdout], [], [], self.timeout)
-        if not ready:
+    def hear(self) -> Any:
+        """Waits for the next answer; raises as `ask` does."""
+        if not self.pipe.poll(self.timeout):
             self.process.kill()
-            raise Failed(f"no answer to {do!r} within {self.timeout:g} s")
-        reply = self.process.stdout.readline()
-        if not reply:
-            raise Failed(self._ended())
-        reply = json.loads(reply)
-        if "error" in reply:
-            raise Failed(reply["error"])
-        return reply
+            raise Failed(f"no answer within {self.timeout:g} s")
+        try:
+            answer = self.pipe.recv()
+        except (EOFError, OSError):
+            raise Failed(self._ended()) from None
+        if isinstance(answer, Failed):
+            raise answer
+        return answer
 
     def _ended(self):
-        code = self.process.wait()
-        self.log.seek(0)
-        lines = self.log.read().decode(errors="replace").split("\n")
-        last = next((line for line in reversed(lines) if line.strip()), "")
-        return f"the worker ended with code {code}: {last.strip()[:200]}"
+        self.process.join()
+        return f"the process ended with code {self.process.exitcode}"
 
-    def close(self):
+    def close(self) -> None:
         """Ends the process."""
-        with contextlib.suppress(OSError):
-            self.process.stdin.close()
-        try:
-            self.process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
+        self.pipe.close()
+        self.process.join(10)
+        if self.process.is_alive():
             self.process.kill()
-            self.process.wait()
-        self.process.stdout.close()
-        self.log.close()
+            self.process.join()
+        self.process.close()
 
 
-# For glibc: nothing is given back to the system, all comes from one heap.
-KEEP_MEMORY = {
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": str(2**40),
-    "MALLOC_ARENA_MAX": "1",
-}
+class Worker:
+    """A contender in its own process.
+
+    Args:
+        name: Name of the contender.
+        backend: Keras backend.
+    """
+
+    def __init__(self, name: str, backend: str):
+        self.framework = frameworks.load(contenders.framework(name, backend))
+        self.contender = contenders.make(name, self.framework)
+        self.step = self.before = None
+
+    def hello(self) -> dict[str, Any]:
+        """Returns the device and the versions of the libraries."""
+        versions = map(_version, self.contender.libraries)
+        return {"device": self.framework.device(), "versions": dict(versions)}
+
+    def check(self, case: Case) -> tuple[list[np.ndarray], list[float]]:
+        """Returns the spikes of every layer and the norms of the gradients."""
+        return self.contender.check(case, data.make(case, exact=True))
+
+    def prepare(self, case: Case) -> dict[str, Any]:
+        """Builds the network and runs the first steps."""
+        arrays = data.make(case, exact=False)
+        start = time.perf_counter()
+        self.step = self.contender.prepare(case, arrays)
+        built = time.perf_counter() - start
+        # The NumPy arrays are not part of a step's memory.
+        del arrays
+        gc.collect()
+        self.before = self.framework.in_use()
+        start = time.perf_counter()
+        first_loss = self.step()
+        first = built + time.perf_counter() - start
+        self.steps(WARM_UP)
+        return {"first_step_s": first, "first_loss": first_loss}
+
+    def steps(self, count: int) -> list[float]:
+        """Returns the times of `count` steps in seconds."""
+        times = []
+        for _ in range(count):
+            start = time.perf_counter()
+            self.step()
+            times.append(time.perf_counter() - start)
+        return times
+
+    def memory(self) -> int | None:
+        """Returns the peak of a step above the memory before the first one."""
+        self.step()
+        peak = self.framework.peak_of(self.step)
+        return None if None in (peak, self.before) else peak - self.before
 
 
-def environment(name, keep_memory):
-    """The environment variables of a worker."""
-    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
-    return os.environ | {
-        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-        "KERAS_BACKEND": contenders.parse(name)[1],
+def _version(module):
+    """Name and version of an imported library."""
+    name = module.__name__
+    if hasattr(module, "__version__"):
+        return name, module.__version__
+    # SpikingJelly does not state its version.
+    (distribution,) = importlib.metadata.packages_distributions()[name]
+    return name, importlib.metadata.version(distribution)
+
+
+def _serve(pipe, name, backend, against):
+    """Runs in the child: makes the worker and answers until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles it
+    os.dup2(2, 1)  # libraries must not print into the parent's table
+    os.environ |= {
+        "KERAS_BACKEND": backend,
         "TF_CPP_MIN_LOG_LEVEL": "3",
         # Several processes share one GPU.
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-        **(KEEP_MEMORY if keep_memory else {}),
     }
 
+    def answer(function, *arguments):
+        try:
+            return function(*arguments)
+        except Exception as error:
+            text = " ".join(str(error).split())
+            # Without the folders of this machine: results are published.
+            text = re.sub(r"(/[\w.+-]+)+/", "", text)
+            return Failed(f"{type(error).__name__}: {text}")
 
-@contextlib.contextmanager
-def started(labels, plan, tf32, failures):
-    """Starts workers, and ends them in any event.
+    def start():
+        if name == "against":
+            sys.path.insert(0, against)
+            importlib.import_module("keras_snn")
+            sys.path.remove(against)
+        return Worker(name, backend)
 
-    Args:
-        labels: Contenders' names by label.
-        plan: The `measure.Plan`.
-        tf32: Whether float32 products may be rounded to TF32.
-        failures: Dictionary to which the reasons of those that fail are added.
-
-    Yields:
-        `(handles, hellos)`: the `Handle` and the first answer, by label.
-    """
-    handles, hellos = {}, {}
-    with contextlib.ExitStack() as stack:
-        for label, name in labels.items():
-            package = contenders.missing(name)
-            if package is not None:
-                failures[label] = f"{package} is not installed"
-                continue
-            handles[label] = Handle(
-                name, plan.timeout, plan.keep_memory, plan.against
-            )
-            stack.callback(handles[label].close)
-        # Imports take seconds, and are not timed: all at once.
-        for do in (_say_hello, _hear_hello):
-            for label, handle in list(handles.items()):
-                try:
-                    hellos[label] = do(handle, tf32)
-                except Failed as failure:
-                    failures[label] = str(failure)
-                    del handles[label]
-        yield handles, hellos
-
-
-def _say_hello(handle, tf32):
-    handle.tell("hello", tf32=tf32)
-
-
-def _hear_hello(handle, tf32):
-    del tf32
-    return handle.hear("hello")
+    worker = answer(start)
+    pipe.send(worker if isinstance(worker, Failed) else answer(worker.hello))
+    while True:
+        try:
+            do, *arguments = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(answer(getattr(Worker, do), worker, *arguments))

@@ -1,69 +1,68 @@
-"""The contenders, each built from a network's description.
+"""The contenders. Each builds a network from the description in `cases`.
 
-A contender offers three things:
+A contender has:
 
-- `versions()`: name and version of the libraries that matter;
-- `check(case, weights, x, cotangent, neuron)`: the spikes of every layer, and
-  the norms of the gradients at all weights (at the input if there are none),
-  for input spikes `x` and the gradient `cotangent` at the output;
-- `prepare(case, weights, x, y, neuron)`: a function without arguments, one step
-  of the work to be timed, which returns when the device is done. `y` holds the
-  labels of a training step, else the gradient at the output.
+- `libraries`: the imported modules whose versions matter;
+- `check(case, data)`: returns the spikes of every layer, `(batch, timesteps,
+  ...)`, and the norms of the gradients at all weights, or at the input if there
+  are no weights;
+- `prepare(case, data)`: returns a function without arguments that runs one
+  timed step and returns when the device has finished.
 
-snnax 0.0.1 is not among them: it cannot be imported, for want of a module.
+snnax 0.0.1 is missing because it cannot be imported.
 """
 
 import importlib
 import importlib.util
+from typing import Any
+
+__all__ = ["BACKENDS", "OWN", "PEERS", "framework", "make", "missing", "names"]
 
 BACKENDS = ("tensorflow", "jax", "torch")
+# - relu: the same network with ReLU in place of the neurons.
+# - rnn: Keras's own RNN of the cell.
+# - copy: copies of the bytes that neurons must move, for W2.
+OWN = ("keras_snn", "relu", "rnn", "copy")
 PEERS = {
     "spikingjelly": "torch",
     "snntorch": "torch",
     "spyx": "jax",
 }
+# These have no neurons, so no spikes to compare.
+SILENT = ("relu", "copy")
 
 
-def parse(name):
-    """Kind and framework of a contender's name.
-
-    Example:
-    >>> parse("rnn/jax"), parse("snntorch")
-    (('rnn', 'jax'), ('snntorch', 'torch'))
-    """
-    kind, _, backend = name.partition("/")
-    return kind, backend or PEERS[kind]
+def names(case: str) -> list[str]:
+    """The names of the contenders that a case has."""
+    own = [name for name in OWN if name != "copy" or case == "W2"]
+    return [*own, *PEERS]
 
 
-def spiking(name):
-    """Whether a contender has neurons, and so spikes to compare."""
-    return parse(name)[0] not in ("relu", "copy")
+def framework(name: str, backend: str) -> str:
+    """The framework of a contender: its own, or the Keras backend."""
+    return PEERS.get(name, backend)
 
 
-def missing(name):
+def missing(name: str, backend: str) -> str | None:
     """The package that a contender lacks on this machine, or `None`."""
-    kind, framework = parse(name)
-    needed = [framework, *([kind] if kind in PEERS else ["keras"])]
-    for package in needed:
+    library = name if name in PEERS else "keras"
+    for package in (framework(name, backend), library):
         if importlib.util.find_spec(package) is None:
             return package
     return None
 
 
-def make(name, framework):
-    """The contender of a name; imports its library.
+def make(name: str, loaded: Any) -> Any:
+    """Imports the library of a contender and makes the contender.
 
     Args:
-        name: As in `parse`.
-        framework: Its entry of `frameworks.FRAMEWORKS`, made.
-
-    Returns:
-        An object with the methods that the module's docstring lists.
+        name: One of `OWN` or `PEERS`, or `"against"`: `keras_snn` as imported
+            from another checkout.
+        loaded: The contender's framework, from `frameworks.load`.
     """
-    kind, backend = parse(name)
-    if kind == "copy":
-        module = "copying"
-    else:
-        module = kind if kind in PEERS else "with_keras"
-    module = importlib.import_module(f"benchmarks.contenders.{module}")
-    return module.Contender(kind, backend, framework)
+    if name in PEERS:
+        module = importlib.import_module(f"benchmarks.contenders.{name}")
+        return module.Contender(loaded)
+    from benchmarks.contenders import with_keras
+
+    return with_keras.Contender(name, loaded)

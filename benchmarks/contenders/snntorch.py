@@ -1,63 +1,20 @@
-"""snnTorch: a loop over time around the whole network, as its tutorials do."""
+"""snnTorch: a loop over time around the network, as in its tutorials."""
 
 import snntorch
 import torch
-from torch import nn
 
-from benchmarks import material
-from benchmarks.contenders.torch_peers import Peer, channels
+from benchmarks.contenders.torch_peers import Peer
 
-
-class _Network(nn.Module):
-    def __init__(self, case, layers, lam):
-        super().__init__()
-        kinds = [described.kind for described in case.layers]
-        self.layers = nn.ModuleList(layers)
-        self.lam = lam
-        # Linear layers behind the mean over time run once.
-        self.timed = kinds.index("mean") if "mean" in kinds else len(kinds)
-        self.records, self.fired = False, []
-
-    def forward(self, sequence):
-        potentials = {
-            index: made.reset_mem()
-            for index, made in enumerate(self.layers)
-            if isinstance(made, snntorch.Leaky)
-        }
-        fired = {index: [] for index in potentials}
-        outputs = []
-        for x in sequence:
-            for index, made in enumerate(self.layers[: self.timed]):
-                if index in potentials:
-                    # `beta v + x`: the input's gain comes from outside.
-                    x, potentials[index] = made(self.lam * x, potentials[index])
-                    if self.records:
-                        fired[index].append(x)
-                else:
-                    x = made(x)
-            outputs.append(x)
-        self.fired = [torch.stack(x) for x in fired.values() if x]
-        output = torch.stack(outputs)
-        if self.timed == len(self.layers):
-            return output
-        output = output.mean(0)
-        for made in self.layers[self.timed + 1 :]:
-            output = made(output)
-        return output
+__all__ = ["Contender"]
 
 
 class Contender(Peer):
     """A network of PyTorch's layers and snnTorch's `Leaky`."""
 
-    def module(self, case, neuron):
-        """Builds the network."""
-        layers = [_layer(*pair, neuron) for pair in channels(case)]
-        return _Network(case, layers, neuron.lam)
+    libraries = (snntorch, torch)
 
-
-def _layer(described, features, constants):
-    kind, size = described.kind, described.size
-    if kind == "lif":
+    def neurons(self, constants):
+        """`Leaky` is Eq. 2 without the gain."""
         return snntorch.Leaky(
             beta=constants.k,
             threshold=constants.theta,
@@ -66,16 +23,34 @@ def _layer(described, features, constants):
             reset_mechanism="zero",
             reset_delay=False,
         )
-    if kind == "conv":
-        return nn.Conv2d(features, size, 3, padding=1)
-    if kind == "norm":
-        return nn.BatchNorm2d(features, eps=material.EPSILON)
-    if kind == "pool":
-        return nn.AvgPool2d(2)
-    if kind == "flatten":
-        return nn.Flatten()
-    if kind == "dropout":
-        return nn.Dropout(size)
-    if kind == "dense":
-        return nn.Linear(features, size)
-    return nn.Identity()
+
+    def network(self, modules, case, neuron):
+        """Runs the layers that run at every timestep in a loop."""
+        return _Loop(modules, case.timed, neuron.lam)
+
+
+class _Loop(torch.nn.Sequential):
+    def __init__(self, modules, timed, lam):
+        super().__init__(*modules)
+        self.timed, self.lam = timed, lam
+
+    def forward(self, sequence):
+        modules = list(self)
+        potentials = {
+            module: module.reset_mem()
+            for module in modules
+            if isinstance(module, snntorch.Leaky)
+        }
+        outputs = []
+        for x in sequence:
+            for module in modules[: self.timed]:
+                if module in potentials:
+                    state = potentials[module]
+                    x, potentials[module] = module(self.lam * x, state)
+                else:
+                    x = module(x)
+            outputs.append(x)
+        output = torch.stack(outputs)
+        for module in modules[self.timed :]:
+            output = module(output)
+        return output

@@ -1,26 +1,27 @@
 """Spyx on JAX: `spyx.nn.run`, a scan over time around the whole network.
 
-Spyx's own `LIF` fires one timestep late and subtracts the threshold, so that
-it can never emit the same spikes. What runs here is a neuron of Eq. 2 written
-to Spyx's contract for neurons, with a surrogate from `spyx.axn`.
+Spyx's own `LIF` fires one timestep later and subtracts the threshold, so it
+cannot emit the same spikes. This contender uses a neuron of Eq. 2 that follows
+Spyx's contract for neurons and takes its surrogate from `spyx.axn`.
 """
 
-import importlib.metadata
 import math
 
+import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import spyx
 import spyx.axn
 import spyx.nn
 from flax import nnx
 
-from benchmarks.workloads import traced
+__all__ = ["Contender"]
 
 
 class _LIF(nnx.Module):
-    """Eq. 2 in Spyx's `(x, state) -> (spikes, state)`."""
+    """Eq. 2 as Spyx's `(x, state) -> (spikes, state)`."""
 
     def __init__(self, shape, neuron):
         def derivative(x):
@@ -42,51 +43,39 @@ class Contender:
     """A network of Flax layers and neurons, scanned by Spyx.
 
     Args:
-        kind: `"spyx"`.
-        backend: `"jax"`.
-        framework: `frameworks.Jax`, made.
+        framework: From `frameworks.load`.
     """
 
-    def __init__(self, kind, backend, framework):
-        del kind, backend
+    libraries = (spyx, flax, jax)
+
+    def __init__(self, framework):
         self.framework = framework
 
-    def versions(self):
-        """Versions of the libraries that matter."""
-        names = ("spyx", "flax", "jax")
-        return {name: importlib.metadata.version(name) for name in names}
-
-    def check(self, case, weights, x, cotangent, neuron):
-        """Spikes of every layer, and norms of the gradients."""
-        layers = _layers(case, weights, neuron)
-        sequence = jnp.swapaxes(jnp.asarray(x), 0, 1)
+    def check(self, case, data):
+        """Returns spikes and gradient norms; see `contenders`."""
+        layers = _layers(case, data)
+        sequence = jnp.swapaxes(jnp.asarray(data.x), 0, 1)
         spikes = []
         for n, layer in enumerate(layers):
             if isinstance(layer, _LIF):
                 network = spyx.nn.Sequential(*layers[: n + 1])
                 fired, _ = spyx.nn.run(network, sequence)
                 spikes.append(np.swapaxes(np.asarray(fired), 0, 1))
-        gradients = _gradients(case, layers, x, cotangent)()[1]
-        norms = [_norm(array) for array in _in_order(gradients)]
-        return spikes, norms
+        _, gradients = _both_passes(case, layers, data)()
+        return spikes, [_norm(array) for array in _in_order(gradients)]
 
-    def prepare(self, case, weights, x, y, neuron):
-        """One step of the work to be timed."""
-        layers = _layers(case, weights, neuron)
+    def prepare(self, case, data):
+        """Returns the step to be timed."""
+        layers = _layers(case, data)
         if case.trains:
-            return self._training_step(case, layers, x, y)
-        run = _gradients(case, layers, x, y)
+            return self._training_step(case, layers, data)
+        run = _both_passes(case, layers, data)
+        return lambda: self.framework.wait(run())
 
-        def step():
-            outputs = run()
-            self.framework.wait(outputs)
-
-        return step
-
-    def _training_step(self, case, layers, x, y):
+    def _training_step(self, case, layers, data):
         forward, weights = _network(case, layers)
         optimizer = optax.adam(1e-3, 0.9, 0.99)
-        x, y = jnp.asarray(x), jnp.asarray(y)
+        x, y = jnp.asarray(data.x), jnp.asarray(data.y)
 
         @jax.jit
         def train(weights, state, key):
@@ -116,13 +105,16 @@ class Contender:
         return step
 
 
-def _layers(case, weights, neuron):
+def _layers(case, data):
     if case.dtype != "float32":
         raise NotImplementedError(
-            f"Spyx is measured in float32, not {case.dtype}"
+            f"Spyx is measured in float32, not in {case.dtype}"
         )
-    pairs = zip(traced(case.layers, case.input_shape), weights, strict=True)
-    return [_layer(*pair, arrays, neuron) for pair, arrays in pairs]
+    pairs = zip(case.trace(), data.weights, strict=True)
+    return [
+        _layer(layer, shape, arrays, data.neuron)
+        for (layer, shape), arrays in pairs
+    ]
 
 
 def _layer(layer, shape, arrays, neuron):
@@ -141,8 +133,8 @@ def _layer(layer, shape, arrays, neuron):
         made = nnx.Linear(shape[-1], layer.size, rngs=rngs)
     else:
         raise NotImplementedError(
-            f"no {layer.kind} layer: its state cannot advance inside the scan "
-            "in which Spyx runs a network"
+            f"Spyx runs networks inside a scan, where the state of a "
+            f"{layer.kind} layer cannot change"
         )
     made.kernel[...], made.bias[...] = map(jnp.asarray, arrays)
     return made
@@ -150,44 +142,41 @@ def _layer(layer, shape, arrays, neuron):
 
 def _network(case, layers):
     """A pure function of weights and a time-major sequence, and the weights."""
-    kinds = [layer.kind for layer in case.layers]
-    end = kinds.index("mean") if "mean" in kinds else len(kinds)
-    timed = spyx.nn.Sequential(*layers[:end])
-    graph, weights = nnx.split((timed, nnx.List(layers[end + 1 :])))
+    timed = spyx.nn.Sequential(*layers[: case.timed])
+    after = nnx.List(layers[case.timed + 1 :])
+    graph, weights = nnx.split((timed, after))
 
     def forward(weights, sequence):
-        timed, behind = nnx.merge(graph, weights)
+        timed, after = nnx.merge(graph, weights)
         outputs, _ = spyx.nn.run(timed, sequence)
-        if end == len(kinds):
+        if case.timed == len(case.layers):
             return outputs
         output = outputs.mean(0)
-        for layer in behind:
+        for layer in after:
             output = layer(output)
         return output
 
     return forward, weights
 
 
-def _gradients(case, layers, x, cotangent):
+def _both_passes(case, layers, data):
     forward, weights = _network(case, layers)
-    sequence = jnp.swapaxes(jnp.asarray(x), 0, 1)
-    cotangent = jnp.asarray(cotangent)
+    sequence = jnp.swapaxes(jnp.asarray(data.x), 0, 1)
+    cotangent = jnp.asarray(data.y)
     if cotangent.ndim > 2:
         cotangent = jnp.swapaxes(cotangent, 0, 1)
 
     @jax.jit
     def run(weights, sequence, cotangent):
-        if case.learns:
-            output, pull = jax.vjp(lambda w: forward(w, sequence), weights)
-        else:
-            output, pull = jax.vjp(lambda x: forward(weights, x), sequence)
-        return output, pull(cotangent)[0]
+        output, pull = jax.vjp(forward, weights, sequence)
+        # XLA drops the gradient that is not returned.
+        return output, pull(cotangent)[0 if case.learns else 1]
 
     return lambda: run(weights, sequence, cotangent)
 
 
 def _in_order(gradients):
-    """Kernel, then bias, of layer after layer, as everywhere else."""
+    """The kernel and bias of layer after layer, like the other contenders."""
     leaves = jax.tree_util.tree_leaves_with_path(gradients)
     ordered = sorted(leaves, key=lambda pair: _position(pair[0]))
     return [leaf for _, leaf in ordered]

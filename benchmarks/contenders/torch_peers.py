@@ -1,109 +1,121 @@
-"""What the PyTorch libraries have in common: weights, steps and precision.
+"""Common parts of the PyTorch libraries: layers, weights, steps, precision.
 
-Inside, images are channels first and time comes first, as these libraries have
-it; both are turned round once, outside the timed step.
+These libraries have time first and channels first. Inputs and weights are
+reordered once, outside the timed step.
 """
 
 import contextlib
-import importlib.metadata
 
 import numpy as np
 import torch
 
-from benchmarks import material
-from benchmarks.workloads import traced
+from benchmarks.data import EPSILON, channels_first
+
+__all__ = ["Peer"]
 
 
 class Peer:
-    """Base of the PyTorch contenders.
+    """Base class of the PyTorch contenders.
 
-    A subclass builds a `torch.nn.Module` that maps a sequence `(timesteps,
-    batch, ...)` to the output, and lists the spikes of every layer in
-    `module.fired`, `(timesteps, batch, ...)`, where `module.records` is set.
+    A subclass states its `libraries`, makes `neurons`, and may replace the
+    other attributes and methods.
 
     Args:
-        kind: Name of the library.
-        backend: `"torch"`.
-        framework: `frameworks.Torch`, made.
+        framework: From `frameworks.load`.
     """
 
-    def __init__(self, kind, backend, framework):
-        del backend
-        self.kind, self.framework = kind, framework
-        self.device = "cuda" if framework.on_gpu else "cpu"
+    libraries = ()
+    # Where the layers come from that run at every timestep, and their options.
+    layers, options = torch.nn, {}
 
-    def module(self, case, neuron):
-        """Builds the network."""
+    def __init__(self, framework):
+        self.framework = framework
+        self.device = "cpu" if framework.device() == "cpu" else "cuda"
+
+    def neurons(self, neuron):
+        """Makes the module for neurons from a `data.Neuron`.
+
+        Its output is the spikes, or a tuple that starts with them.
+        """
         raise NotImplementedError
 
-    def reset(self, module):
-        """Clears what the library keeps between two batches."""
+    def network(self, modules, case, neuron):
+        """Combines one module per layer of the case.
 
-    def versions(self):
-        """Versions of the libraries that matter."""
-        names = (self.kind, "torch")
-        return {name: importlib.metadata.version(name) for name in names}
+        The result maps a sequence `(timesteps, batch, ...)` to the output and
+        iterates over the modules.
+        """
+        del case, neuron
+        return torch.nn.Sequential(*modules)
 
-    def _build(self, case, weights, neuron):
-        module = self.module(case, neuron)
-        set_weights(case, module, weights)
-        # "float16" is half precision throughout, "mixed_float16" is autocast.
-        pure = not case.dtype.startswith("mixed_")
-        dtype = getattr(torch, case.dtype) if pure else torch.float32
-        return module.to(self.device, dtype), dtype
+    def reset(self, network):
+        """Clears the state that the library keeps between batches."""
 
-    def check(self, case, weights, x, cotangent, neuron):
-        """Spikes of every layer, and norms of the gradients."""
-        module, dtype = self._build(case, weights, neuron)
-        module.eval()
-        module.records = True
-        run = self._gradients(
-            module,
-            self._sequence(case, x, dtype),
-            self._cotangent(cotangent, dtype),
-            case,
-        )
-        gradients = run()[1]
-        spikes = [_batch_major(spikes) for spikes in module.fired]
+    def check(self, case, data):
+        """Returns spikes and gradient norms; see `contenders`."""
+        network = self._build(case, data).eval()
+        fired = []
+        for layer, module in zip(case.layers, network, strict=True):
+            if layer.kind == "lif":
+                fired.append(spikes := [])
+                module.register_forward_hook(_keeping(spikes))
+        _, gradients = self._both_passes(network, case, data)()
+        spikes = [_batch_first(torch.stack(x)) for x in fired]
         norms = [float(gradient.double().norm()) for gradient in gradients]
         return spikes, norms
 
-    def prepare(self, case, weights, x, y, neuron):
-        """One step of the work to be timed."""
+    def prepare(self, case, data):
+        """Returns the step to be timed."""
         torch.manual_seed(0)
-        module, dtype = self._build(case, weights, neuron)
-        module.train()
+        network = self._build(case, data).train()
         if case.trains:
-            return self._training_step(case, module, x, y, dtype)
-        if case.dtype.startswith("mixed_"):
-            dtype = getattr(torch, case.dtype.removeprefix("mixed_"))
-        sequence = self._sequence(case, x, dtype)
-        run = self._gradients(module, sequence, self._cotangent(y, dtype), case)
+            return self._training_step(network, case, data)
+        run = self._both_passes(network, case, data)
+        return lambda: self.framework.wait(run())
 
-        def step():
-            outputs = run()
-            self.framework.wait(outputs)
+    def _build(self, case, data):
+        modules = []
+        for position, (layer, shape) in enumerate(case.trace()):
+            once = position >= case.timed
+            source = (torch.nn, {}) if once else (self.layers, self.options)
+            modules.append(
+                self.neurons(data.neuron)
+                if layer.kind == "lif"
+                else _synapses(layer, shape[-1], *source)
+            )
+        network = self.network(modules, case, data.neuron)
+        weights = data.weights
+        if case.image:
+            weights = channels_first(case, weights)
+        _set_weights(case.layers, modules, weights)
+        return network.to(self.device)
 
-        return step
-
-    def _gradients(self, module, sequence, cotangent, case):
+    def _both_passes(self, network, case, data):
+        dtype = getattr(torch, case.dtype.removeprefix("mixed_"))
+        x = torch.tensor(data.x).to(self.device, dtype).swapaxes(0, 1)
+        if case.image:
+            x = x.permute(0, 1, 4, 2, 3)
+        x = x.contiguous()
+        cotangent = torch.tensor(data.y).to(self.device, dtype)
+        if cotangent.ndim > 2:
+            cotangent = cotangent.swapaxes(0, 1).contiguous()
         if not case.learns:
-            sequence.requires_grad_()
-        at = list(module.parameters()) if case.learns else [sequence]
+            x.requires_grad_()
+        at = list(network.parameters()) if case.learns else [x]
 
         def run():
             with self._autocast(case):
-                output = module(sequence)
+                output = network(x)
             gradients = torch.autograd.grad(output, at, cotangent)
-            self.reset(module)
+            self.reset(network)
             return output, gradients
 
         return run
 
-    def _training_step(self, case, module, x, y, dtype):
-        x = torch.tensor(x).permute(0, 3, 1, 2).contiguous()
-        x, y = x.to(self.device, dtype), torch.tensor(y).long().to(self.device)
-        optimizer = torch.optim.Adam(module.parameters(), 1e-3, (0.9, 0.99))
+    def _training_step(self, network, case, data):
+        x = torch.tensor(data.x).permute(0, 3, 1, 2).contiguous()
+        x, y = x.to(self.device), torch.tensor(data.y).long().to(self.device)
+        optimizer = torch.optim.Adam(network.parameters(), 1e-3, (0.9, 0.99))
         half = case.dtype == "mixed_float16"
         scaler = torch.amp.GradScaler(self.device, enabled=half)
 
@@ -111,15 +123,14 @@ class Peer:
             optimizer.zero_grad()
             with self._autocast(case):
                 # Poisson coding.
-                uniform = torch.rand(
-                    (case.timesteps, *x.shape), device=self.device
-                )
-                logits = module((uniform < x).to(dtype))
+                shape = (case.timesteps, *x.shape)
+                uniform = torch.rand(shape, device=self.device)
+                logits = network((uniform < x).to(x.dtype))
                 loss = torch.nn.functional.cross_entropy(logits, y)
             scaler.scale(loss).backward()
             scaler.step(optimizer)
             scaler.update()
-            self.reset(module)
+            self.reset(network)
             value = loss.item()
             # The loss is known before the weights are updated.
             self.framework.wait()
@@ -128,55 +139,54 @@ class Peer:
         return step
 
     def _autocast(self, case):
-        if not case.dtype.startswith("mixed_"):
+        if case.dtype == "float32":
             return contextlib.nullcontext()
         dtype = getattr(torch, case.dtype.removeprefix("mixed_"))
         return torch.autocast(self.device, dtype)
 
-    def _sequence(self, case, x, dtype):
-        x = torch.tensor(x).to(self.device, dtype).swapaxes(0, 1)
-        if case.image:
-            x = x.permute(0, 1, 4, 2, 3)
-        return x.contiguous()
 
-    def _cotangent(self, cotangent, dtype):
-        cotangent = torch.tensor(cotangent).to(self.device, dtype)
-        if cotangent.ndim > 2:
-            cotangent = cotangent.swapaxes(0, 1).contiguous()
-        return cotangent
+class _Mean(torch.nn.Module):
+    def forward(self, x):
+        return x.mean(0)
 
 
-def _batch_major(spikes):
+def _synapses(layer, features, library, options):
+    """The module of a library for anything but neurons."""
+    size = layer.size
+    make = {
+        "conv": lambda: library.Conv2d(features, size, 3, padding=1, **options),
+        "norm": lambda: library.BatchNorm2d(features, eps=EPSILON, **options),
+        "pool": lambda: library.AvgPool2d(2, **options),
+        "flatten": lambda: library.Flatten(**options),
+        "dropout": lambda: library.Dropout(size, **options),
+        "dense": lambda: library.Linear(features, size, **options),
+        "mean": _Mean,
+    }
+    return make[layer.kind]()
+
+
+def _set_weights(layers, modules, weights):
+    names = ("weight", "bias", "running_mean", "running_var")
+    with torch.no_grad():
+        for layer, module, arrays in zip(layers, modules, weights, strict=True):
+            if layer.kind in ("conv", "dense"):
+                # From (height, width, in, out) to (out, in, height, width).
+                kernel = np.moveaxis(arrays[0], (-1, -2), (0, 1))
+                arrays = (kernel, arrays[1])
+            for name, array in zip(names, arrays, strict=False):
+                getattr(module, name).copy_(torch.tensor(array))
+
+
+def _keeping(spikes):
+    """A hook that appends the spikes of a module to a list, per timestep."""
+
+    def hook(module, inputs, output):
+        del module, inputs
+        spikes.extend([output[0]] if isinstance(output, tuple) else output)
+
+    return hook
+
+
+def _batch_first(spikes):
     array = np.swapaxes(spikes.detach().float().cpu().numpy(), 0, 1)
     return array.transpose(0, 1, 3, 4, 2) if array.ndim == 5 else array
-
-
-def set_weights(case, module, weights):
-    """Copies weights into `module.layers`, one module per described layer."""
-    if case.image:
-        weights = material.channels_first(case, weights)
-    pairs = zip(case.layers, module.layers, weights, strict=True)
-    with torch.no_grad():
-        for layer, made, arrays in pairs:
-            for name, array in _named(layer, arrays):
-                getattr(made, name).copy_(torch.tensor(array))
-
-
-def _named(layer, arrays):
-    if layer.kind == "conv":
-        names = ("weight", "bias")
-        arrays = (arrays[0].transpose(3, 2, 0, 1), arrays[1])
-    elif layer.kind == "dense":
-        names = ("weight", "bias")
-        arrays = (arrays[0].T, arrays[1])
-    elif layer.kind == "norm":
-        names = ("weight", "bias", "running_mean", "running_var")
-    else:
-        return ()
-    return zip(names, arrays, strict=True)
-
-
-def channels(case):
-    """Yields every layer with the number of its input features or channels."""
-    for layer, shape in traced(case.layers, case.input_shape):
-        yield layer, shape[-1]

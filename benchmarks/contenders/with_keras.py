@@ -1,93 +1,277 @@
-"""Keras contenders: `keras_snn`, and the same networks with ReLU or RNN."""
+"""The contenders in Keras: with `LIF`, with ReLU, with Keras's RNN, copies."""
 
-import importlib.metadata
+import importlib
+import math
 
 import keras
 import numpy as np
 from keras import ops
 
-from benchmarks.contenders import keras_gradients, keras_models
+import keras_snn
+from benchmarks.data import EPSILON, channels_first
+from keras_snn.encoders import PoissonEncoder
+from keras_snn.layers import LIF, LIFRNNCell, PerTimestep
+from keras_snn.surrogates import Arctan
+
+__all__ = ["Contender", "build", "set_weights"]
+
+# cuDNN's order on PyTorch.
+CHANNELS_FIRST = keras.config.backend() == "torch"
 
 
 class Contender:
-    """A network described in `workloads`, in Keras.
+    """A network in Keras.
 
     Args:
-        kind: `"keras_snn"`, `"relu"` or `"rnn"`.
-        backend: The Keras backend, which is already chosen.
-        framework: The backend's entry of `frameworks.FRAMEWORKS`, made.
+        name: `"keras_snn"`, `"against"`, `"relu"`, `"rnn"` or `"copy"`.
+        framework: From `frameworks.load`.
     """
 
-    def __init__(self, kind, backend, framework):
-        self.kind = "keras_snn" if kind == "against" else kind
-        self.backend, self.framework = backend, framework
+    def __init__(self, name, framework):
+        self.name, self.framework = name, framework
+        backend = importlib.import_module(keras.config.backend())
+        self.libraries = (keras_snn, keras, backend)
 
-    def versions(self):
-        """Versions of the libraries that matter."""
-        from keras_snn import __version__
-
-        return {
-            "keras_snn": __version__,
-            "keras": keras.__version__,
-            self.backend: importlib.metadata.version(self.backend),
-        }
-
-    def check(self, case, weights, x, cotangent, neuron):
-        """Spikes of every layer, and norms of the gradients."""
+    def check(self, case, data):
+        """Returns spikes and gradient norms; see `contenders`."""
         keras.config.set_dtype_policy(case.dtype)
-        model, fired, layers = keras_models.build(
-            self.kind, case, neuron, encoded=False
-        )
-        keras_models.set_weights(case, layers, weights)
-        spikes = keras.Model(model.input, fired).predict_on_batch(x)
+        model, fired, weighted = build(self.name, case, data.neuron, False)
+        set_weights(case, weighted, data.weights)
+        spikes = keras.Model(model.input, fired).predict_on_batch(data.x)
         spikes = spikes if isinstance(spikes, list) else [spikes]
-        at_weights = case.learns
-        gradients = keras_gradients.step(
-            model, x, cotangent, at_weights, training=False
-        )()[1]
-        norms = [_norm(gradient) for gradient in gradients]
-        return [self._channels_last(array) for array in spikes], norms
+        _, gradients = _both_passes(model, case, data, training=False)()
+        norms = [
+            float(np.linalg.norm(ops.convert_to_numpy(x).astype("float64")))
+            for x in gradients
+        ]
+        return [_channels_last(x) for x in spikes], norms
 
-    def prepare(self, case, weights, x, y, neuron):
-        """One step of the work to be timed."""
+    def prepare(self, case, data):
+        """Returns the step to be timed."""
         keras.config.set_dtype_policy(case.dtype)
         keras.utils.set_random_seed(0)
-        model, _, layers = keras_models.build(
-            self.kind, case, neuron, encoded=case.trains
-        )
-        keras_models.set_weights(case, layers, weights)
-        if case.trains:
-            return self._training_step(model, x, y)
-        run = keras_gradients.step(model, x, y, case.learns, training=True)
+        if self.name == "copy":
+            run = _copies(data)
+        else:
+            model, _, weighted = build(
+                self.name, case, data.neuron, encoded=case.trains
+            )
+            set_weights(case, weighted, data.weights)
+            if case.trains:
+                return self._training_step(model, data)
+            run = _both_passes(model, case, data, training=True)
+        return lambda: self.framework.wait(run())
 
-        def step():
-            outputs = run()
-            self.framework.wait(outputs)
-
-        return step
-
-    def _training_step(self, model, x, y):
+    def _training_step(self, model, data):
         model.compile(
             keras.optimizers.Adam(1e-3, beta_1=0.9, beta_2=0.99),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         )
-        x, y = ops.convert_to_tensor(x), ops.convert_to_tensor(y)
+        x, y = ops.convert_to_tensor(data.x), ops.convert_to_tensor(data.y)
 
         def step():
             loss = float(model.train_on_batch(x, y))
             # The loss is known before the weights are updated.
-            variables = model.trainable_variables
-            self.framework.wait([variable.value for variable in variables])
+            self.framework.wait([x.value for x in model.trainable_variables])
             return loss
 
         return step
 
-    def _channels_last(self, spikes):
-        if spikes.ndim == 5 and keras_models.channels_first():
-            spikes = spikes.transpose(0, 1, 3, 4, 2)
-        return np.asarray(spikes)
+
+def build(name, case, neuron, encoded):
+    """Builds a network.
+
+    Args:
+        name: `"keras_snn"`, `"against"`, `"relu"` or `"rnn"`.
+        case: The `Case`.
+        neuron: The `data.Neuron`.
+        encoded: Whether the input is images, Poisson-encoded inside, instead of
+            sequences.
+
+    Returns:
+        `(model, fired, weighted)`: the model, the symbolic outputs of the
+        layers of neurons, and for every layer of the case the Keras layer
+        that holds its weights.
+    """
+    if encoded:
+        inputs = x = keras.Input(case.input_shape)
+    else:
+        shape = (case.timesteps, *case.input_shape)
+        dtype = keras.config.dtype_policy().compute_dtype
+        inputs = x = keras.Input(shape, dtype=dtype)
+    if case.image and CHANNELS_FIRST:
+        axes = (3, 1, 2) if encoded else (1, 4, 2, 3)
+        x = keras.layers.Permute(axes)(x)
+    if encoded:
+        x = PoissonEncoder(case.timesteps)(x)
+    fired, weighted = [], []
+    for position, (layer, shape) in enumerate(case.trace()):
+        if layer.kind == "lif":
+            x = _neurons(name, case, neuron, shape)(x)
+            fired.append(x)
+            weighted.append(None)
+        else:
+            made = _synapses(layer)
+            weighted.append(made)
+            folds = position < case.timed and layer.kind != "dropout"
+            x = PerTimestep(made)(x) if folds else made(x)
+    return keras.Model(inputs, x), fired, weighted
 
 
-def _norm(gradient):
-    array = ops.convert_to_numpy(ops.cast(gradient, "float32"))
-    return float(np.linalg.norm(array.astype("float64")))
+def set_weights(case, layers, weights):
+    """Gives the layers of a built network their weights."""
+    if case.image and CHANNELS_FIRST:
+        weights = channels_first(case, weights)
+    for layer, arrays in zip(layers, weights, strict=True):
+        if arrays:
+            layer.set_weights(arrays)
+
+
+def _synapses(layer):
+    """The Keras layer for anything but neurons."""
+    order = "channels_first" if CHANNELS_FIRST else "channels_last"
+    make = {
+        "conv": lambda: keras.layers.Conv2D(
+            layer.size, 3, padding="same", data_format=order
+        ),
+        "norm": lambda: keras.layers.BatchNormalization(
+            1 if CHANNELS_FIRST else -1, epsilon=EPSILON
+        ),
+        "pool": lambda: keras.layers.AveragePooling2D(2, data_format=order),
+        # Keeps the order in memory. The next layer's weights are reordered.
+        "flatten": lambda: keras.layers.Flatten(data_format="channels_last"),
+        "dense": lambda: keras.layers.Dense(layer.size),
+        # One mask for all timesteps, like SpikingJelly's.
+        "dropout": lambda: keras.layers.Dropout(
+            layer.size, noise_shape=(None, 1, None)
+        ),
+        "mean": lambda: keras.layers.GlobalAveragePooling1D(
+            data_format="channels_last"
+        ),
+    }
+    return make[layer.kind]()
+
+
+def _neurons(name, case, neuron, shape):
+    """A function that applies the layers for neurons."""
+    if name == "relu":
+        return keras.layers.ReLU()
+    constants = {
+        "k": neuron.k,
+        "lam": neuron.lam,
+        "theta": neuron.theta,
+        "surrogate": Arctan(neuron.a),
+    }
+    if name != "rnn":
+        return LIF(**constants)
+    # Keras's RNN takes flat features.
+    if CHANNELS_FIRST and len(shape) == 3:
+        shape = (shape[2], *shape[:2])
+    units = math.prod(shape)
+    cell = LIFRNNCell(units, **constants)
+
+    def apply(x):
+        x = keras.layers.Reshape((case.timesteps, units))(x)
+        x = keras.layers.RNN(cell, return_sequences=True)(x)
+        return keras.layers.Reshape((case.timesteps, *shape))(x)
+
+    return apply
+
+
+def _channels_last(spikes):
+    if spikes.ndim == 5 and CHANNELS_FIRST:
+        spikes = spikes.transpose(0, 1, 3, 4, 2)
+    return np.asarray(spikes)
+
+
+def _both_passes(model, case, data, training):
+    """A function that runs a model forward and backward, compiled if possible.
+
+    It returns the output and the gradients at the trainable weights, or at the
+    input if there are none.
+    """
+    x = ops.convert_to_tensor(data.x, model.input.dtype)
+    cotangent = ops.convert_to_tensor(data.y, model.output.dtype)
+    make = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}
+    make = make[keras.config.backend()]
+    return make(model, x, cotangent, case.learns, training)
+
+
+def _tensorflow(model, x, cotangent, learns, training):
+    import tensorflow as tf
+
+    variables = [variable.value for variable in model.trainable_variables]
+
+    # The arrays are arguments, because TensorFlow would fold constants.
+    @tf.function
+    def run(x, cotangent):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            output = model(x, training=training)
+        at = variables if learns else [x]
+        return output, tape.gradient(output, at, output_gradients=cotangent)
+
+    return lambda: run(x, cotangent)
+
+
+def _jax(model, x, cotangent, learns, training):
+    import jax
+
+    fixed = [variable.value for variable in model.non_trainable_variables]
+    variables = [variable.value for variable in model.trainable_variables]
+
+    @jax.jit
+    def run(variables, x, cotangent):
+        def call(variables, x):
+            apply = model.stateless_call
+            return apply(variables, fixed, x, training=training)[0]
+
+        output, pull = jax.vjp(call, variables, x)
+        at_variables, at_input = pull(cotangent)
+        # XLA drops the gradient that is not returned.
+        return output, at_variables if learns else [at_input]
+
+    return lambda: run(variables, x, cotangent)
+
+
+def _torch(model, x, cotangent, learns, training):
+    import torch
+
+    if not learns:
+        x = x.detach().requires_grad_()
+
+    def run():
+        output = model(x, training=training)
+        variables = [variable.value for variable in model.trainable_variables]
+        at = variables if learns else [x]
+        return output, torch.autograd.grad(output, at, cotangent)
+
+    return run
+
+
+def _copies(data):
+    """A function that copies three arrays into fresh memory.
+
+    Neurons cannot move fewer bytes: forward, they read the current and write
+    spikes and potential; backward, they read gradient and potential and write
+    a gradient. It adds 1, because a plain copy might be optimized away.
+    """
+    dtype = keras.config.dtype_policy().compute_dtype
+    arrays = (data.x, data.y, data.x + data.y)
+    arrays = [ops.convert_to_tensor(array, dtype) for array in arrays]
+    copy = _compiled(lambda array: array + 1)
+    # All copies live until the end of the step, like a step's results.
+    return lambda: [copy(array) for array in arrays]
+
+
+def _compiled(function):
+    backend = keras.config.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(function, jit_compile=True)
+    if backend == "jax":
+        import jax
+
+        return jax.jit(function)
+    return function
