@@ -1,4 +1,4 @@
-"""What to watch, save and fix while a spiking network trains."""
+"""Callbacks that watch, save and repeat the training of spiking networks."""
 
 import json
 import pathlib
@@ -8,84 +8,69 @@ import numpy as np
 from keras import ops
 
 from keras_snn.files import replacing
-from keras_snn.layers import LIF, LIFRNNCell
+from keras_snn.layers.walk import walk
+from keras_snn.models.probe import spiking_outputs
 from keras_snn.validation import check_count, check_seed
+
+__all__ = [
+    "Checkpoint",
+    "EpochLog",
+    "EpochSeeds",
+    "FiringRateMonitor",
+    "IterationHistory",
+    "firing_rates",
+    "reseed",
+]
 
 
 def firing_rates(model, x, batch_size=32):
-    """Firing rate and silent fraction of every spiking layer, in inference.
+    """Measures how much every layer of neurons fires, in inference.
 
-    Leaves the model as it was, the state of its random generators included.
+    Leaves the model as it was, including its random generators.
 
     Args:
-        model: A built `keras.Model`. Spiking layers are looked for in its
-            `layers`, in theirs, and in wrappers; a custom layer that holds
-            some shows them by a `layers` attribute.
+        model: A model that `keras_snn.models.probe` takes.
         x: NumPy array of inputs.
         batch_size: Samples per call of the model, at least 1.
 
     Returns:
-        Dictionary from the name of each `LIF` layer, and each
-        `keras.layers.RNN` of a `LIFRNNCell`, in the order of the network, to
-        `(firing_rate, silent_fraction)`: mean spikes per neuron and timestep,
-        and the fraction of neurons that emitted no spike at all for `x`.
+        Dictionary from the names that `probe` gives, in the order of the
+        network, to `(firing_rate, silent_fraction)`: mean spikes per neuron and
+        timestep, and the fraction of neurons without a single spike for `x`.
 
     Raises:
-        ValueError: If `x` is empty, the model has no spiking layer, or two of
-            one name.
+        ValueError: If `x` is empty, or `probe` refuses the model.
     """
-    check_count("batch_size", batch_size)
-    _check_samples(x)
-    # A layer may be reached on several ways.
-    layers = list({id(x): x for x in _spiking_layers(model)}.values())
-    if not layers:
-        raise ValueError(
-            "`model` must have a `LIF` layer or an `RNN` of `LIFRNNCell`. "
-            f"Received: {model.name!r}"
-        )
-    counts = {layer.name: 0.0 for layer in layers}
-    if len(counts) < len(layers):
-        raise ValueError(
-            "`model` must give its spiking layers different names. "
-            f"Received: {[layer.name for layer in layers]}"
-        )
-    emitted = dict.fromkeys(counts, 0)
-    before = [np.array(v) for v in model.non_trainable_variables]
+    return _Rates(model)(x, batch_size)
 
-    def watched(layer, call):
-        def call_and_count(*args, **kwargs):
-            outputs = call(*args, **kwargs)
-            spikes = outputs[0] if layer.return_state else outputs
-            spikes = ops.convert_to_numpy(ops.cast(spikes, "float32"))
-            if layer.return_sequences:
-                emitted[layer.name] += spikes.shape[0] * spikes.shape[1]
-                spikes = spikes.sum(1)
-            else:
-                emitted[layer.name] += spikes.shape[0]
-            counts[layer.name] = counts[layer.name] + spikes.sum(0)
-            return outputs
 
-        return call_and_count
+class _Rates:
+    """Measures `firing_rates`, with a model that is built once."""
 
-    try:
-        for layer in layers:
-            layer.call = watched(layer, layer.call)
+    def __init__(self, model):
+        inputs, found = spiking_outputs(model)
+        means = {
+            name: ops.mean(output, axis=1) if layer.return_sequences else output
+            for name, (layer, output) in found.items()
+        }
+        self._means = keras.Model(inputs, means)
+
+    def __call__(self, x, batch_size):
+        batch_size = check_count("batch_size", batch_size)
+        _check_samples(x)
+        state = self._means.non_trainable_variables
+        before = [np.array(variable) for variable in state]
+        totals = dict.fromkeys(self._means.output, 0.0)
         for start in range(0, len(x), batch_size):
-            model(x[start : start + batch_size], training=False)
-    finally:
-        for layer in layers:
-            vars(layer).pop("call", None)
-        for variable, value in zip(
-            model.non_trainable_variables, before, strict=True
-        ):
+            batch = x[start : start + batch_size]
+            for name, mean in self._means.predict_on_batch(batch).items():
+                totals[name] = totals[name] + mean.sum(0, dtype="float64")
+        for variable, value in zip(state, before, strict=True):
             variable.assign(value)
-    return {
-        name: (
-            float(np.mean(count) / emitted[name]),
-            float(np.mean(count == 0)),
-        )
-        for name, count in counts.items()
-    }
+        return {
+            name: (float(np.mean(total) / len(x)), float(np.mean(total == 0)))
+            for name, total in totals.items()
+        }
 
 
 def _check_samples(x):
@@ -95,30 +80,17 @@ def _check_samples(x):
         )
 
 
-def _spiking_layers(layer):
-    """All spiking layers at or below a layer."""
-    if isinstance(layer, LIF):
-        return [layer]
-    if isinstance(layer, keras.layers.RNN):
-        return [layer] if isinstance(layer.cell, LIFRNNCell) else []
-    below = list(getattr(layer, "layers", ()))
-    if isinstance(layer, keras.layers.Wrapper):
-        below.append(layer.layer)
-    return [found for each in below for found in _spiking_layers(each)]
-
-
 class FiringRateMonitor(keras.callbacks.Callback):
-    """Logs how much every spiking layer fires.
+    """Logs how much every layer of neurons fires, in inference.
 
-    After every epoch `<layer>_firing_rate` (mean spikes per neuron and
-    timestep) and `<layer>_silent_fraction` (fraction of neurons that never
-    fired for `x`) join the logs, so that `History`, `CSVLogger` and
-    `TensorBoard` show them; name it before those two in the list of callbacks.
+    After every epoch it adds `<layer>_firing_rate` (mean spikes per neuron and
+    timestep) and `<layer>_silent_fraction` (fraction of neurons without a spike
+    for `x`) to the logs. Put it before `CSVLogger` and `TensorBoard` in the
+    list of callbacks, which then show them.
 
     Args:
         x: NumPy array of inputs to watch, some tens of samples.
-        every: Number of iterations from one measurement to the next, or `None`
-            for one per epoch.
+        every: Iterations between two measurements, or `None` for one per epoch.
         batch_size: Samples per call of the model, at least 1.
 
     Attributes:
@@ -131,22 +103,29 @@ class FiringRateMonitor(keras.callbacks.Callback):
     >>> monitor = FiringRateMonitor(np.ones((1, 8, 8, 1), "float32"))
     >>> monitor.set_model(model)
     >>> list(monitor.measure())[:2]
-    ['lif_1_firing_rate', 'lif_1_silent_fraction']
+    ['lif1_firing_rate', 'lif1_silent_fraction']
     """
 
     def __init__(self, x, every=None, batch_size=32):
         super().__init__()
         if every is not None:
-            check_count("every", every)
+            every = check_count("every", every)
         _check_samples(x)
-        check_count("batch_size", batch_size)
-        self.x, self.every, self.batch_size = x, every, batch_size
+        self.x, self.every = x, every
+        self.batch_size = check_count("batch_size", batch_size)
         self.history = {}
 
+    def set_model(self, model):
+        """Builds the model that measures."""
+        super().set_model(model)
+        self._rates = _Rates(model)
+
     def measure(self):
-        """Measures the model now, as a dictionary of logs."""
+        """Measures the model now; returns a dictionary of logs."""
+        # On JAX, reading `model` brings its weights up to date during `fit`.
+        assert self.model is not None
         logs = {}
-        rates = firing_rates(self.model, self.x, self.batch_size)
+        rates = self._rates(self.x, self.batch_size)
         for name, (rate, silent) in rates.items():
             logs[f"{name}_firing_rate"] = rate
             logs[f"{name}_silent_fraction"] = silent
@@ -159,7 +138,7 @@ class FiringRateMonitor(keras.callbacks.Callback):
         return logs
 
     def on_train_begin(self, logs=None):
-        """Measures the network as it was initialized."""
+        """Measures the network before training."""
         self.history.clear()
         self._iteration = 0
         self._record()
@@ -181,11 +160,11 @@ class FiringRateMonitor(keras.callbacks.Callback):
 
 
 class IterationHistory(keras.callbacks.Callback):
-    """Keeps the loss and the metrics of every single iteration.
+    """Keeps the loss and the metrics of every iteration.
 
-    Keras logs running means over the epoch; this takes them apart. Exact for
-    means over samples, such as loss and accuracy, if all batches are of one
-    size; a smaller last batch of an epoch is weighted like the others.
+    Keras logs running means over the epoch; this recovers each value. It is
+    exact for means over samples, such as loss and accuracy, if all batches have
+    one size. A smaller last batch of an epoch counts as much as the others.
 
     Attributes:
         history: Dictionary of lists, one entry per iteration.
@@ -196,15 +175,15 @@ class IterationHistory(keras.callbacks.Callback):
         self.history = {}
 
     def on_train_begin(self, logs=None):
-        """Starts anew."""
+        """Clears the history."""
         self.history.clear()
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Keras's running means start anew."""
+        """Follows Keras, whose running means start again."""
         self._totals = {}
 
     def on_train_batch_end(self, batch, logs=None):
-        """Recovers the last batch's value from two running means."""
+        """Recovers the batch's value from two running means."""
         for key, mean in (logs or {}).items():
             total = float(mean) * (batch + 1)
             value = total - self._totals.get(key, 0.0)
@@ -213,10 +192,10 @@ class IterationHistory(keras.callbacks.Callback):
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Saves the whole model, optimizer included, after every epoch.
+    """Saves the model with its optimizer after every epoch.
 
-    Unlike `keras.callbacks.ModelCheckpoint` it never leaves a half-written
-    file: a run killed while saving keeps the epoch before.
+    Unlike `keras.callbacks.ModelCheckpoint`, it never leaves a half-written
+    file: a run killed while saving keeps the previous epoch's.
 
     Args:
         path: The `.keras` file.
@@ -233,13 +212,13 @@ class Checkpoint(keras.callbacks.Callback):
 
 
 class EpochLog(keras.callbacks.Callback):
-    """Writes the logs of every epoch to a file, one JSON object a line.
+    """Writes the logs of every epoch to a file, one JSON object per line.
 
-    The lines of the epochs before the one that `fit` begins with stay, those of
-    later ones go, so that the file of a run that was resumed reads like that of
-    one never interrupted. Name it behind what adds to the logs, and before
-    `Checkpoint`: a run killed between the two then repeats its last line. The
-    file is replaced as a whole, never half-written.
+    The file of a resumed run reads like that of an uninterrupted one: lines
+    before the epoch with which `fit` begins stay, later ones go. Put it after
+    callbacks that add to the logs and before `Checkpoint`; a run killed between
+    the two then repeats its last line. The file is replaced as a whole, so that
+    it is never half-written.
 
     Args:
         path: The `.jsonl` file.
@@ -250,10 +229,10 @@ class EpochLog(keras.callbacks.Callback):
         self.path = pathlib.Path(path)
 
     def _lines(self):
-        """Pairs of an epoch and its line.
+        """Returns pairs of an epoch and its line.
 
         Raises:
-            ValueError: If a line is none that this callback writes.
+            ValueError: If this callback did not write a line of the file.
         """
         if not self.path.exists():
             return []
@@ -269,11 +248,11 @@ class EpochLog(keras.callbacks.Callback):
         return pairs
 
     def on_train_begin(self, logs=None):
-        """Looks whether the file can be added to, before it is too late."""
+        """Checks the file before training, not after the first epoch."""
         self._lines()
 
     def on_epoch_end(self, epoch, logs=None):
-        """Adds the line of an epoch, counted from 0."""
+        """Writes the line of an epoch, counted from 0."""
         lines = [line for number, line in self._lines() if number < epoch]
         numbers = {key: float(value) for key, value in (logs or {}).items()}
         lines.append(json.dumps({"epoch": epoch} | numbers))
@@ -282,11 +261,12 @@ class EpochLog(keras.callbacks.Callback):
 
 
 def reseed(model, seed, epoch):
-    """Sets all random generators of a model from two numbers alone.
+    """Sets all random generators of a model from a seed and an epoch.
 
-    Those of the Poisson encoder and of dropout, and every other
-    `keras.random.SeedGenerator` of a layer. On PyTorch also that backend's own
-    generator, from which Keras draws the dropout of layers without a seed.
+    These are the `keras.random.SeedGenerator`s among the attributes of its
+    layers, such as those of `PoissonEncoder` and dropout. On PyTorch it also
+    seeds the backend's own generator, from which Keras draws the dropout of
+    layers without a seed.
 
     Args:
         model: A built `keras.Model`.
@@ -297,40 +277,41 @@ def reseed(model, seed, epoch):
         TypeError: If `seed` or `epoch` is not an integer.
         ValueError: If one of them is out of range.
     """
-    if check_seed(seed) is None:
-        raise TypeError(f"`seed` must be an integer. Received: seed={seed!r}")
-    check_count("epoch", epoch, low=0)
-    # Keras counts generators among the variables, but not among the weights.
-    weights = {id(x) for x in model.non_trainable_weights}
-    states = [
-        x
-        for x in model.non_trainable_variables
-        if id(x) not in weights and tuple(x.shape) == (2,) and "int" in x.dtype
-    ]
+    seed = _check_integer_seed(seed)
+    epoch = check_count("epoch", epoch, low=0)
+    generators = {
+        id(x): x
+        for layer in walk(model)
+        for x in vars(layer).values()
+        if isinstance(x, keras.random.SeedGenerator)
+    }
     words = np.random.SeedSequence((seed, epoch)).generate_state(
-        len(states) + 1
+        len(generators) + 1
     )
-    # Of 31 bits: the state is a signed integer on PyTorch. Its second number
-    # counts the draws.
+    # 31 bits, since the state is a signed integer on PyTorch.
     first, *words = (int(word) // 2 for word in words)
-    for state, word in zip(states, words, strict=True):
-        state.assign([word, 0])
+    for generator, word in zip(generators.values(), words, strict=True):
+        generator.state.assign([word, 0])  # The second number counts draws.
     if keras.config.backend() == "torch":
         import torch
 
         torch.manual_seed(first)
 
 
-class EpochSeeds(keras.callbacks.Callback):
-    """Makes the random numbers of an epoch those of a seed and the epoch.
+def _check_integer_seed(seed):
+    if seed is None:
+        raise TypeError(f"`seed` must be an integer. Received: seed={seed!r}")
+    return check_seed(seed)
 
-    Before every epoch all random generators of the model are set by `reseed`.
-    With batches whose order depends on the epoch alone, such as those of
-    `datasets.batches`, an epoch is so a function of weights, optimizer, seed
-    and its number. Training that goes on from a `Checkpoint`, with
-    `initial_epoch`, then ends where it would have ended uninterrupted, to the
-    last bit on the same machine where its arithmetic repeats itself, as on
-    CPUs.
+
+class EpochSeeds(keras.callbacks.Callback):
+    """Makes random numbers depend on a seed and the epoch alone.
+
+    It calls `reseed` before every epoch. With batches whose order also depends
+    on the epoch alone, such as those of `datasets.batches`, training resumed
+    from a `Checkpoint` (with `initial_epoch`) ends where it would have ended
+    uninterrupted: to the last bit on the same machine, if its arithmetic is
+    deterministic, as on CPUs.
 
     Args:
         seed: An integer in `[0, 2**31)`.
@@ -338,12 +319,8 @@ class EpochSeeds(keras.callbacks.Callback):
 
     def __init__(self, seed):
         super().__init__()
-        if check_seed(seed) is None:
-            raise TypeError(
-                f"`seed` must be an integer. Received: seed={seed!r}"
-            )
-        self.seed = seed
+        self.seed = _check_integer_seed(seed)
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Sets the generators; Keras on JAX reads them thereafter."""
+        """Sets the generators."""
         reseed(self.model, self.seed, epoch)

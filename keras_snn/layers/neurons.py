@@ -1,7 +1,6 @@
-"""Spiking neurons as Keras layers, and time folded into the batch.
+"""Spiking neurons as Keras layers.
 
-Axes are `(batch, timesteps, ...)`. Neurons own no weights: the synapses are
-ordinary Keras layers.
+Axes are `(batch, timesteps, ...)`. Neurons own no weights.
 """
 
 import math
@@ -21,22 +20,22 @@ __all__ = ["LIF", "LIFRNNCell"]
 
 
 def _potential_dtype(compute_dtype):
-    """Potentials integrate in float32 where the compute dtype is narrower.
+    """Returns the dtype of potentials, at least float32.
 
-    Half precision would round away the small increments of `k v + lam i`.
+    Half precision would round small currents away.
     """
     return "float64" if compute_dtype == "float64" else "float32"
 
 
 class _Spiking:
-    """The neuron's constants, shared by the cell and the layer."""
+    """The constants of a neuron, for the cell and the layer."""
 
     def _set_neuron(self, k, lam, theta, surrogate, reset, detach_reset):
         self.neuron = dynamics.Neuron(
             k, lam, theta, surrogate, reset, detach_reset
         )
 
-    # Read from the neuron, so that there is one truth; read-only like it.
+    # Read-only, since the neuron is frozen.
     k = property(lambda self: self.neuron.k)
     lam = property(lambda self: self.neuron.lam)
     theta = property(lambda self: self.neuron.theta)
@@ -59,25 +58,22 @@ class _Spiking:
 class LIFRNNCell(_Spiking, keras.layers.Layer):
     """One timestep of leaky integrate-and-fire neurons (Eq. 2).
 
-    The definition, for `keras.layers.RNN`: `u = k v + lam i`,
-    `o = H(u - theta)`, `v = u (1 - o)`. `LIF` computes the same for a whole
-    sequence, faster and for any feature shape; `keras.layers.Bidirectional`
-    wants this one. With a mask on JAX give `RNN` `unroll=True`: the loop of
-    Keras 3.15 fills masked timesteps with the potential.
+    Use it in `keras.layers.RNN`, for instance for `keras.layers.Bidirectional`.
+    `LIF` computes the same for a whole sequence, faster and for any feature
+    shape. With a mask on JAX, pass `unroll=True` to `RNN`: the loop of Keras
+    3.15 fills masked timesteps with the potential.
 
     Args:
-        units: Number of neurons; the current has as many features, since the
-            neuron owns no weights.
+        units: Number of neurons, and of features of the current.
         k: Fraction of the potential kept per timestep, in `(0, 1]`.
         lam: Gain of the input current, above 0.
         theta: Firing threshold, above 0, in the unit of the potential.
         surrogate: Name, config or object of a `keras_snn.surrogates`
-            surrogate, the stand-in for the derivative of the spike.
-        reset: What a spike does to the potential: `"zero"` clears it (the
-            paper's), `"subtract"` lowers it by `theta`, `"none"` leaves it.
-        detach_reset: Whether the gradient stops at the reset instead of
-            passing through it.
-        **kwargs: Those of `keras.layers.Layer`.
+            surrogate, whose derivative replaces that of the spike.
+        reset: What a spike does to the potential: `"zero"` clears it (Eq. 2),
+            `"subtract"` lowers it by `theta`, `"none"` leaves it.
+        detach_reset: Whether the gradient stops at the reset.
+        **kwargs: Keywords of `keras.layers.Layer`.
 
     Call arguments:
         inputs: Current of one timestep, `(batch, units)`.
@@ -109,15 +105,13 @@ class LIFRNNCell(_Spiking, keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        check_count("units", units)
-        units = int(units)  # Keras's `RNN` knows no NumPy integers
+        self.units = check_count("units", units)
         self._set_neuron(k, lam, theta, surrogate, reset, detach_reset)
-        self.units = units
-        self.state_size = self.output_size = units
+        self.state_size = self.output_size = self.units
 
     @property
     def compute_dtype(self):
-        """Float32 even under a half-precision policy, as in `LIF`.
+        """The dtype of the potential.
 
         `keras.layers.RNN` carries the state in the cell's compute dtype.
         """
@@ -128,8 +122,8 @@ class LIFRNNCell(_Spiking, keras.layers.Layer):
         if input_shape[-1] != self.units or len(input_shape) != 2:
             raise ValueError(
                 f"`LIFRNNCell` of `units={self.units}` expects a current of "
-                f"shape (batch, {self.units}) per timestep; image-shaped "
-                f"neurons are `LIF`'s. Received: shape={tuple(input_shape)}"
+                f"shape (batch, {self.units}) per timestep; use `LIF` for "
+                f"images. Received: shape={tuple(input_shape)}"
             )
 
     def call(self, inputs, states):
@@ -139,7 +133,7 @@ class LIFRNNCell(_Spiking, keras.layers.Layer):
         return spikes, [potential]
 
     def get_config(self):
-        """The constructor's arguments."""
+        """Returns the constructor's arguments."""
         return (
             super().get_config() | {"units": self.units} | self._neuron_config()
         )
@@ -149,40 +143,39 @@ class LIFRNNCell(_Spiking, keras.layers.Layer):
 class LIF(_Spiking, keras.layers.Layer):
     """Leaky integrate-and-fire neurons over a whole sequence (Eq. 2).
 
-    To `LIFRNNCell` what `keras.layers.LSTM` is to `LSTMCell`: the same numbers
-    to the last spike (short of rounding), as one fused loop over time with a
-    gradient written by hand, for any feature shape. States start at zero at
-    every call unless given or `stateful`. Second derivatives are not available:
-    what a backend returns for them is wrong or absent.
+    It computes what `keras.layers.RNN(LIFRNNCell(...))` computes, as one fused
+    loop over time with a gradient written by hand, for any feature shape.
+    Potentials start at zero at every call, unless given or `stateful`. A NaN
+    potential gives NaN spikes. Second derivatives are not available: backends
+    return wrong ones, or raise an error.
 
     Args:
         k: Fraction of the potential kept per timestep, in `(0, 1]`.
         lam: Gain of the input current, above 0.
         theta: Firing threshold, above 0, in the unit of the potential.
         surrogate: Name, config or object of a `keras_snn.surrogates`
-            surrogate, the stand-in for the derivative of the spike.
-        reset: What a spike does to the potential: `"zero"` clears it (the
-            paper's), `"subtract"` lowers it by `theta`, `"none"` leaves it.
-        detach_reset: Whether the gradient stops at the reset instead of
-            passing through it.
-        return_sequences: Whether to return the spikes of all timesteps (the
-            default, as the next layer wants them) or only the last.
+            surrogate, whose derivative replaces that of the spike.
+        reset: What a spike does to the potential: `"zero"` clears it (Eq. 2),
+            `"subtract"` lowers it by `theta`, `"none"` leaves it.
+        detach_reset: Whether the gradient stops at the reset.
+        return_sequences: Whether to return the spikes of all timesteps, or
+            only the last ones.
         return_state: Whether to return the final potential as well.
-        stateful: Whether each batch starts from the potential in which the
-            one before ended; needs a fixed batch size.
-        **kwargs: Those of `keras.layers.Layer`.
+        stateful: Whether each batch starts from the final potential of the one
+            before, which needs a fixed batch size.
+        **kwargs: Keywords of `keras.layers.Layer`.
 
     Call arguments:
         sequences: Current, `(batch, timesteps, ...)`.
-        initial_state: Potential to start from, `(batch, ...)`, or a list of
-            that one tensor.
+        initial_state: Potential to start from, `(batch, ...)`, or a list that
+            holds it.
         mask: Booleans `(batch, timesteps)`. As in `keras.layers.RNN`, a masked
-            timestep leaves the potential and repeats the output before it.
+            timestep leaves the potential and repeats the previous output.
 
     Returns:
-        Spikes, 0 or 1, in the shape of `sequences`, without the time axis if
-        not `return_sequences`; with `return_state` also the potential, which
-        stays in float32 under a half-precision policy.
+        Spikes, 0 or 1, in the shape of `sequences`, without the time axis
+        unless `return_sequences`. With `return_state` also the potential, which
+        is float32 under a half-precision policy.
 
     Reference:
         "Accelerating Training of Deep Spiking Neural Networks with Parameter
@@ -209,16 +202,16 @@ class LIF(_Spiking, keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self._set_neuron(k, lam, theta, surrogate, reset, detach_reset)
-        check_choice("return_sequences", return_sequences, (False, True))
-        check_choice("return_state", return_state, (False, True))
-        check_choice("stateful", stateful, (False, True))
-        self.return_sequences = return_sequences
-        self.return_state = return_state
-        self.stateful = stateful
+        flags = (False, True)
+        self.return_sequences = check_choice(
+            "return_sequences", return_sequences, flags
+        )
+        self.return_state = check_choice("return_state", return_state, flags)
+        self.stateful = check_choice("stateful", stateful, flags)
         self.supports_masking = True
 
     def build(self, sequences_shape):
-        """Checks the time axis; makes the potential's variable if stateful."""
+        """Checks the time axis; adds the potential if stateful."""
         check_time_axis(self, sequences_shape)
         state_shape = _without_time(sequences_shape)
         if self.stateful:
@@ -232,7 +225,7 @@ class LIF(_Spiking, keras.layers.Layer):
                 initializer="zeros",
                 dtype=_potential_dtype(self.compute_dtype),
                 trainable=False,
-                autocast=False,  # or a half-precision policy rounds it
+                autocast=False,  # A half-precision policy would round it.
                 name="potential",
             )
 
@@ -282,12 +275,12 @@ class LIF(_Spiking, keras.layers.Layer):
         return batch, sequences.shape[1], *features
 
     def reset_state(self):
-        """Clears the potential that a stateful layer carries."""
+        """Sets the potential of a stateful layer to zero."""
         if self.stateful and self.built:
             self.potential.assign(ops.zeros_like(self.potential.value))
 
     def compute_output_spec(self, sequences, initial_state=None, mask=None):
-        """Shapes and dtypes of the outputs, without running the loop."""
+        """Returns shapes and dtypes of the outputs without running the loop."""
         del mask
         check_time_axis(self, sequences.shape)
         state_shape = _without_time(sequences.shape)
@@ -305,13 +298,13 @@ class LIF(_Spiking, keras.layers.Layer):
         return output, keras.KerasTensor(state_shape, dtype=potential_dtype)
 
     def compute_mask(self, sequences, mask):
-        """The mask goes with the sequence."""
+        """Returns the mask where the output is a sequence."""
         del sequences
         mask = mask if self.return_sequences else None
         return [mask, None] if self.return_state else mask
 
     def get_config(self):
-        """The constructor's arguments."""
+        """Returns the constructor's arguments."""
         return (
             super().get_config()
             | self._neuron_config()
@@ -328,11 +321,11 @@ def _without_time(shape):
 
 
 def _hold(spikes, mask):
-    """Repeats, where masked, the output of the last timestep that ran."""
+    """Repeats the last output before a masked timestep there."""
     mask = ops.cast(mask, "int32")
     ran = ops.cumsum(mask, axis=1)
-    # The timestep that ran and behind which no other did. A row without a 1,
-    # where nothing ran yet, selects zeros.
+    # Selects the last timestep that ran; before the first one it selects
+    # nothing, which gives 0.
     same = ops.equal(ops.expand_dims(ran, 2), ops.expand_dims(ran, 1))
     select = ops.cast(same, spikes.dtype)
     select = select * ops.cast(ops.expand_dims(mask, 1), spikes.dtype)

@@ -3,8 +3,9 @@
 import keras
 
 from keras_snn.layers import LIF, LIFRNNCell, Recompute
+from keras_snn.layers.walk import walk
 
-__all__ = ["probe"]
+__all__ = ["probe", "spiking_outputs"]
 
 
 def probe(model):
@@ -33,6 +34,24 @@ def probe(model):
     >>> spikes["lif3"].shape
     (None, 2, 500)
     """
+    inputs, found = spiking_outputs(model)
+    outputs = {name: output for name, (_, output) in found.items()}
+    return keras.Model(inputs, outputs, name=f"{model.name}_probe")
+
+
+def spiking_outputs(model):
+    """Calls the layers of a model on new inputs and keeps every spike.
+
+    Args:
+        model: See `probe`.
+
+    Returns:
+        `(inputs, found)`: the new inputs, and a dictionary from the names that
+        `probe` documents to `(layer, output)`.
+
+    Raises:
+        ValueError: See `probe`.
+    """
     found = {}
 
     def call(layer, *args, **kwargs):
@@ -46,12 +65,13 @@ def probe(model):
             while name in found:
                 number += 1
                 name = f"{layer.name}:{number}"
-            found[name] = keras.tree.flatten(outputs)[0]
-        elif hidden := _neurons_inside(layer):
-            raise ValueError(
-                f"`model` must show its neurons in its graph. Received: layer "
-                f"{layer.name!r}, with {hidden[0].name!r} inside"
-            )
+            found[name] = layer, keras.tree.flatten(outputs)[0]
+        elif isinstance(layer, keras.layers.Layer):
+            for inside in filter(_spikes, walk(layer)):
+                raise ValueError(
+                    "`model` must show its neurons in its graph. Received: "
+                    f"layer {layer.name!r}, with {inside.name!r} inside"
+                )
         return outputs
 
     def inline(model, inputs):
@@ -91,7 +111,7 @@ def probe(model):
             "`model` must have a `LIF` layer or an `RNN` of `LIFRNNCell`. "
             f"Received: {model.name!r}"
         )
-    return keras.Model(inputs, found, name=f"{model.name}_probe")
+    return inputs, found
 
 
 def _ends(model):
@@ -109,15 +129,3 @@ def _spikes(layer):
     if isinstance(layer, keras.layers.RNN):
         return isinstance(layer.cell, LIFRNNCell)
     return isinstance(layer, LIF)
-
-
-def _neurons_inside(layer):
-    """Returns the layers of neurons among the attributes of a layer."""
-    inside = [
-        x
-        for x in keras.tree.flatten(list(vars(layer).values()))
-        if isinstance(x, keras.layers.Layer)
-    ]
-    return [x for x in inside if _spikes(x)] or [
-        x for each in inside for x in _neurons_inside(each)
-    ]
