@@ -1,13 +1,34 @@
-"""Pictures of codings, recordings and training; needs matplotlib."""
+"""Figures of spike codings, recordings and learning curves.
+
+These functions need matplotlib and import it when they are called. Each of them
+returns a `matplotlib.figure.Figure` that pyplot does not manage. Save it with
+`figure.savefig(path)`.
+"""
 
 import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from keras_snn.validation import check_count
 
-# One colour per initialization wherever it is drawn, told apart by the
-# colour-blind too (Okabe and Ito, 2008).
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "COLORS",
+    "DASHES",
+    "codings",
+    "learning_curves",
+    "recording",
+    "trailing_mean",
+]
+
+# Each initializer has the same color in every figure. Color-blind readers can
+# tell these colors apart (Okabe and Ito, 2008).
 COLORS = {
     "asymptote": "#D55E00",
     "glorot": "#0072B2",
@@ -15,66 +36,65 @@ COLORS = {
     "wu": "#CC79A7",
     "lee": "#E69F00",
 }
-# Silent networks lie on top of each other: gaps let each be seen.
+# The curves of silent networks coincide. The gaps show the curves below.
 DASHES = {"he": (0, (12, 2)), "wu": (0, (4, 8)), "lee": (6, (4, 8))}
-# Of events, in the order of the channels of their frames.
-POLARITIES = {"OFF": "#0072B2", "ON": "#D55E00"}
-# More events than these are drawn as an even selection of them.
-POINTS = 10_000
+# The two channels of event frames.
+OFF, ON = "#0072B2", "#D55E00"
+
+FRAMES = 6  # frames shown of a coding
+PIXELS = 17  # pixels shown over time
+NEURONS = 64  # neurons shown of a layer
+EVENTS = 10_000  # events shown of a recording
+
+Array = NDArray[Any]
 
 
-def learning_curves(runs, smooth=10):
-    """Loss, accuracy and firing rate over the iterations (Figs. 1 and 4).
+def learning_curves(
+    runs: Mapping[str, Mapping[str, ArrayLike]], smooth: int = 10
+) -> "Figure":
+    """Draws loss, accuracy and firing rate over the iterations (Figs. 1 and 4).
 
     Args:
-        runs: Dictionary from the name of an initialization to a dictionary of
-            `"loss"` and `"accuracy"`, one number per iteration, and
-            `"iteration"` and `"firing_rate"`, one per measurement, the mean
-            over all layers.
-        smooth: Number of iterations that a point of loss and accuracy
-            averages, itself the last.
+        runs: Maps the label of a curve to the values of one run: `"loss"` and
+            `"accuracy"` with a value per iteration, and `"iteration"` and keys
+            that end in `"firing_rate"` with a value per measurement. The figure
+            shows the mean over these keys. `IterationHistory` and
+            `FiringRateMonitor` record the values:
+            `{"he": curves.history | rates.history}`.
+        smooth: Width of the trailing mean of loss and accuracy in iterations,
+            at least 1.
 
     Returns:
-        A `matplotlib.figure.Figure`, apart from pyplot's state.
+        A `matplotlib.figure.Figure`.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 3.6), layout="constrained")
-    axes = figure.subplots(1, 3)
+    loss, accuracy, rate = figure.subplots(1, 3)
     for name, run in runs.items():
-        style = {
-            "color": COLORS.get(name),
-            "linestyle": DASHES.get(name, "-"),
-            "linewidth": 1.8,
-        }
-        for axis, key in zip(axes, ("loss", "accuracy"), strict=False):
+        style = {"color": COLORS.get(name), "ls": DASHES.get(name), "lw": 1.8}
+        for axis, key in ((loss, "loss"), (accuracy, "accuracy")):
             values = trailing_mean(run[key], smooth)
             axis.plot(np.arange(1, len(values) + 1), values, **style)
-        axes[2].plot(run["iteration"], run["firing_rate"], label=name, **style)
-    titles = (
-        "Training loss",
-        "Training accuracy",
-        "Spikes per neuron and timestep",
-    )
-    for axis, title in zip(axes, titles, strict=True):
-        axis.set_title(title, fontsize=11)
+        rates = [run[key] for key in run if key.endswith("firing_rate")]
+        rate.plot(run["iteration"], np.mean(rates, 0), label=name, **style)
+    _set(loss, title="Training loss", ylim=(0, None))
+    _set(accuracy, title="Training accuracy", ylim=(0, 1))
+    _set(rate, title="Spikes per neuron and timestep", ylim=(0, None))
+    for axis in (loss, accuracy, rate):
         axis.set_xlabel("iteration")
-        _curves(axis)
-    # An untrained network may start far above the loss of guessing.
-    axes[0].set_ylim(bottom=0)
-    axes[1].axhline(0.6, color="gray", linewidth=0.8, linestyle="--")
-    axes[1].set_ylim(0, 1)
-    axes[2].set_ylim(bottom=0)
+    accuracy.axhline(0.6, color="gray", lw=0.8, ls="--")
     figure.legend(loc="outside right center", frameon=False, handlelength=3.5)
     return figure
 
 
-def trailing_mean(values, width):
-    """The mean of every value and those before it.
+def trailing_mean(values: ArrayLike, width: int) -> NDArray[np.float64]:
+    """Averages each value with the values before it.
 
     Args:
         values: One-dimensional array.
-        width: How many are averaged, fewer at the beginning; at least 1.
+        width: Number of values in each mean, at least 1. The first means have
+            fewer.
 
     Returns:
         An array of the same length.
@@ -83,223 +103,198 @@ def trailing_mean(values, width):
     >>> trailing_mean([4.0, 2.0, 0.0], 2).tolist()
     [4.0, 3.0, 1.0]
     """
-    sums = np.cumsum(np.concatenate([[0.0], values]))
+    check_count("width", width)
+    sums = np.cumsum(np.append(0.0, values))
     stop = np.arange(1, len(sums))
     start = np.maximum(stop - width, 0)
     return (sums[stop] - sums[start]) / (stop - start)
 
 
-def codings(image, coded, frames=6, trains=17):
-    """One image under several codings, a row of panels each.
+def codings(image: ArrayLike, coded: Mapping[str, ArrayLike]) -> "Figure":
+    """Draws one image under several codings, one row each.
 
-    From left to right: the first frames, and the mean of all; what some pixels
-    send over time, their intensities spread from black at the bottom to white
-    at the top; and the rate of every pixel against its intensity, beside the
-    line where the two are equal. Dark is 1, or the most of the row if that is
-    more; events have the colours of their polarities.
+    A row shows, from left to right:
+
+    - the first frames and the mean of all frames;
+    - some pixels over time, the darkest at the bottom, the brightest on top;
+    - the mean of every pixel over its intensity. The gray line marks equal
+      values.
+
+    Black stands for 1. Events have the colors of their polarities, in full for
+    the largest count of the row.
 
     Args:
         image: `(height, width)` or `(height, width, 1)`, `uint8` or floats in
             [0, 1].
-        coded: Dictionary from the title of a row to what a coding makes of the
-            image, `(timesteps, height, width, channels)`: one channel, or OFF
-            and ON. Frames of another height or width show something else, so
-            that their pixels have no intensity: they are ordered by their
-            counts, and the last panel tells how many pixels have how many.
-        frames: Number of frames drawn, at least 1.
-        trains: Number of pixels drawn over time, at least 1.
+        coded: Maps the title of a row to the coded image, of shape `(timesteps,
+            height, width, channels)`. There is one channel with values in
+            [0, 1], or there are two with event counts, OFF and ON.
 
     Returns:
-        A `matplotlib.figure.Figure`, apart from pyplot's state.
+        A `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: If an array is of another shape or a number out of range.
+        ValueError: If `coded` is empty or a shape is wrong.
     """
     from matplotlib.figure import Figure
 
-    check_count("frames", frames)
-    check_count("trains", trains)
     intensity = _intensity(image)
+    height, width = intensity.shape
     if not coded:
         raise ValueError("`coded` must have at least one coding. Received: {}")
-    coded = {title: _checked("coded", x) for title, x in coded.items()}
     figure = Figure(figsize=(13, 2.05 * len(coded)), layout="constrained")
+    ratios = [1] * (FRAMES + 1) + [2.3, 2.3]
     rows = figure.subplots(
-        len(coded),
-        frames + 3,
-        squeeze=False,
-        width_ratios=[1] * (frames + 1) + [2.3, 2.3],
+        len(coded), len(ratios), squeeze=False, width_ratios=ratios
     )
     for axes, (title, values) in zip(rows, coded.items(), strict=True):
-        *tiles, mean, over_time, rates = axes
-        _tiles(tiles, values, range(min(frames, len(values))))
-        average = values.mean(0)
-        most = _most(average) if values.shape[-1] == 2 else 1
-        _tile(mean, average, most, "mean of all")
-        # As a title it would widen the column of the first frame.
+        *tiles, mean, pixels, rates = axes
+        frames = np.asarray(values)
+        shapes = (height, width, 1), (height, width, 2)
+        if frames.shape[1:] not in shapes or not len(frames):
+            raise ValueError(
+                f"`coded` must hold arrays of shape (timesteps, {height}, "
+                f"{width}, 1 or 2). Received: shape={frames.shape}"
+            )
+        _tiles(tiles, frames, range(min(FRAMES, len(frames))))
+        average = frames.mean(0)
+        _tile(mean, average, _full(average), "mean of all")
+        # An axis title would widen the column of the first frame.
         axes[0].annotate(
             title, (0, 1.1), xycoords="axes fraction", fontsize=11
         ).set_in_layout(False)
-        _rates(rates, values, intensity)
-        ordered, label = intensity, "intensity"
-        if values.shape[1:3] != intensity.shape:
-            ordered, label = values.sum((0, 3)), "events"
-        _trains(over_time, values, ordered, trains)
-        over_time.set_ylabel(label)
+        _pixels(pixels, frames, intensity)
+        _rates(rates, average, intensity)
     return figure
 
 
-def recording(events, frames, spikes, title=""):
-    """A recording in space and time, its frames, and a network's spikes.
+def recording(
+    events: Array,
+    frames: ArrayLike,
+    spikes: Mapping[str, ArrayLike],
+    title: str = "",
+) -> "Figure":
+    """Draws a recording, its frames, and the spikes of a network.
 
-    Above: the events, and ten of the frames; below: for every layer the spikes
-    of some neurons, spread evenly over it, and the mean over all of its
-    neurons at every timestep.
+    The top shows the events in space and time, and ten of the frames. The
+    bottom shows for each layer the spikes of some of its neurons, and the mean
+    over all of its neurons at each timestep.
 
     Args:
-        events: Array with the fields `t` (microseconds), `x`, `y` and `p`.
-        frames: Their counts, `(timesteps, height, width, 2)`.
-        spikes: Dictionary from the name of a layer, at least one, to its
-            spikes, 0 or 1, `(timesteps, ...)`.
-        title: Of the whole figure.
+        events: Structured array with the fields `t` (microseconds), `x`, `y`
+            and `p`, as `keras_snn.events.read` returns.
+        frames: Event counts, `(timesteps, height, width, 2)`.
+        spikes: Maps the name of each layer to its spikes, 0 or 1, of shape
+            `(timesteps, ...)`. At least one layer.
+        title: Title of the figure.
 
     Returns:
-        A `matplotlib.figure.Figure`, apart from pyplot's state.
+        A `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: If the shapes do not fit together.
+        ValueError: If `frames` has the wrong shape, or `spikes` is empty or has
+            another number of timesteps.
     """
     from matplotlib.figure import Figure
 
-    frames = _checked("frames", frames, channels=(2,))
-    spikes = {name: np.asarray(x) for name, x in spikes.items()}
-    if not spikes or any(len(x) != len(frames) for x in spikes.values()):
+    frames = np.asarray(frames)
+    if frames.ndim != 4 or frames.shape[-1] != 2 or not frames.size:
         raise ValueError(
-            "`spikes` must hold layers of as many timesteps as `frames`. "
-            f"Received: {[x.shape for x in spikes.values()]} and "
-            f"{frames.shape}"
+            "`frames` must have shape (timesteps, height, width, 2). "
+            f"Received: shape={frames.shape}"
+        )
+    layers = {name: np.asarray(x) for name, x in spikes.items()}
+    if not layers or any(len(x) != len(frames) for x in layers.values()):
+        raise ValueError(
+            "`spikes` must hold layers with the timesteps of `frames`. Received"
+            f": {[x.shape for x in layers.values()]} and {frames.shape}"
         )
     figure = Figure(figsize=(13, 8), layout="constrained")
     figure.suptitle(title, fontsize=13)
-    above, below = figure.subfigures(2, 1, height_ratios=[1.15, 1])
-    left, right = above.subfigures(1, 2, width_ratios=[1, 1.6])
+    top, bottom = figure.subfigures(2, 1, height_ratios=[1.15, 1])
+    left, right = top.subfigures(1, 2, width_ratios=[1, 1.6])
     _cloud(left.add_subplot(projection="3d"), events)
+    right.suptitle("Counts per frame", fontsize=11)
     tiles = right.subplots(2, 5).ravel()
     _tiles(tiles, frames, _evenly(len(frames), len(tiles)))
-    right.suptitle("Counts per frame", fontsize=11)
-    axes = below.subplots(
-        2, len(spikes), sharex=True, squeeze=False, height_ratios=[3, 1]
+    rasters, means = bottom.subplots(
+        2, len(layers), sharex=True, squeeze=False, height_ratios=[3, 1]
     )
-    means = {name: x.reshape(len(x), -1).mean(1) for name, x in spikes.items()}
-    top = 1.1 * max(max(mean.max() for mean in means.values()), 0.01)
-    for (raster, mean), (name, values) in zip(
-        axes.T, spikes.items(), strict=True
+    for raster, mean, (name, values) in zip(
+        rasters, means, layers.items(), strict=True
     ):
         neurons = values.reshape(len(values), -1)
-        shown = _evenly(neurons.shape[1], 64)
-        _over_time(raster, neurons[:, shown, None], 1)
+        shown = _evenly(neurons.shape[1], NEURONS)
+        _raster(raster, neurons[:, shown, None])
+        rate = f"firing rate {neurons.mean():.3f}"
+        raster.set_title(f"{name}: {rate}", fontsize=11)
         raster.set_yticks([])
-        rate = means[name].mean()
-        raster.set_title(
-            f"{name}: {rate:.3f} per neuron and timestep", fontsize=11
-        )
-        mean.bar(np.arange(1, len(values) + 1), means[name], color="black")
-        mean.set_xlabel("timestep")
-        mean.set_ylim(0, top)
-        _curves(mean)
-    axes[0, 0].set_ylabel("some neurons")
-    axes[1, 0].set_ylabel("mean")
-    figure.align_ylabels(axes[:, 0])
+        mean.bar(np.arange(1, len(values) + 1), neurons.mean(1), color="black")
+        mean.sharey(means[0])
+        _set(mean, xlabel="timestep")
+    means[0].set_ylim(bottom=0)
+    rasters[0].set_ylabel("some neurons")
+    means[0].set_ylabel("mean")
+    bottom.align_ylabels([rasters[0], means[0]])
     return figure
 
 
-def _curves(axis):
+def _set(axis: "Axes", **properties: Any) -> None:
+    """Sets the properties of a plot of lines, points or bars."""
+    axis.set(**properties)
     axis.grid(alpha=0.25)
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _intensity(image):
-    image = np.asarray(image)
-    values = image / 255 if image.dtype == np.uint8 else image
+def _intensity(image: ArrayLike) -> Array:
+    """The image in [0, 1], without the axis of channels."""
+    values = np.asarray(image)
     if values.ndim == 3 and values.shape[-1] == 1:
         values = values[..., 0]
     if values.ndim != 2 or not values.size:
         raise ValueError(
-            "`image` must be of shape (height, width) or (height, width, 1). "
-            f"Received: shape={image.shape}"
+            "`image` must have shape (height, width) or (height, width, 1). "
+            f"Received: shape={np.shape(image)}"
         )
-    return values
+    return values / 255 if values.dtype == np.uint8 else values
 
 
-def _checked(name, frames, channels=(1, 2)):
-    frames = np.asarray(frames)
-    if frames.ndim != 4 or frames.shape[-1] not in channels or not frames.size:
-        many = " or ".join(map(str, channels))
-        raise ValueError(
-            f"`{name}` must be of shape (timesteps, height, width, {many}). "
-            f"Received: shape={frames.shape}"
-        )
-    return frames
-
-
-def _evenly(size, number):
-    """At most so many indices, spread evenly over all of them."""
+def _evenly(size: int, number: int) -> Array:
+    """At most `number` indices below `size`, evenly spaced."""
     return np.unique(np.linspace(0, size - 1, number).round().astype(int))
 
 
-def _spread(values, number):
-    """Indices of so many values, spread evenly from the least to the most."""
-    left = np.array(values, float)
-    found = []
-    for wanted in np.linspace(left.min(), left.max(), min(number, left.size)):
-        found.append(int(np.nanargmin(np.abs(left - wanted))))
-        left[found[-1]] = np.nan
-    return sorted(found, key=lambda i: values[i])
+def _full(values: Array) -> float:
+    """The value that has the full color: 1 for intensities and spikes."""
+    return 1 if values.shape[-1] == 1 else values.sum(-1).max() or 1
 
 
-def _most(values):
-    return values.sum(-1).max()
-
-
-def _colored(values, most):
-    """Pixels of one channel in gray, of two in the colours of polarities.
-
-    Args:
-        values: `(..., channels)`.
-        most: The sum of the channels that has its colour in full.
-
-    Returns:
-        RGB in [0, 1], `(..., 3)`; white where there is nothing.
-    """
+def _colored(values: Array, full: float) -> Array:
+    """Mixes the colors of the channels, `(..., 1 or 2)`, on a white ground."""
     from matplotlib.colors import to_rgb
 
-    names = ["black"] if values.shape[-1] == 1 else POLARITIES.values()
-    total = values.sum(-1, keepdims=True)
-    shares = values / np.where(total, total, 1)
-    color = shares @ np.array([to_rgb(name) for name in names])
-    return 1 - np.clip(total / (most or 1), 0, 1) * (1 - color)
+    names = ["black"] if values.shape[-1] == 1 else [OFF, ON]
+    return 1 - values / full @ (1 - np.array([to_rgb(x) for x in names]))
 
 
-def _tiles(axes, frames, steps):
-    """Draws the frames of some timesteps; axes without one go."""
+def _tile(axis: "Axes", values: Array, full: float, label: str) -> None:
+    axis.imshow(_colored(values, full))
+    axis.set(xticks=[], yticks=[], xlabel=label)
+
+
+def _tiles(axes: Any, frames: Array, steps: Any) -> None:
+    """Draws the frames of these timesteps and removes the axes left over."""
     for axis, step in zip(axes, steps, strict=False):
-        _tile(axis, frames[step], max(1, _most(frames)), f"t = {step + 1}")
+        _tile(axis, frames[step], _full(frames), f"t = {step + 1}")
     for axis in axes[len(steps) :]:
         axis.remove()
 
 
-def _tile(axis, values, most, label):
-    axis.imshow(_colored(values, most))
-    axis.set_xticks([])
-    axis.set_yticks([])
-    axis.set_xlabel(label)
-
-
-def _over_time(axis, values, most):
+def _raster(axis: "Axes", values: Array) -> None:
     """Draws `(timesteps, rows, channels)`, the first row at the bottom."""
     timesteps, rows, _ = values.shape
     axis.imshow(
-        np.swapaxes(_colored(values, most), 0, 1),
+        _colored(values, _full(values)).swapaxes(0, 1),
         aspect="auto",
         interpolation="nearest",
         origin="lower",
@@ -307,70 +302,46 @@ def _over_time(axis, values, most):
     )
 
 
-def _trains(axis, values, ordered, number):
-    """What some pixels send, from the least to the most of `ordered`."""
-    chosen = _spread(ordered.ravel(), number)
-    pixels = values.reshape(len(values), -1, values.shape[-1])[:, chosen]
-    _over_time(axis, pixels, max(1, _most(pixels)))
-    ticks = _evenly(len(chosen), 3)
-    axis.set_yticks(ticks)
-    axis.set_yticklabels(f"{ordered.flat[chosen[i]]:.2g}" for i in ticks)
-    axis.set_xlabel("timestep")
+def _pixels(axis: "Axes", frames: Array, intensity: Array) -> None:
+    """Draws pixels over time, their intensities evenly spaced."""
+    order = np.argsort(intensity, axis=None, kind="stable")
+    levels = intensity.flat[order]
+    wanted = np.linspace(levels[0], levels[-1], PIXELS)
+    found = np.unique(np.searchsorted(levels, wanted))
+    pixels = frames.reshape(len(frames), -1, frames.shape[-1])[:, order[found]]
+    _raster(axis, pixels)
+    ticks = _evenly(len(found), 3)
+    axis.set_yticks(ticks, [f"{levels[i]:.2g}" for i in found[ticks]])
+    axis.set(xlabel="timestep", ylabel="intensity")
 
 
-def _rates(axis, values, intensity):
-    channels = np.moveaxis(values, -1, 0)
-    styles = [{"color": "black"}]
-    if len(channels) == 2:
-        styles = [{"color": x, "label": n} for n, x in POLARITIES.items()]
-    if values.shape[1:3] == intensity.shape:
-        if len(channels) == 1:
-            axis.plot([0, 1], [0, 1], color="gray", linewidth=0.8, zorder=0)
-        for i, (channel, style) in enumerate(
-            zip(channels, styles, strict=True)
-        ):
-            rate = channel.mean(0).ravel()
-            # A pixel may send as many of one as of the other: points in rings.
-            ring = len(channels) - 1 - i
-            look = {"s": 40, "facecolors": "none"} if ring else {"s": 8}
-            axis.scatter(intensity.ravel(), rate, alpha=0.6, **look, **style)
-        axis.set_xlim(-0.05, 1.05)
-        axis.set_xlabel("intensity")
-        axis.set_ylabel("mean per timestep")
+def _rates(axis: "Axes", average: Array, intensity: Array) -> None:
+    """Draws the mean of each pixel over its intensity."""
+    x, means = intensity.ravel(), average.reshape(intensity.size, -1).T
+    if len(means) == 1:
+        axis.plot([0, 1], [0, 1], color="gray", lw=0.8, zorder=0)
+        axis.scatter(x, means[0], s=8, alpha=0.6, color="black")
     else:
-        edges = np.arange(values.sum(0).max() + 2) - 0.5
-        for channel, style in zip(channels, styles, strict=True):
-            axis.hist(channel.sum(0).ravel(), edges, histtype="step", **style)
-        axis.set_xlabel("events")
-        axis.set_ylabel("pixels")
-    axis.set_ylim(bottom=min(0, axis.get_ylim()[0]))
-    if len(channels) == 2:
-        axis.legend(
-            frameon=False,
-            ncols=2,
-            handlelength=1,
-            loc="lower right",
-            bbox_to_anchor=(1, 1),
-            borderaxespad=0,
-        )
-    _curves(axis)
+        # OFF and ON may have equal means: a ring stays visible under a dot.
+        ring = {"facecolors": "none", "edgecolors": OFF}
+        axis.scatter(x, means[0], s=40, alpha=0.6, label="OFF", **ring)
+        axis.scatter(x, means[1], s=8, alpha=0.6, label="ON", color=ON)
+        corner = {"loc": "lower right", "bbox_to_anchor": (1, 1)}
+        axis.legend(**corner, ncols=2, handlelength=1, frameon=False)
+    _set(axis, xlabel="intensity", ylabel="mean per timestep")
+    axis.set_xlim(-0.05, 1.05)
 
 
-def _cloud(axis, events):
-    """Events in space and time, the time going to the right."""
-    events = events[:: math.ceil(len(events) / POINTS) or 1]
-    for p, (name, color) in enumerate(POLARITIES.items()):
+def _cloud(axis: Any, events: Array) -> None:
+    """Draws events in space and time, with time to the right."""
+    events = events[:: math.ceil(len(events) / EVENTS) or 1]
+    for p, (name, color) in enumerate((("OFF", OFF), ("ON", ON))):
         t, x, y = (events[events["p"] == p][key] for key in ("t", "x", "y"))
-        # The camera's rows go down.
-        axis.scatter(
-            *(t / 1000, x, y), s=2, color=color, label=name, linewidths=0
-        )
-    axis.invert_zaxis()
+        axis.scatter(t / 1000, x, y, s=2, lw=0, color=color, label=name)
+    axis.invert_zaxis()  # row 0 of a camera is on top
+    axis.set(ylabel="x", zlabel="y", box_aspect=(2, 1, 1))
     axis.set_xlabel("time (ms)", labelpad=10)
-    axis.set_ylabel("x")
-    axis.set_zlabel("y")
-    for each in (axis.yaxis, axis.zaxis):
-        each.get_major_locator().set_params(nbins=4)
-    axis.set_box_aspect((2, 1, 1))
+    axis.locator_params("y", nbins=4)
+    axis.locator_params("z", nbins=4)
     axis.legend(frameon=False, markerscale=4, loc="upper left")
     axis.set_title("Events", fontsize=11)
