@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_snn.optimizers import ASGD
 
-STEPS = 100
+STEPS = 60
 # The weights are of order 1; float32 rounds once or twice per step.
 CLOSE = {"rtol": 0, "atol": 1e-6}
 SETTINGS = [
@@ -17,7 +17,7 @@ SETTINGS = [
     {"lambd": 1e-6, "alpha": 0.75, "t0": 1e6},  # the paper's (Table A5)
     {"lambd": 0.01, "alpha": 0.75, "t0": 20},
     {"lambd": 0.1, "alpha": 1.0, "t0": 0},
-    {"lambd": 0.0, "alpha": 0.0, "t0": 50},
+    {"lambd": 0.0, "alpha": 0.0, "t0": 40},
 ]
 SCHEDULES = ["constant", "cosine", "multi-step"]
 every_schedule = pytest.mark.parametrize("schedule", SCHEDULES)
@@ -32,12 +32,12 @@ def schedule_of(name, rate=0.1):
             rate * (1 + np.cos(np.pi * t / STEPS)) / 2,
         )
     if name == "multi-step":
-        # A tenth from iteration 30, a hundredth from iteration 60.
+        # A tenth from iteration 20, a hundredth from iteration 40.
         return (
             keras.optimizers.schedules.PiecewiseConstantDecay(
-                [29, 59], [rate, rate / 10, rate / 100]
+                [19, 39], [rate, rate / 10, rate / 100]
             ),
-            rate * 0.1 ** np.digitize(t, [30, 60]),
+            rate * 0.1 ** np.digitize(t, [20, 40]),
         )
     return rate, np.full(STEPS, rate)
 
@@ -105,7 +105,7 @@ for setting in settings:
         elif name == "cosine":
             scheduler = schedulers.CosineAnnealingLR(optimizer, steps)
         else:
-            scheduler = schedulers.MultiStepLR(optimizer, [30, 60])
+            scheduler = schedulers.MultiStepLR(optimizer, [20, 40])
         weights = []
         for _ in range(steps):
             at = x.T @ (x @ w.detach().numpy().astype("float64") - y) / 20
