@@ -1,5 +1,7 @@
 """Deep spiking neural networks that train in plain Keras 3."""
 
+import importlib
+
 from keras_snn import (
     callbacks,
     datasets,
@@ -24,6 +26,14 @@ __all__ = [
     "layers",
     "models",
     "optimizers",
+    "plots",
     "surrogates",
     "theory",
 ]
+
+
+def __getattr__(name):
+    # Imported on first use, because it needs matplotlib.
+    if name == "plots":
+        return importlib.import_module("keras_snn.plots")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -41,18 +41,22 @@ def as_intensity(images):
     Raises:
         ValueError: If the images are neither bytes nor intensities.
     """
-    if keras.backend.standardize_dtype(images.dtype) == "uint8":
-        return ops.cast(images, keras.config.floatx()) / 255
-    dtype = keras.backend.result_type(images.dtype, float)
+    dtype = keras.backend.standardize_dtype(images.dtype)
+    is_uint8 = dtype == "uint8"
+    if "float" not in dtype:
+        dtype = keras.config.floatx()
     images = ops.cast(images, dtype)
-    low, high = ops.min(images, initial=0.0), ops.max(images, initial=0.0)
-    whole = ops.all(ops.equal(images, ops.floor(images)))
-    intensities = ops.logical_and(low >= 0, high <= 1)
-    bytes_ = ops.logical_and(ops.logical_and(low >= 0, high <= 255), whole)
+    if is_uint8:
+        return images / 255
+    # Neither comparison is true of NaN.
+    intensities = ops.all((images >= 0) & (images <= 1))
+    whole = ops.equal(images, ops.floor(images))
+    bytes_ = ops.all((images >= 0) & (images <= 255) & whole)
     if _is_concrete(images) and not (bool(intensities) or bool(bytes_)):
+        low, high = float(ops.min(images)), float(ops.max(images))
         raise ValueError(
             "Images must be floats in [0, 1] or whole numbers in [0, 255]. "
-            f"Received: values in [{float(low):g}, {float(high):g}]"
+            f"Received: values in [{low:g}, {high:g}]"
         )
     white = ops.where(intensities, 1.0, ops.where(bytes_, 255.0, float("nan")))
     return images / ops.cast(white, dtype)

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from keras_snn import dynamics, surrogates
+from keras_snn.layers.precision import at_least_float32
 from keras_snn.validation import (
     check_choice,
     check_count,
@@ -17,14 +18,6 @@ from keras_snn.validation import (
 )
 
 __all__ = ["LIF", "LIFRNNCell"]
-
-
-def _potential_dtype(compute_dtype):
-    """Returns the dtype of potentials, at least float32.
-
-    Half precision would round small currents away.
-    """
-    return "float64" if compute_dtype == "float64" else "float32"
 
 
 class _Spiking:
@@ -115,7 +108,7 @@ class LIFRNNCell(_Spiking, keras.layers.Layer):
 
         `keras.layers.RNN` carries the state in the cell's compute dtype.
         """
-        return _potential_dtype(super().compute_dtype)
+        return at_least_float32(super().compute_dtype)
 
     def build(self, input_shape):
         """Checks that the current has one feature per neuron."""
@@ -223,7 +216,7 @@ class LIF(_Spiking, keras.layers.Layer):
             self.potential = self.add_weight(
                 shape=state_shape,
                 initializer="zeros",
-                dtype=_potential_dtype(self.compute_dtype),
+                dtype=at_least_float32(self.compute_dtype),
                 trainable=False,
                 autocast=False,  # A half-precision policy would round it.
                 name="potential",
@@ -238,7 +231,7 @@ class LIF(_Spiking, keras.layers.Layer):
         # Event counts come as integers.
         sequences = ops.cast(sequences, self.compute_dtype)
         shape = ops.shape(sequences)
-        dtype = _potential_dtype(self.compute_dtype)
+        dtype = at_least_float32(self.compute_dtype)
         state_shape = _without_time(shape)
         if isinstance(initial_state, (list, tuple)):
             (initial_state,) = initial_state
@@ -294,7 +287,7 @@ class LIF(_Spiking, keras.layers.Layer):
         )
         if not self.return_state:
             return output
-        potential_dtype = _potential_dtype(self.compute_dtype)
+        potential_dtype = at_least_float32(self.compute_dtype)
         return output, keras.KerasTensor(state_shape, dtype=potential_dtype)
 
     def compute_mask(self, sequences, mask):

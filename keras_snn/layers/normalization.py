@@ -1,13 +1,13 @@
-"""Batch normalization of sequences, between the synapses and the neurons.
+"""Batch normalization of sequences, between synapses and neurons.
 
-For one set of statistics over batch, space and time no layer is needed here:
-`keras.layers.BatchNormalization()` computes it, on `(batch, timesteps, ...)` as
-on any other shape; with channels first it wants `axis=2`. Masks `(batch,
-timesteps)` it takes (Keras 3.15) only for `(batch, timesteps, channels)` of two
-channels or more; `TDBN(theta=1.0, epsilon=1e-3, momentum=0.99)` is the same
-layer and takes them for any shape.
+For statistics over batch, space and time together,
+`keras.layers.BatchNormalization()` takes `(batch, timesteps, ...)` as it takes
+any other shape; with channels first, pass `axis=2`. It takes masks `(batch,
+timesteps)` only for inputs `(batch, timesteps, channels)` (Keras 3.15).
+`TDBN(theta=1.0, epsilon=1e-3, momentum=0.99)` computes the same and takes masks
+for every shape.
 
-A mean is subtracted in any case: a bias of the layer before does nothing.
+All of them subtract a mean, so that a bias before them has no effect.
 """
 
 import functools
@@ -16,6 +16,7 @@ import numbers
 import keras
 from keras import ops
 
+from keras_snn.layers.precision import at_least_float32
 from keras_snn.validation import (
     check_count,
     check_number,
@@ -23,38 +24,42 @@ from keras_snn.validation import (
     check_time_axis,
 )
 
+__all__ = ["BNTT", "TDBN"]
+
 
 class _BatchNormalization(keras.layers.Layer):
-    """Base: statistics of the batch in training, moving ones in inference.
+    """Base: batch statistics in training, moving averages in inference.
 
-    A subclass says which axes keep statistics of their own.
+    A subclass sets `_per_timestep` (whether each timestep has statistics of its
+    own), `_center` (whether a shift is learnt) and `_factor` (on the output).
     """
 
     def __init__(self, epsilon, momentum, axis, **kwargs):
         super().__init__(**kwargs)
-        check_number("epsilon", epsilon)
-        check_number("momentum", momentum, high=1.0, included="both")
+        self.epsilon = check_number("epsilon", epsilon)
+        self.momentum = check_number(
+            "momentum", momentum, high=1.0, included="both"
+        )
         if isinstance(axis, bool) or not isinstance(axis, numbers.Integral):
             raise TypeError(
                 f"`axis` must be an integer. Received: axis={axis!r}"
             )
-        self.epsilon, self.momentum = epsilon, momentum
         self.axis = int(axis)
         self.supports_masking = True
 
     def _channel_axis(self, shape):
-        """The axis of the channels, counted from the front."""
+        """Returns the axis of the channels, counted from the front."""
         check_time_axis(self, shape)
         axis = self.axis + len(shape) if self.axis < 0 else self.axis
         if not 2 <= axis < len(shape):
             raise ValueError(
-                "`axis` must be that of the channels, behind batch and time. "
+                "`axis` must be a channel axis, behind batch and time. "
                 f"Received: axis={self.axis}, shape={tuple(shape)}"
             )
         return axis
 
     def build(self, input_shape):
-        """Makes the weights."""
+        """Adds the weights."""
         axis = self._channel_axis(input_shape)
         channels = input_shape[axis]
         if channels is None:
@@ -62,8 +67,8 @@ class _BatchNormalization(keras.layers.Layer):
                 f"`{type(self).__name__}` expects a fixed number of channels. "
                 f"Received: axis={self.axis}, shape={tuple(input_shape)}"
             )
-        # Half precision rounds neither the weights on their way into `call`
-        # (as in Keras) nor the statistics where they are kept.
+        # As in Keras, half precision rounds neither the weights on their way
+        # into `call` nor the statistics.
         make = functools.partial(
             self.add_weight,
             shape=self._statistics_shape(channels),
@@ -71,7 +76,7 @@ class _BatchNormalization(keras.layers.Layer):
         )
         keep = functools.partial(
             make,
-            dtype=keras.backend.result_type(self.variable_dtype, "float32"),
+            dtype=at_least_float32(self.variable_dtype),
             trainable=False,
         )
         self.gamma = make(name="gamma", initializer="ones")
@@ -84,15 +89,14 @@ class _BatchNormalization(keras.layers.Layer):
         )
 
     def call(self, inputs, training=None, mask=None):
-        """Normalizes, in float32 or better."""
+        """Normalizes, at least in float32."""
         axis = self._channel_axis(inputs.shape)
         if self._per_timestep and inputs.shape[1] is None:
             inputs = self._check_when_run(inputs)
-        dtype = keras.backend.result_type(self.compute_dtype, "float32")
+        dtype = at_least_float32(self.compute_dtype)
         x = ops.cast(inputs, dtype)
 
-        # Each place along these axes has statistics of its own, taken over
-        # the others.
+        # Statistics are taken over the other axes.
         axes = (1, axis) if self._per_timestep else (axis,)
         others = [i for i in range(len(x.shape)) if i not in axes]
 
@@ -108,8 +112,7 @@ class _BatchNormalization(keras.layers.Layer):
         scale = self._factor * spread(self.gamma)
         scale = scale * ops.rsqrt(variance + self.epsilon)
         if self._per_timestep:
-            # In a step of its own, for the gradients to be summed as in
-            # `_mean`.
+            # Broadcast here, so that the gradients are summed as in `_mean`.
             batch = ops.shape(x)[0]
             mean, scale = (
                 ops.broadcast_to(each, (batch, *each.shape[1:]))
@@ -125,12 +128,12 @@ class _BatchNormalization(keras.layers.Layer):
         average.assign(self.momentum * average + (1 - self.momentum) * value)
 
     def compute_output_shape(self, input_shape):
-        """That of the input."""
+        """Returns the input shape."""
         self._channel_axis(input_shape)
         return tuple(input_shape)
 
     def get_config(self):
-        """The constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | {
             "epsilon": self.epsilon,
             "momentum": self.momentum,
@@ -139,11 +142,11 @@ class _BatchNormalization(keras.layers.Layer):
 
 
 def _moments(x, axes, mask, otherwise):
-    """Mean and variance over axes, kept as ones, of what the mask lets through.
+    """Returns mean and variance over axes, which stay as ones, where unmasked.
 
-    The mean of the centered squares on all backends: on PyTorch Keras takes
-    the difference of two means, which vanishes beside a large mean. That the
-    variance has no gradient in the mean is the algebra, not an approximation.
+    The variance is the mean of centered squares. Keras on PyTorch takes the
+    difference of two means, which loses all digits beside a large mean. The
+    gradient of the variance with respect to the mean is zero, exactly.
     """
     if mask is None:
         mean = _mean(x, axes)
@@ -155,10 +158,10 @@ def _moments(x, axes, mask, otherwise):
     some = counted > 0
     counted = ops.where(some, counted, 1)
     mean = _mean(ops.where(mask, x, 0), axes) / counted
-    # Masked before it is squared: what is there may be NaN.
+    # Masked before squaring, since masked values may be NaN.
     centered = ops.where(mask, x - ops.stop_gradient(mean), 0)
     variance = _mean(ops.square(centered), axes) / counted
-    # Where all is masked there is nothing to learn.
+    # Where everything is masked, the statistics stay.
     return (
         ops.where(some, mean, otherwise[0]),
         ops.where(some, variance, otherwise[1]),
@@ -166,8 +169,8 @@ def _moments(x, axes, mask, otherwise):
 
 
 def _mean(x, axes):
-    # Space first: TensorFlow takes 15 times as long over axes on both sides of
-    # one that it keeps.
+    # Space first: with axes on both sides of one that stays, TensorFlow takes
+    # 15 times as long.
     for some in ([i for i in axes if i > 1], [i for i in axes if i <= 1]):
         if some:
             x = ops.mean(x, some, keepdims=True)
@@ -178,26 +181,25 @@ def _mean(x, axes):
 class BNTT(_BatchNormalization):
     """Batch normalization through time: one per timestep (Kim & Panda 2020).
 
-    In training `gamma_t (x_t - mean(x_t)) / sqrt(var(x_t) + epsilon)` with mean
-    and variance over batch and space of timestep `t` alone; in inference, and
-    where `trainable` is off, with their moving averages. A scale per timestep
-    and channel is learned, a shift is not. All timesteps at once.
+    In training it computes `gamma_t (x_t - mean(x_t)) / sqrt(var(x_t) +
+    epsilon)` with mean and variance over batch and space of timestep `t` alone;
+    in inference, and when not `trainable`, with their moving averages. It
+    learns a scale per timestep and channel, but no shift.
 
     Args:
         timesteps: Length of the time axis, at least 1.
-        epsilon: What is added to the variance, above 0.
-        momentum: What a moving average keeps of itself per batch, in `[0, 1]`;
-            0.9 is the paper's weight of 0.1 for the new value.
-        axis: That of the channels, behind batch and time; 2 where they come
-            first.
-        **kwargs: Those of `keras.layers.Layer`.
+        epsilon: Added to the variance, above 0.
+        momentum: Fraction that a moving average keeps per batch, in `[0, 1]`;
+            the paper gives the new value a weight of 0.1.
+        axis: Axis of the channels, behind batch and time; 2 for channels first.
+        **kwargs: Keywords of `keras.layers.Layer`.
 
     Call arguments:
         inputs: `(batch, timesteps, ..., channels)`.
-        training: Whether to take the statistics of the batch, and to update
-            the moving ones.
-        mask: Booleans `(batch, timesteps)`. Statistics leave out what is
-            masked; those of a timestep that is masked everywhere stay.
+        training: Whether to take the statistics of the batch and to update the
+            moving averages.
+        mask: Booleans `(batch, timesteps)`. Statistics ignore masked timesteps;
+            those of a timestep that is masked everywhere stay.
 
     Returns:
         Floats in the shape of `inputs`.
@@ -208,7 +210,7 @@ class BNTT(_BatchNormalization):
     Reference:
         Kim and Panda, "Revisiting batch normalization for training low-latency
         deep spiking neural networks from scratch", 2020. The moving variance
-        is that of the batch, as in Keras; PyTorch's is larger by n / (n - 1).
+        averages the batch's, as in Keras; PyTorch's is larger by n / (n - 1).
 
     Example:
     >>> x = ops.reshape(ops.arange(8, dtype="float32"), (4, 2, 1))
@@ -223,22 +225,21 @@ class BNTT(_BatchNormalization):
         self, timesteps, epsilon=1e-4, momentum=0.9, axis=-1, **kwargs
     ):
         super().__init__(epsilon, momentum, axis, **kwargs)
-        check_count("timesteps", timesteps)
-        self.timesteps = int(timesteps)
+        self.timesteps = check_count("timesteps", timesteps)
 
     def _channel_axis(self, shape):
         axis = super()._channel_axis(shape)
         if shape[1] not in (None, self.timesteps):
             raise ValueError(
-                f"`BNTT` was made for timesteps={self.timesteps}, with "
-                f"statistics for each. Received: timesteps={shape[1]}, "
+                f"`BNTT` was made for timesteps={self.timesteps}. "
+                f"Received: timesteps={shape[1]}, "
                 f"shape={tuple(shape)}"
             )
         return axis
 
     def _check_when_run(self, inputs):
-        # A graph of TensorFlow may know the length no sooner, even if the model
-        # fixes it: Keras traces for any length once it has seen two. A single
+        # A TensorFlow graph may not know the length, even if the model fixes
+        # it: Keras traces for any length once it has seen two. A single
         # timestep would be broadcast to all.
         import tensorflow as tf
 
@@ -249,7 +250,7 @@ class BNTT(_BatchNormalization):
         return self.timesteps, channels
 
     def get_config(self):
-        """The constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | {"timesteps": self.timesteps}
 
 
@@ -257,28 +258,25 @@ class BNTT(_BatchNormalization):
 class TDBN(_BatchNormalization):
     """Threshold-dependent batch normalization (Zheng et al. 2021).
 
-    `gamma alpha theta (x - mean(x)) / sqrt(var(x) + epsilon) + beta`, with mean
-    and variance over batch, space and time together in training, and with
-    their moving averages in inference and where `trainable` is off; so that
-    currents arrive in the measure of the threshold. `gamma` and `beta` are
-    learned, one per channel.
+    Scales the currents to the threshold: `gamma alpha theta (x - mean(x)) /
+    sqrt(var(x) + epsilon) + beta`. In training, mean and variance are those
+    over batch, space and time together; in inference, and when not `trainable`,
+    their moving averages. It learns `gamma` and `beta`, one per channel.
 
     Args:
         theta: Firing threshold of the neurons behind it, above 0.
-        alpha: Factor beside it, above 0: 1, or `1 / sqrt(n)` where n branches
-            are added up.
-        epsilon: What is added to the variance, above 0.
-        momentum: What a moving average keeps of itself per batch, in `[0, 1]`.
-        axis: That of the channels, behind batch and time; 2 where they come
-            first.
-        **kwargs: Those of `keras.layers.Layer`.
+        alpha: A second factor, above 0: 1, or `1 / sqrt(n)` where n branches
+            are added.
+        epsilon: Added to the variance, above 0.
+        momentum: Fraction that a moving average keeps per batch, in `[0, 1]`.
+        axis: Axis of the channels, behind batch and time; 2 for channels first.
+        **kwargs: Keywords of `keras.layers.Layer`.
 
     Call arguments:
         inputs: `(batch, timesteps, ..., channels)`.
-        training: Whether to take the statistics of the batch, and to update
-            the moving ones.
-        mask: Booleans `(batch, timesteps)`. Statistics leave out what is
-            masked.
+        training: Whether to take the statistics of the batch and to update the
+            moving averages.
+        mask: Booleans `(batch, timesteps)`. Statistics ignore masked timesteps.
 
     Returns:
         Floats in the shape of `inputs`.
@@ -307,15 +305,14 @@ class TDBN(_BatchNormalization):
         **kwargs,
     ):
         super().__init__(epsilon, momentum, axis, **kwargs)
-        check_number("theta", theta)
-        check_number("alpha", alpha)
-        self.theta, self.alpha = theta, alpha
+        self.theta = check_number("theta", theta)
+        self.alpha = check_number("alpha", alpha)
 
     def _statistics_shape(self, channels):
         return (channels,)
 
     def get_config(self):
-        """The constructor's arguments."""
+        """Returns the constructor's arguments."""
         return super().get_config() | {
             "theta": self.theta,
             "alpha": self.alpha,

@@ -3,8 +3,7 @@ import numpy as np
 import pytest
 from backend import gradients, to_numpy
 
-from keras_snn import recompute
-from keras_snn.layers import LIF, PerTimestep, Recompute
+from keras_snn.layers import LIF, PerTimestep, Recompute, recompute
 
 NEURON = {"k": 0.8, "lam": 0.5, "theta": 0.5}
 MODES = {
@@ -89,17 +88,27 @@ def test_bytes_are_kept_and_go_through_in_parts(rows, parts):
         kept.append(keras.ops.cast(x, "uint8"))
         return kept[-1]
 
+    def unpack(x):
+        return keras.ops.cast(x, "float32")
+
+    backend = recompute._BACKENDS[keras.config.backend()]
+
     def run(x, w):
-        unpack = lambda x: keras.ops.cast(x, "float32")  # noqa: E731
-        spec = keras.KerasTensor((None, 3))
-        return recompute._run(function, x, [w], pack, unpack, 4, spec)
+        return [
+            recompute._in_parts(
+                lambda part: backend(function, part, [w], pack, unpack)[0],
+                x,
+                4,
+                keras.KerasTensor((None, 3)),
+            )
+        ]
 
     arrays = [spikes(rows)[:, 0], weight]
     cotangent = np.ones((rows, 3), "float32")
     found = gradients(run, arrays, [cotangent])
     assert {keras.backend.standardize_dtype(x.dtype) for x in kept} == {"uint8"}
     assert set(calls) == {rows // parts}
-    assert len(calls) >= 2  # a loop that is traced calls it once
+    assert len(calls) >= 2  # A traced loop calls it once per pass.
     expected = gradients(lambda x, w: function(x, [w]), arrays, [cotangent])
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_allclose(
@@ -107,10 +116,45 @@ def test_bytes_are_kept_and_go_through_in_parts(rows, parts):
         )
 
 
-def test_state_is_refused_in_parts():
+def test_state_that_changes_is_refused_in_parts():
     layer = Recompute(keras.layers.BatchNormalization(), parts=2)
+    ones = np.ones((4, 3), "float32")
+    assert tuple(layer(ones, training=False).shape) == (4, 3)
     with pytest.raises(ValueError, match="`parts` above 1 needs a layer"):
-        layer.build((None, 3))
+        layer(ones, training=True)
+
+
+@pytest.mark.parametrize("parts", [1, 4])
+def test_frozen_layers_train_save_and_load(parts, tmp_path):
+    def wrap(block):
+        block.layers[0].trainable = False
+        return Recompute(block, spikes=True, parts=parts)
+
+    model = network(wrap, MODES["graph"])
+    y = np.random.default_rng(1).random((8, 2))
+    before = [to_numpy(x) for x in model.non_trainable_weights]
+    assert len(before) == 4
+    loose = [to_numpy(x) for x in model.trainable_weights]
+    model.fit(spikes(8), y, verbose=0)
+    for old, new in zip(before, model.non_trainable_weights, strict=True):
+        np.testing.assert_array_equal(old, to_numpy(new))
+    assert all(
+        (old != to_numpy(new)).any()
+        for old, new in zip(loose, model.trainable_weights, strict=True)
+    )
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(
+        loaded.predict(spikes(8), verbose=0),
+        model.predict(spikes(8), verbose=0),
+    )
+
+
+def test_activity_regularizers_are_refused():
+    inner = PerTimestep(keras.layers.Dense(3, activity_regularizer="l1"))
+    layer = Recompute(keras.Sequential([inner, LIF()]))
+    with pytest.raises(ValueError, match="must have no activity regularizer"):
+        layer(spikes(2))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,14 @@
+"""The dtype for arithmetic that half precision would spoil."""
+
+import keras
+
+__all__ = ["at_least_float32"]
+
+
+def at_least_float32(dtype: str) -> str:
+    """Returns float64 for float64 and float32 for every narrower dtype.
+
+    `keras.backend.result_type` would narrow float64, too.
+    """
+    wide = keras.backend.standardize_dtype(dtype) == "float64"
+    return "float64" if wide else "float32"

@@ -1,0 +1,160 @@
+"""A probe returns the spikes of a model, and leaves the model as it was."""
+
+import keras
+import numpy as np
+import pytest
+import reference
+from backend import to_numpy
+
+from keras_snn.layers import LIF, LIFRNNCell, PerTimestep, Recompute
+from keras_snn.models import five_layer_snn, probe
+
+NEURON = {"k": 0.5, "lam": 0.5, "theta": 1.0}
+
+
+def dense(units=3, **kwargs):
+    return PerTimestep(keras.layers.Dense(units, **kwargs))
+
+
+@pytest.fixture
+def current(rng):
+    # Exact in float32, see test_dynamics.
+    return (rng.integers(-16, 49, (5, 6, 3)) / 16).astype("float32")
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("encoder", ["constant", "retina"])
+def test_every_layer_of_a_built_network_shows(encoder, recompute, rng):
+    model = five_layer_snn(
+        (8, 8, 1), timesteps=5, encoder=encoder, seed=0, recompute=recompute
+    )
+    model.compile("adam", "mse")
+    x = rng.integers(0, 256, (6, 8, 8, 1)).astype("uint8")
+    spikes = probe(model).predict(x, verbose=0)
+    assert list(spikes) == ["lif1", "lif2", "lif3", "lif4"]
+    # The spikes of the last layer make the logits.
+    kernel, bias = model.get_layer("logits").get_weights()
+    np.testing.assert_allclose(
+        spikes["lif4"].mean(1) @ kernel + bias,
+        model.predict(x, verbose=0),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+    assert all(0 < each.mean() < 1 for each in spikes.values())
+
+
+def test_layers_inside_models_and_rnns_show_in_the_order_of_the_graph(current):
+    rnn = keras.layers.RNN(
+        LIFRNNCell(3, **NEURON), return_sequences=True, name="slow"
+    )
+    inner = keras.Sequential([keras.Input((6, 3)), rnn])
+    inputs = keras.Input((6, 3))
+    outputs = LIF(**NEURON, name="fast")(Recompute(inner)(inputs))
+    spikes = probe(keras.Model(inputs, outputs)).predict(current, verbose=0)
+    first, _ = reference.lif(current, **NEURON)
+    second, _ = reference.lif(first, **NEURON)
+    assert list(spikes) == ["slow", "fast"]
+    np.testing.assert_array_equal(spikes["slow"], first)
+    np.testing.assert_array_equal(spikes["fast"], second)
+
+
+def test_every_call_of_a_layer_shows(current):
+    shared = LIF(**NEURON, name="lif")
+    inputs = keras.Input((6, 3))
+    model = keras.Model(inputs, shared(shared(inputs)))
+    spikes = probe(model).predict(current, verbose=0)
+    first, _ = reference.lif(current, **NEURON)
+    second, _ = reference.lif(first, **NEURON)
+    np.testing.assert_array_equal(spikes["lif"], first)
+    np.testing.assert_array_equal(spikes["lif:2"], second)
+
+
+def test_several_inputs_keep_their_structure(current):
+    inputs = {name: keras.Input((6, 3), name=name) for name in ("a", "b")}
+    total = inputs["a"] + inputs["b"]
+    model = keras.Model(inputs, [LIF(**NEURON, name="lif")(total), total])
+    halves = {"a": current / 2, "b": current / 2}
+    spikes = probe(model).predict(halves, verbose=0)
+    np.testing.assert_array_equal(
+        spikes["lif"], reference.lif(current, **NEURON)[0]
+    )
+
+
+def test_a_probe_shares_weights_and_changes_nothing(current):
+    model = keras.Sequential(
+        [
+            keras.Input((6, 3)),
+            dense(kernel_initializer="identity"),
+            LIF(**NEURON),
+        ]
+    )
+    model.compile("sgd", "mse")
+    before = model.get_config()
+    probing = probe(model)
+    model.set_weights([2 * np.eye(3, dtype="float32"), np.zeros(3, "float32")])
+    expected, _ = reference.lif(2 * current, **NEURON)
+    (spikes,) = probing.predict(current, verbose=0).values()
+    np.testing.assert_array_equal(spikes, expected)
+    np.testing.assert_array_equal(model.predict(current, verbose=0), expected)
+    assert model.get_config() == before
+    assert not probing.compiled
+    (output,) = model.outputs
+    assert keras.Model(model.inputs, output).count_params() == 12
+
+
+@keras.saving.register_keras_serializable(package="test")
+class Block(keras.layers.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.parts = {"neurons": [LIF(**NEURON, name="hidden")]}
+
+    def call(self, inputs):
+        return self.parts["neurons"][0](inputs)
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ([dense()], "`model` must have a `LIF` layer or an `RNN`"),
+        (
+            [Block(name="block")],
+            "Received: layer 'block', with 'hidden' inside",
+        ),
+        (
+            [
+                keras.layers.Bidirectional(
+                    keras.layers.RNN(LIFRNNCell(3)), name="both"
+                )
+            ],
+            "Received: layer 'both', with 'forward_rnn",
+        ),
+    ],
+    ids=["none", "custom layer", "wrapper"],
+)
+def test_hidden_neurons_are_refused_by_name(layers, message):
+    model = keras.Sequential([keras.Input((6, 3)), *layers])
+    with pytest.raises(ValueError, match=message):
+        probe(model)
+
+
+def test_models_without_a_graph_are_refused():
+    class Subclassed(keras.Model):
+        def call(self, inputs):
+            return inputs
+
+    model = Subclassed()
+    model(np.ones((2, 3)))
+    for each in (model, keras.Sequential([LIF(**NEURON)])):
+        with pytest.raises(
+            ValueError, match="a built functional or Sequential"
+        ):
+            probe(each)
+
+
+def test_spikes_agree_with_the_layer_called_by_hand(rng):
+    model = five_layer_snn((8, 8, 1), timesteps=5, encoder="retina", seed=0)
+    x = rng.random((4, 8, 8, 1)).astype("float32")
+    part = keras.Model(model.input, model.get_layer("lif2").output)
+    np.testing.assert_array_equal(
+        to_numpy(probe(model)(x)["lif2"]), to_numpy(part(x))
+    )
