@@ -17,7 +17,7 @@ import pathlib
 import keras
 import numpy as np
 
-from keras_snn import datasets, events, layers, models, plots
+from keras_snn import datasets, events, models, plots
 
 SENSOR, CROP = (34, 34), (32, 32)  # N-MNIST's camera, and Table A4
 
@@ -68,12 +68,11 @@ batches = datasets.batches(x_train, y_train, 32, seed=args.seed)
 model.fit(batches, epochs=args.epochs, shuffle=False)  # `batches` shuffles
 _, accuracy = model.evaluate(x_test, y_test, verbose=0)
 
-lifs = [layer for layer in model.layers if isinstance(layer, layers.LIF)]
-inside = keras.Model(model.inputs, [model.output, *(x.output for x in lifs)])
 frames, label = x_test[args.shown], y_test[args.shown]
-logits, *spikes = inside.predict(frames[None], verbose=0)
-spikes = {lif.name: x[0] for lif, x in zip(lifs, spikes, strict=True)}
-title = f"A {label} that the network takes for a {logits.argmax()}"
+guess = model.predict(frames[None], verbose=0).argmax()
+spikes = models.probe(model).predict(frames[None], verbose=0)
+spikes = {name: x[0] for name, x in spikes.items()}
+title = f"A {label} that the network takes for a {guess}"
 figure = plots.recording(recording, frames, spikes, title)
 figure.savefig(args.out / "recording.png", dpi=100)
 print(f"Test accuracy {accuracy:.1%} of {len(y_test)} recordings")

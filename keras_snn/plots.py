@@ -18,28 +18,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = [
-    "COLORS",
-    "DASHES",
-    "codings",
-    "learning_curves",
-    "recording",
-    "trailing_mean",
-]
+__all__ = ["codings", "learning_curves", "recording"]
 
-# Each initializer has the same color in every figure. Color-blind readers can
-# tell these colors apart (Okabe and Ito, 2008).
-COLORS = {
-    "asymptote": "#D55E00",
-    "glorot": "#0072B2",
-    "he": "#009E73",
-    "wu": "#CC79A7",
-    "lee": "#E69F00",
+# Color-blind readers can tell these colors apart (Okabe and Ito, 2008). The
+# curves of silent networks coincide, and the gaps show the curves below.
+STYLES = {
+    "asymptote": {"color": "#D55E00"},
+    "glorot": {"color": "#0072B2"},
+    "he": {"color": "#009E73", "ls": (0, (12, 2))},
+    "wu": {"color": "#CC79A7", "ls": (0, (4, 8))},
+    "lee": {"color": "#E69F00", "ls": (6, (4, 8))},
 }
-# The curves of silent networks coincide. The gaps show the curves below.
-DASHES = {"he": (0, (12, 2)), "wu": (0, (4, 8)), "lee": (6, (4, 8))}
-# The two channels of event frames.
-OFF, ON = "#0072B2", "#D55E00"
+OFF, ON = "#0072B2", "#D55E00"  # the channels of event frames
 
 FRAMES = 6  # frames shown of a coding
 PIXELS = 17  # pixels shown over time
@@ -55,12 +45,12 @@ def learning_curves(
     """Draws loss, accuracy and firing rate over the iterations (Figs. 1 and 4).
 
     Args:
-        runs: Maps the label of a curve to the values of one run: `"loss"` and
-            `"accuracy"` with a value per iteration, and `"iteration"` and keys
-            that end in `"firing_rate"` with a value per measurement. The figure
-            shows the mean over these keys. `IterationHistory` and
-            `FiringRateMonitor` record the values:
-            `{"he": curves.history | rates.history}`.
+        runs: Maps the name of an initializer, or another label, to one run:
+            `"loss"` and `"accuracy"` with a value per iteration, `"iteration"`
+            and keys that end in `"firing_rate"` with a value per measurement.
+            The figure shows the mean over these keys. A run is the joint
+            history of two callbacks, `IterationHistory` and
+            `FiringRateMonitor`: `{"he": curves.history | rates.history}`.
         smooth: Width of the trailing mean of loss and accuracy in iterations,
             at least 1.
 
@@ -69,12 +59,13 @@ def learning_curves(
     """
     from matplotlib.figure import Figure
 
+    smooth = check_count("smooth", smooth)
     figure = Figure(figsize=(13, 3.6), layout="constrained")
     loss, accuracy, rate = figure.subplots(1, 3)
     for name, run in runs.items():
-        style = {"color": COLORS.get(name), "ls": DASHES.get(name), "lw": 1.8}
+        style = {"lw": 1.8} | STYLES.get(name, {})
         for axis, key in ((loss, "loss"), (accuracy, "accuracy")):
-            values = trailing_mean(run[key], smooth)
+            values = _trailing_mean(run[key], smooth)
             axis.plot(np.arange(1, len(values) + 1), values, **style)
         rates = [run[key] for key in run if key.endswith("firing_rate")]
         rate.plot(run["iteration"], np.mean(rates, 0), label=name, **style)
@@ -86,28 +77,6 @@ def learning_curves(
     accuracy.axhline(0.6, color="gray", lw=0.8, ls="--")
     figure.legend(loc="outside right center", frameon=False, handlelength=3.5)
     return figure
-
-
-def trailing_mean(values: ArrayLike, width: int) -> NDArray[np.float64]:
-    """Averages each value with the values before it.
-
-    Args:
-        values: One-dimensional array.
-        width: Number of values in each mean, at least 1. The first means have
-            fewer.
-
-    Returns:
-        An array of the same length.
-
-    Example:
-    >>> trailing_mean([4.0, 2.0, 0.0], 2).tolist()
-    [4.0, 3.0, 1.0]
-    """
-    check_count("width", width)
-    sums = np.cumsum(np.append(0.0, values))
-    stop = np.arange(1, len(sums))
-    start = np.maximum(stop - width, 0)
-    return (sums[stop] - sums[start]) / (stop - start)
 
 
 def codings(image: ArrayLike, coded: Mapping[str, ArrayLike]) -> "Figure":
@@ -244,6 +213,14 @@ def _set(axis: "Axes", **properties: Any) -> None:
     axis.set(**properties)
     axis.grid(alpha=0.25)
     axis.spines[["top", "right"]].set_visible(False)
+
+
+def _trailing_mean(values: ArrayLike, width: int) -> Array:
+    """Averages each value with the values before it, `width` in all."""
+    sums = np.cumsum(np.append(0.0, values))
+    stop = np.arange(1, len(sums))
+    start = np.maximum(stop - width, 0)
+    return (sums[stop] - sums[start]) / (stop - start)
 
 
 def _intensity(image: ArrayLike) -> Array:

@@ -122,19 +122,23 @@ def test_every_run_has_its_color_and_an_entry_in_the_legend(run):
     assert texts(legend.get_texts()) == ["wu", "mine", "lee"]
     for axis in figure.axes:
         wu, mine, lee = (line.get_color() for line in axis.lines[:3])
-        assert (wu, lee) == (plots.COLORS["wu"], plots.COLORS["lee"])
-        assert mine not in plots.COLORS.values()
+        # Reddish purple and orange of Okabe and Ito.
+        assert (wu, lee) == ("#CC79A7", "#E69F00")
+        assert mine not in (wu, lee)
         # Solid lines would hide each other where networks are silent.
         styles = [line.get_linestyle() for line in axis.lines[:3]]
         assert styles == ["--", "-", "--"]
 
 
-def test_trailing_mean_has_fewer_values_at_the_beginning():
-    means = plots.trailing_mean([3.0, 6.0, 0.0, 3.0], 3)
-    assert means.tolist() == [3, 4.5, 3, 3]
-    assert plots.trailing_mean([3.0, 6.0], 1).tolist() == [3, 6]
-    with pytest.raises(ValueError, match="`width` must be at least 1"):
-        plots.trailing_mean([3.0, 6.0], 0)
+def test_the_first_trailing_means_have_fewer_values(run):
+    run["loss"] = [3.0, 6.0, 0.0, 3.0]
+    loss = plots.learning_curves({"he": run}, smooth=3).axes[0]
+    assert loss.lines[0].get_ydata().tolist() == [3, 4.5, 3, 3]
+
+
+def test_learning_curves_refuse_an_empty_mean(run):
+    with pytest.raises(ValueError, match="`smooth` must be at least 1"):
+        plots.learning_curves({"he": run}, smooth=0)
 
 
 def test_frames_show_the_spikes_of_their_timestep():
