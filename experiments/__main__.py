@@ -5,7 +5,6 @@ import ast
 import dataclasses
 import importlib.util
 import json
-import math
 import os
 import pathlib
 import shlex
@@ -23,169 +22,70 @@ from keras_snn.files import replacing
 __all__ = ["main"]
 
 OUT = pathlib.Path("results")  # git ignores it
-CHECKPOINTS = OUT / "experiments"
 
 
 def parse_args(argv: list[str]) -> argparse.Namespace:
     """Parses the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m experiments",
-        description="The paper's experiments: figures, tables and recipes.",
-        allow_abbrev=False,
+        prog="python -m experiments", description=__doc__, allow_abbrev=False
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="show experiments, state and recipes")
-    commands.add_parser("run", help="train the missing runs of experiments")
-    commands.add_parser("report", help="write figures, tables and REPORT.md")
-    commands.add_parser("train", help="train a single recipe")
-    for name in ("list", "run"):
-        _add_budget(commands.choices[name])
-    for name in ("list", "run", "report"):
-        commands.choices[name].add_argument(
-            "--results",
-            type=writable if name == "run" else pathlib.Path,
-            help="folder of the stored runs (default: experiments/results; "
-            f"{CHECKPOINTS}/smoke for the budget smoke)",
-        )
-    for name in ("run", "train"):
-        add = commands.choices[name].add_argument
-        add("--iterations", type=at_least(1), metavar="N", help="stop after N")
+    listed = commands.add_parser("list", help="show experiments and recipes")
+    run = commands.add_parser("run", help="train the missing runs")
+    reported = commands.add_parser("report", help="write tables and figures")
+    trained = commands.add_parser("train", help="train a single recipe")
+    for command in (listed, run, reported):
+        add = command.add_argument
+        add("--results", type=pathlib.Path, default=FOLDER, metavar="FOLDER")
+    for command in (listed, run):
+        add = command.add_argument
+        add("--seeds", type=positive_integer, default=1, help="from 0 on")
+        add("--full", action="store_true", help="as long as in the paper")
+    for command in (run, trained):
+        add = command.add_argument
+        add("--iterations", type=positive_integer, help="stop after these")
         add("--data-dir", metavar="FOLDER", help="folder of the data")
-    _add_run(commands.choices["run"].add_argument)
-    _add_train(commands.choices["train"].add_argument)
-    args = parser.parse_args(argv)
-    if args.command != "train" and args.results is None:
-        # Ten iterations are not a result.
-        smoke = getattr(args, "budget", None) == "smoke"
-        args.results = CHECKPOINTS / "smoke" if smoke else FOLDER
-    try:
-        if args.command == "run":
-            args.names = catalogue.select(args.names)
-        if args.command == "train":
-            args.recipe_name = args.recipe
-            args.recipe = recipes.get(args.recipe).vary(dict(args.set))
-    except ValueError as error:
-        parser.error(str(error))
-    if (
-        args.command == "run"
-        and args.ray
-        and not importlib.util.find_spec("ray")
-    ):
-        parser.error('--ray needs Ray: pip install "keras-snn[ray]"')
-    return args
 
-
-def _add_budget(command):
-    add = command.add_argument
-    add(
-        "--budget",
-        choices=catalogue.BUDGETS,
-        default="quick",
-        help="smoke: ten iterations; quick: the beginning of the curves; full: "
-        "as long as in the paper (default: quick)",
-    )
-    add(
-        "--seeds",
-        type=at_least(1),
-        default=1,
-        metavar="N",
-        help="number of seeds, from 0 (default: 1)",
-    )
-
-
-def _add_run(add):
+    add = run.add_argument
     add("names", nargs="+", metavar="NAME", help="as `list` shows, or all")
-    add(
-        "--initializers",
-        nargs="+",
-        choices=catalogue.METHODS,
-        help="train these instead of the budget's",
-    )
+    add("--initializers", nargs="+", choices=catalogue.METHODS)
     add("--again", action="store_true", help="train what is stored as well")
-    add(
-        "--ray",
-        metavar="ADDRESS",
-        help='train on a Ray cluster; "local" starts one on this machine',
-    )
-    add(
-        "--cpus",
-        type=at_least(0, float),
-        default=1,
-        help="cores per Ray task (default: 1)",
-    )
-    add(
-        "--gpus",
-        type=at_least(0, float),
-        help="GPUs per Ray task; 0.25 lets four share one (default: 1 if there "
-        "are any)",
-    )
-    add(
-        "--checkpoints",
-        type=pathlib.Path,
-        default=CHECKPOINTS,
-        help="folder for killed runs (default: %(default)s)",
-    )
+    add("--ray", metavar="ADDRESS", help='a Ray cluster, or "local"')
+    add("--cpus", type=float, default=1, help="cores per Ray task")
+    add("--gpus", type=float, help="GPUs per Ray task; 0.25: four share one")
+    add("--checkpoints", type=pathlib.Path, default=OUT / "experiments")
 
-
-def _add_train(add):
+    add = trained.add_argument
     add("recipe", metavar="RECIPE", help="as `list` shows")
-    add(
-        "--set",
-        nargs="+",
-        type=assignment,
-        default=[],
-        metavar="FIELD=VALUE",
-        help="change the recipe, such as network.k=0.5 training.epochs=3",
-    )
-    add(
-        "--out",
-        type=writable,
-        help=f"folder for the results (default: {OUT}/RECIPE)",
-    )
+    text = "change the recipe, such as network.k=0.5 training.epochs=3"
+    fields = {"default": [], "metavar": "FIELD=VALUE", "help": text}
+    add("--set", nargs="+", type=assignment, **fields)
+    add("--out", type=pathlib.Path, help=f"folder (default: {OUT}/RECIPE)")
     add("--resume", action="store_true", help="go on from --out")
+    return parser.parse_args(argv)
 
 
-def at_least(low, kind=int):
-    """Returns a function that converts a flag to a number from `low` on."""
-
-    def convert(text):
-        try:
-            value = kind(text)
-        except ValueError:
-            value = math.nan
-        if not low <= value < math.inf:
-            word = "an integer" if kind is int else "a number"
-            raise argparse.ArgumentTypeError(
-                f"must be {word} of at least {low}. Received: {text}"
-            )
-        return value
-
-    return convert
-
-
-def writable(text):
-    """Converts a flag to a folder, which it creates."""
-    path = pathlib.Path(text)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise argparse.ArgumentTypeError(
-            f"must be a folder that can be written to. Received: {error}"
-        ) from error
-    return path
+def positive_integer(text):
+    """Converts a flag; argparse names this function if it fails."""
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
 
 
 def assignment(text):
     """Converts `network.k=0.5` to a path and a Python value or string."""
     path, sign, value = text.partition("=")
     if not sign:
-        raise argparse.ArgumentTypeError(
-            f"must be FIELD=VALUE, such as network.k=0.5. Received: {text}"
-        )
+        raise ValueError
     try:
         return path, ast.literal_eval(value)
     except (ValueError, SyntaxError):
         return path, value
+
+
+class Stop(Exception):
+    """A message for the user."""
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -195,96 +95,66 @@ def main(argv: list[str] | None = None) -> None:
     command = {"list": show, "run": run, "report": report, "train": train}
     try:
         command[args.command](args)
-    except Damaged as error:
+    except (Damaged, OSError, Refused, Stop) as error:
         raise SystemExit(str(error)) from error
     except KeyboardInterrupt:
         if args.command == "train" and not args.resume:
             argv = [*argv, "--resume"]
-        print(
-            "\nStopped. To go on, run\n"
-            f"python -m experiments {shlex.join(argv)}"
-        )
+        command = f"python -m experiments {shlex.join(argv)}"
+        print(f"\nStopped. To go on, run\n{command}")
         raise SystemExit(130) from None
 
 
 def show(args):
     """Prints the experiments and the recipes."""
     records = Store(args.results).read()
-    rows = [("experiment", "stored", "data", "shows")]
     for name, experiment in catalogue.EXPERIMENTS.items():
-        runs = experiment.runs(args.seeds, args.budget).values()
+        runs = experiment.runs(args.seeds, args.full).values()
         stored = sum(find(records, x) is not None for x in runs)
-        data = {x.recipe.data.name for x in runs}
-        title = experiment.title
-        if experiment.curves:
-            title += f" (with {experiment.curves})"
-        state = f"{stored} of {len(runs)}" if runs else "no training"
-        rows.append((name, state, ", ".join(data), title))
-    print(columns(rows))
-    rows = [("recipe", "network", "neuron", "training")]
+        state = f"{stored} of {len(runs)}" if runs else "drawn"
+        curves = f" (with {experiment.curves})" if experiment.curves else ""
+        print(f"{name:24}{state:12}{experiment.title}{curves}")
+    print()
     for name, recipe in recipes.RECIPES.items():
-        options, training = recipe.network.options, recipe.training
-        rows.append(
-            (
-                name,
-                f"{recipe.network.name}, {options['timesteps']} timesteps",
-                catalogue.neuron(*(options[x] for x in ("k", "lam", "theta"))),
-                f"{training.epochs} epochs of batches of {training.batch_size}, "
-                f"{training.optimizer}, {training.schedule}",
-            )
+        x = recipe.training
+        print(
+            f"{name:24}{recipe.network['name']:16}{x.epochs} epochs, batches "
+            f"of {x.batch_size}, {x.optimizer}, {x.schedule}"
         )
-    print(f"\n{columns(rows)}")
-
-
-def columns(rows: list[tuple[str, ...]]) -> str:
-    """Returns rows of text with their columns aligned."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows
-    )
 
 
 def run(args):
     """Trains the missing runs of some experiments."""
+    try:
+        names = catalogue.select(args.names)
+    except ValueError as error:
+        raise Stop(str(error)) from error
+    if args.ray and not importlib.util.find_spec("ray"):
+        raise Stop('--ray needs Ray: pip install "keras-snn[ray]"')
+    args.results.mkdir(parents=True, exist_ok=True)
     longest = {}
-    for name in args.names:
+    for name in names:
         runs = catalogue.EXPERIMENTS[name].runs(
-            args.seeds, args.budget, args.iterations, args.initializers
+            args.seeds, args.full, args.iterations, args.initializers
         )
         for each in runs.values():
             known = longest.setdefault(each.recipe.key, each)
             if known.iterations < each.iterations:
                 longest[each.recipe.key] = each
-    if not longest:
-        return print("There is nothing to train. `report` draws it.")
     store = Store(args.results)
     records = store.read()
-    stored = [x for x in longest.values() if find(records, x)]
-    print(f"{len(longest)} runs, {len(stored)} stored")
-    data_dir = args.data_dir and os.path.abspath(args.data_dir)
-    checkpoints = args.checkpoints.resolve()
-    workers = Workers(store, checkpoints, data_dir, args.again)
-    todo = list(longest.values())
-    if not args.again:
-        workers.clear(stored)
-        todo = [x for x in todo if not find(records, x)]
-    if not todo:
-        return None
-    try:
-        if args.ray:
-            done = workers.on_ray(todo, args.ray, args.cpus, args.gpus)
-        else:
-            done = workers.here(todo)
-        failed = tell(done, len(todo))
-    except (ConnectionError, Refused) as error:
-        raise SystemExit(str(error)) from error
-    if failed:
-        raise SystemExit(f"{failed} of {len(todo)} runs failed")
-    return None
-
-
-def tell(done, total: int) -> int:
-    """Prints each run as it ends. Returns the number of failures."""
+    missing = [x for x in longest.values() if not find(records, x)]
+    print(f"{len(longest)} runs, {len(longest) - len(missing)} stored")
+    workers = Workers(
+        store,
+        args.checkpoints.resolve(),
+        args.data_dir and os.path.abspath(args.data_dir),
+        args.again,
+    )
+    todo = list(longest.values()) if args.again else missing
+    done = workers.here(todo)
+    if args.ray:
+        done = workers.on_ray(todo, args.ray, args.cpus, args.gpus)
     failed, start = 0, time.perf_counter()
     for number, (each, record) in enumerate(done, 1):
         minutes = (time.perf_counter() - start) / 60
@@ -293,23 +163,25 @@ def tell(done, total: int) -> int:
         else:
             failed += 1
             text = f"FAILED {type(record).__name__}: {record}"
-        print(
-            f"[{number}/{total}, {minutes:.1f} min] {each}: {text}", flush=True
-        )
-    return failed
+        head = f"[{number}/{len(todo)}, {minutes:.1f} min]"
+        print(f"{head} {each}: {text}", flush=True)
+    if failed:
+        raise Stop(f"{failed} of {len(todo)} runs failed")
 
 
 def outcome(record: Record) -> str:
     """Returns the outcome of a run in a few words."""
     if record.lost:
         return f"the loss became NaN at iteration {record.lost}"
-    if not record.loss:
+    if not record.tested:
         return "firing rates only"
-    words = f"60 % at {record.to_60 or 'no'} iteration"
     accuracy = record.test_accuracy()
-    if accuracy is not None:
-        words += f", test {accuracy:.1%}"
-    return f"{words}, {record.seconds:.0f} s"
+    _, low, high = results.mean_and_interval([accuracy], record.test_samples)
+    return (
+        f"60 % after {record.to_60 or '–'} iterations, test accuracy "
+        f"{accuracy:.2%} ({low:.2%} to {high:.2%}, 95 % interval of "
+        f"{record.test_samples:,} samples), {record.seconds:.0f} s"
+    )
 
 
 def report(args):
@@ -318,75 +190,51 @@ def report(args):
 
     store = Store(args.results)
     if not store.path.exists():
-        raise SystemExit(f"`{store.path}` is missing. Use `run` first.")
+        raise Stop(f"`{store.path}` is missing. Use `run` first.")
     print(pages.write(store.read(), args.results))
 
 
 def train(args):
     """Trains one recipe."""
-    folder = args.out or writable(OUT / args.recipe_name)
-    settings = {
-        "recipe": dataclasses.asdict(args.recipe),
-        "backend": keras.config.backend(),
-        "versions": environment.versions(),
-    }
-    check_folder(folder, args.recipe, args.resume)
+    folder = args.out or OUT / args.recipe
+    folder.mkdir(parents=True, exist_ok=True)
     try:
-        trainer = Trainer(
-            args.recipe,
-            args.recipe.load(args.data_dir),
-            args.iterations,
-            folder,
-        )
+        recipe = recipes.get(args.recipe).vary(dict(args.set))
+        settings = {
+            "recipe": dataclasses.asdict(recipe),
+            "backend": keras.config.backend(),
+        }
+        check_folder(folder, recipe, settings, args.resume)
+        data = recipe.load(args.data_dir)
+        trainer = Trainer(recipe, data, args.iterations, folder)
     except (ImportError, RuntimeError, TypeError, ValueError) as error:
-        raise SystemExit(str(error)) from error
-    write_json(folder / "run.json", settings)
+        raise Stop(str(error)) from error
+    write_json(folder / "run.json", settings | environment.versions())
     record = trainer.run(verbose="auto")
-    result = {"test_accuracy": record.test_accuracy()}
-    text = outcome(record)
-    if record.tested:
-        _, low, high = results.mean_and_interval(
-            [record.test_accuracy()], record.test_samples
-        )
-        result["interval"] = [low, high]
-        text += (
-            f"\nTest accuracy {record.test_accuracy():.2%} ({low:.2%} to "
-            f"{high:.2%}, 95 % interval of {record.test_samples:,} samples)"
-        )
-    print(f"{text}\nSaved in {folder}")
-    write_json(folder / "result.json", result | json.loads(record.to_json()))
+    write_json(folder / "result.json", json.loads(record.to_json()))
+    print(f"{outcome(record)}. Saved in {folder}")
 
 
-def check_folder(folder, recipe, resume):
+def check_folder(folder, recipe, settings, resume):
     """Stops unless the folder is free, or holds a run that can go on."""
     path = folder / "run.json"
     if not resume:
         if (folder / "checkpoint.keras").exists():
-            raise SystemExit(
-                f"`{folder}` holds a run. Give --resume to go on, or another "
-                "--out."
-            )
+            raise Stop(f"`{folder}` holds a run. Add --resume or --out.")
         return
     try:
-        found = json.loads(path.read_text())
-        before = recipes.Recipe.from_dict(found["recipe"])
-        backend = found["backend"]
+        before = json.loads(path.read_text())
+        key = recipes.Recipe.from_dict(before["recipe"]).key
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SystemExit(
-            f"--resume needs a run, but `{path}` is missing or damaged. "
+        raise Stop(
+            f"--resume needs a run. `{path}` is missing or damaged. "
             f"Received: {type(error).__name__}: {error}"
         ) from error
-    # The key ignores the number of epochs where more may follow.
-    if (before.key, backend) != (recipe.key, keras.config.backend()):
-        old = before.flat() | {"backend": backend}
-        new = recipe.flat() | {"backend": keras.config.backend()}
-        names = [x for x in old | new if old.get(x) != new.get(x)]
-        then, now = (
-            ", ".join(f"{name}={x.get(name)!r}" for name in names)
-            for x in (old, new)
-        )
-        raise SystemExit(
-            f"--resume needs what `{path}` says: {then}. Received: {now}"
+    # A key leaves out the epochs if the schedule does.
+    if (key, before["backend"]) != (recipe.key, settings["backend"]):
+        raise Stop(
+            f"--resume needs the recipe and backend of `{path}`. "
+            f"Received: {settings}"
         )
 
 

@@ -7,12 +7,10 @@ from experiments.recipes import Recipe
 from experiments.records import Run
 from keras_snn import datasets
 
-__all__ = ["BUDGETS", "EXPERIMENTS", "METHODS", "Experiment", "select"]
+__all__ = ["EXPERIMENTS", "METHODS", "Experiment", "select"]
 
-METHODS = published.ANALYSIS_ORDER
+METHODS = published.METHODS
 TWO = METHODS[:2]
-BUDGETS = ("smoke", "quick", "full")
-SMOKE = 10  # iterations
 EPOCH = 1875  # iterations of MNIST in batches of 32
 
 
@@ -24,10 +22,9 @@ class Experiment:
         title: What it shows.
         panels: Recipe of each panel or row, by a tuple of its labels. The
             initialization and the seed of the recipe are replaced.
-        quick: Iterations of the budget "quick"; `None` for those of "full".
-        epochs: Epochs of the budget "full"; `None` for the recipe's.
-        methods: The initializations, in the paper's order.
-        few: The initializations of the budget "quick".
+        quick: Iterations of a quick run, or `None` for the paper's.
+        epochs: Epochs of the paper's run, or `None` for the recipe's.
+        few: Initializations of a quick run.
         curves: Name of the figure that shows the curves of a table.
     """
 
@@ -35,55 +32,39 @@ class Experiment:
     panels: dict[tuple, Recipe] = dataclasses.field(default_factory=dict)
     quick: int | None = 300
     epochs: int | None = None
-    methods: tuple = METHODS
     few: tuple = METHODS
     curves: str | None = None
 
     def full(self, recipe: Recipe) -> int:
         """Returns the number of iterations of the paper's run of a recipe."""
         training = recipe.training
-        samples = datasets.INFO[recipe.data.name].train_samples
+        samples = datasets.INFO[recipe.data["name"]].train_samples
         steps, rest = divmod(samples, training.batch_size)
-        if rest and not training.drop_remainder:
-            steps += 1
+        steps += bool(rest) and not training.drop_remainder
         return steps * (training.epochs if self.epochs is None else self.epochs)
 
-    def runs(
-        self,
-        seeds: int = 1,
-        budget: str = "full",
-        iterations: int | None = None,
-        methods: list[str] | None = None,
-    ) -> dict[tuple, Run]:
-        """Returns the runs of a budget.
+    def runs(self, seeds=1, full=False, iterations=None, methods=None):
+        """Returns the runs to train.
 
         Args:
             seeds: Number of seeds, from 0.
-            budget: One of `BUDGETS`. "smoke" takes ten iterations of two
-                methods in two panels.
-            iterations: Replaces the budget's.
-            methods: Initializations that replace the budget's.
+            full: Whether to train as long as the paper, with all methods.
+            iterations: Number of iterations instead.
+            methods: Initializations instead.
 
         Returns:
-            Runs by `(panel, method, seed)`.
+            A `Run` by `(panel, method, seed)`.
         """
-        panels = list(self.panels.items())
-        chosen, most = self.methods, None
-        if budget == "quick":
-            chosen, most = self.few, self.quick
-        if budget == "smoke":
-            panels, chosen, most = panels[:2], self.few[:2], SMOKE
-        if iterations is not None:
-            most = iterations
-        return {
-            (panel, method, seed): Run(
-                variant(recipe, method, seed),
-                min(x for x in (most, self.full(recipe)) if x is not None),
-            )
-            for panel, recipe in panels
-            for method in methods or chosen
-            for seed in range(seeds)
-        }
+        most = iterations or (None if full else self.quick)
+        methods = methods or (METHODS if full else self.few)
+        runs = {}
+        for panel, recipe in self.panels.items():
+            length = min(self.full(recipe), most or self.full(recipe))
+            for method in methods:
+                for seed in range(seeds):
+                    run = Run(variant(recipe, method, seed), length)
+                    runs[panel, method, seed] = run
+        return runs
 
 
 def variant(recipe: Recipe, method: str, seed: int) -> Recipe:
@@ -96,57 +77,69 @@ def neuron(k: float, lam: float, theta: float) -> str:
     return f"k={k:g}, λ={lam:g}, θ={theta:g}"
 
 
-def _analysis(k, lam, theta, **changes):
-    """Returns the recipe of the analysis runs of a neuron."""
+def _one(name, **changes):
+    """Returns a single panel without labels."""
+    return {(): recipes.get(name).vary(changes)}
+
+
+def _analysis(constants, changes=None):
+    """Returns the recipe of an analysis run."""
+    k, lam, theta = constants
     constants = {"network.k": k, "network.lam": lam, "network.theta": theta}
-    return recipes.get("mnist-analysis").vary(constants | changes)
+    recipe = recipes.get("mnist-analysis")
+    return recipe.vary(constants | (changes or {}))
 
 
-def _grid(neurons, settings):
-    """Returns a panel per neuron and setting."""
+def _grid(table, settings):
+    """Returns the panels of Table A6 or A7."""
     return {
-        (neuron(*constants), setting): _analysis(*constants, **changes)
-        for constants in neurons
-        for setting, changes in settings.items()
+        (neuron(*constants), setting): _analysis(constants, settings[setting])
+        for constants, setting in table
     }
 
 
-def _one(name):
-    """Returns a single panel without labels."""
-    return {(): recipes.get(name)}
-
-
-def _technique(dataset, k, lam, technique):
+def _vgg11(dataset, k, lam, technique):
     """Returns the recipe of a row of Table A8."""
-    changes = {"network.k": k, "network.lam": lam, "network.dropout": 0.0}
-    if technique == "dropout":
-        changes["network.dropout"] = recipes.DROPOUT
-    if technique in ("bn", "bntt"):
-        kind = {"bn": "batch", "bntt": "bntt"}[technique]
-        changes["network.normalization"] = kind
-    name = dataset.replace("_", "-")
-    return recipes.get(f"{name}-poisson").vary(changes)
+    techniques = {
+        "none": {"network.dropout": 0.0},
+        "dropout": {},
+        "bn": {"network.dropout": 0.0, "network.normalization": "batch"},
+        "bntt": {"network.dropout": 0.0, "network.normalization": "bntt"},
+    }
+    recipe = recipes.get(f"{dataset.replace('_', '-')}-poisson")
+    constants = {"network.k": k, "network.lam": lam}
+    return recipe.vary(constants | techniques[technique])
 
 
-NEURONS = tuple(published.TABLE_A6)
+NEURONS = tuple(dict.fromkeys(x for x, _ in published.TABLE_A6))
 SIX = tuple(x for x in NEURONS if x[2] == 1)
-FIVE = {(neuron(*x),): _analysis(*x) for x in SIX}
-# The two neurons of Fig. 6 come first in Table A6.
-PAIR = NEURONS[:2]
-OPTIMIZERS = {
-    name: {"training.optimizer": name} for name in published.TABLE_A6[SIX[0]]
-}
+FIVE = {(neuron(*x),): _analysis(x) for x in SIX}
+OPTIMIZERS = {x: {"training.optimizer": x} for x in recipes.OPTIMIZERS}
 # Table A7 gives the steepness.
 STEEPNESS = {"hardtanh": 1.0, "arctan": 1.0, "tanh": 2.0, "sigmoid": 2.0}
 SURROGATES = {
     name: {"network.surrogate": name, "network.a": a}
     for name, a in STEEPNESS.items()
 }
+TABLE_A6 = _grid(published.TABLE_A6, OPTIMIZERS)
+TABLE_A7 = _grid(published.TABLE_A7, SURROGATES)
+BNTT = {
+    "network.k": 0.99,
+    "network.lam": 1.0,
+    "network.normalization": "bntt",
+}
 # The rows of Table 2 and their recipes.
 TABLE_2 = {
     name: "cifar10-dvs" if name == "cifar10dvs" else name
     for name in published.TABLE_2
 }
+
+
+def _pair(panels):
+    """Returns the panels of Fig. 6: the first two neurons of Table A6."""
+    names = [neuron(*x) for x in NEURONS[:2]]
+    return {x: y for x, y in panels.items() if x[0] in names}
+
 
 EXPERIMENTS = {
     "fig1": Experiment(
@@ -187,7 +180,6 @@ EXPERIMENTS = {
             _one(recipe),
             # Two epochs of the small network, the early curve of the others.
             quick=2 * EPOCH if name.startswith("mnist") else 300,
-            methods=published.TABLE_2_ORDER,
             few=TWO,
         )
         for name, recipe in TABLE_2.items()
@@ -197,12 +189,12 @@ EXPERIMENTS = {
     ),
     "fig6a": Experiment(
         "Training curves: four optimizers, two neurons, MNIST",
-        _grid(PAIR, OPTIMIZERS),
+        _pair(TABLE_A6),
         quick=250,
     ),
     "fig6b": Experiment(
         "Training curves: four surrogates, two neurons, MNIST",
-        _grid(PAIR, SURROGATES),
+        _pair(TABLE_A7),
         quick=250,
     ),
     "figA7": Experiment("The surrogates and their derivatives"),
@@ -210,14 +202,14 @@ EXPERIMENTS = {
     "figA9": Experiment("Training loss of the runs of Fig. 5", FIVE),
     "tableA6": Experiment(
         "Eight neurons, four optimizers, MNIST",
-        _grid(NEURONS, OPTIMIZERS),
+        TABLE_A6,
         quick=200,
         few=TWO,
         curves="figA10",
     ),
     "tableA7": Experiment(
         "Eight neurons, four surrogates, MNIST",
-        _grid(NEURONS, SURROGATES),
+        TABLE_A7,
         quick=200,
         few=TWO,
         curves="figA11",
@@ -225,27 +217,18 @@ EXPERIMENTS = {
     "tableA8": Experiment(
         "VGG11 with and without normalization",
         {
-            (dataset, neuron(k, lam, 1), technique): _technique(
+            (dataset, neuron(k, lam, 1), technique): _vgg11(
                 dataset, k, lam, technique
             )
             for dataset, k, lam, technique in published.TABLE_A8
         },
-        methods=published.TABLE_2_ORDER,
         few=TWO,
         curves="figA12",
     ),
     # Not in the paper: the part of Table A8 that a small machine can run.
     "bntt": Experiment(
         "BNTT in the five-layer network, MNIST, in place of VGG11, CIFAR-100",
-        {
-            (): recipes.get("mnist-poisson").vary(
-                {
-                    "network.k": 0.99,
-                    "network.lam": 1.0,
-                    "network.normalization": "bntt",
-                }
-            )
-        },
+        _one("mnist-poisson", **BNTT),
         epochs=1,
     ),
 }

@@ -1,10 +1,8 @@
 """The paper's claims, and what the stored runs say about them."""
 
-from typing import NamedTuple
-
 import numpy as np
 
-from experiments import results
+from experiments import published, results
 from experiments.catalogue import (
     EPOCH,
     EXPERIMENTS,
@@ -13,9 +11,9 @@ from experiments.catalogue import (
     TWO,
     neuron,
 )
-from experiments.records import Record, trains
+from experiments.records import trains
 
-__all__ = ["Claim", "all_claims"]
+__all__ = ["check"]
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "not measured"
 NOTHING = "·"
@@ -26,89 +24,70 @@ BNTT_SPREAD = 1.0  # points of accuracy that we take as "little"
 EXCEPTION = (neuron(0.5, 4.0, 1.0), "sgd")
 
 
-class Claim(NamedTuple):
-    """A claim of the paper, the number there, ours, and our verdict."""
-
-    claim: str
-    paper: str
-    ours: str
-    verdict: str
-
-
-def all_claims(gathered: dict[str, results.Gathered]) -> list[Claim]:
+def check(gathered: dict[str, results.Gathered]) -> list[tuple[str, ...]]:
     """Checks all claims.
 
     Args:
         gathered: What `results.gather` returns of each experiment.
+
+    Returns:
+        For each claim its text, the paper's number, ours, and the verdict.
     """
     checks = (one_epoch, faster, trains_alone, first, bntt)
-    return [check(gathered) for check in checks]
+    return [
+        (claim, paper, *function(gathered))
+        for (claim, paper), function in zip(
+            published.CLAIMS, checks, strict=True
+        )
+    ]
 
 
-def one_epoch(gathered) -> Claim:
+def one_epoch(gathered) -> tuple[str, str]:
     """Checks the accuracy on MNIST after one epoch."""
     text, met = [], []
     for coding in ("constant", "poisson", "retina"):
         records = gathered[f"table2-mnist-{coding}"][()]["asymptote"]
-        records = [x for x in records if x.test_accuracy(EPOCH) is not None]
-        if not records:
-            continue
-        mean, low, high = results.mean_and_interval(
-            [x.test_accuracy(EPOCH) for x in records], records[0].test_samples
-        )
-        met.append(mean >= ONE_EPOCH)
-        text.append(
-            f"{coding} {mean:.2%} ({low:.2%}–{high:.2%}{_seeds(records)})"
-        )
-    return Claim(
-        "98 % on MNIST after one epoch",
-        "98 %",
-        ", ".join(text) or NOTHING,
-        _verdict(met),
-    )
+        values = [x.test_accuracy(EPOCH) for x in records]
+        values = [x for x in values if x is not None]
+        if values:
+            samples = records[0].test_samples
+            mean, low, high = results.mean_and_interval(values, samples)
+            met.append(mean >= ONE_EPOCH)
+            interval = f"{low:.2%}–{high:.2%}{_seeds(values)}"
+            text.append(f"{coding} {mean:.2%} ({interval})")
+    return ", ".join(text) or NOTHING, _verdict(met)
 
 
-def faster(gathered) -> Claim:
+def faster(gathered) -> tuple[str, str]:
     """Checks the speedup over Glorot for leaky neurons."""
     text, met = [], []
     for constants in NEURONS:
-        k, _, theta = constants
-        panel = (neuron(*constants),)
-        if (
-            k == 1
-            or theta != 1
-            or not all(gathered["fig5"][panel][x] for x in TWO)
-        ):
+        name = neuron(*constants)
+        pair = {x: gathered["fig5"].get((name,), {}).get(x) for x in TWO}
+        if constants[0] == 1 or not all(pair.values()):
             continue
-        pair = {x: gathered["fig5"][panel][x] for x in TWO}
-        limit, kept = results.common({panel: pair})
+        limit, kept = results.common({(): pair})
         ours, theirs = (
-            [x.reached(limit) for x in kept[panel][method]] for method in TWO
+            [x.reached(limit) for x in kept[()][method]] for method in TWO
         )
         if None in ours:
-            text.append(f"{panel[0]}: asymptote not in {limit}")
+            text.append(f"{name}: asymptote not in {limit}")
             met.append(False)
             continue
         # Glorot takes longer than the limit where it does not get there.
         more = "> " * (None in theirs)
         ratio = np.mean([x or limit for x in theirs]) / np.mean(ours)
-        seeds = _seeds(kept[panel]["asymptote"])
-        text.append(f"{panel[0]}: {more}{ratio:.1f}{seeds}")
+        text.append(f"{name}: {more}{ratio:.1f}{_seeds(ours)}")
         # "More than 3" does not decide whether it is more than 11.
         met.append(None if more and ratio < SPEEDUP else ratio > SPEEDUP)
     decided = [x for x in met if x is not None]
     verdict = _verdict(decided)
     if len(decided) < len(met):
         verdict += f"; {len(met) - len(decided)} undecided, the runs are short"
-    return Claim(
-        "60 % more than 11 times sooner than under Glorot (leaky neurons, Fig. 5)",
-        "> 11",
-        "; ".join(text) or NOTHING,
-        verdict,
-    )
+    return "; ".join(text) or NOTHING, verdict
 
 
-def trains_alone(gathered) -> Claim:
+def trains_alone(gathered) -> tuple[str, str]:
     """Checks that the asymptote trains where another method fails."""
     met, missed, lengths, reduced = [], [], set(), False
     for name in ("tableA6", "tableA7"):
@@ -124,85 +103,64 @@ def trains_alone(gathered) -> Claim:
             met.append(trains(ours, at))
             if not met[-1]:
                 missed.append(", ".join(panel))
-                experiment = EXPERIMENTS[name]
-                reduced |= at < experiment.full(experiment.panels[panel])
-    text = NOTHING
-    if met:
-        text = f"{sum(met)} of {len(met)} cells, after {min(lengths):,}"
-        text += f" to {max(lengths):,}" * (len(lengths) > 1) + " iterations"
-        text += f"; not: {'; '.join(missed)}" * bool(missed)
-    return Claim(
-        "trains in every cell of Tables A6 and A7 where another method fails",
-        "all but k=0.5, λ=4, θ=1 with SGD",
-        text,
-        _verdict(met) + ", in short runs" * reduced,
-    )
+                reduced |= at < EXPERIMENTS[name].full(ours[0].recipe)
+    if not met:
+        return NOTHING, OPEN
+    text = f"{sum(met)} of {len(met)} cells, after {min(lengths):,}"
+    text += f" to {max(lengths):,}" * (len(lengths) > 1) + " iterations"
+    text += f"; not: {'; '.join(missed)}" * bool(missed)
+    return text, _verdict(met) + ", in short runs" * reduced
 
 
-def first(gathered) -> Claim:
+def first(gathered) -> tuple[str, str]:
     """Checks that the asymptote leads the early curves."""
     text, met = [], []
-    for name in EXPERIMENTS:
+    for name, experiment in EXPERIMENTS.items():
         if not name.startswith("fig4"):
             continue
         at, kept = results.common(gathered[name])
         cells = {x: y for x, y in kept[()].items() if y}
         if len(cells) < 2 or "asymptote" not in cells:
             continue
-        at = min(at, EXPERIMENTS[name].quick or at)
+        at = min(at, experiment.quick or at)
         scores = {
             method: np.mean([x.accuracy_at(at) for x in records])
             for method, records in cells.items()
         }
         ranked = sorted(scores, key=lambda x: -scores[x])
-        text.append(
-            f"{name}, {at:,} iterations{_seeds(cells['asymptote'])}: "
-            + " > ".join(f"{x} {scores[x]:.1%}" for x in ranked)
-        )
+        shown = " > ".join(f"{x} {scores[x]:.1%}" for x in ranked)
+        seeds = _seeds(cells["asymptote"])
+        text.append(f"{name}, {at:,} iterations{seeds}: {shown}")
         if len(ranked) == len(METHODS):
             met.append(ranked[0] == "asymptote")
-    return Claim(
-        "the asymptote is ahead of the four others early in training",
-        "first",
-        "; ".join(text) or NOTHING,
-        _verdict(met),
-    )
+    return "; ".join(text) or NOTHING, _verdict(met)
 
 
-def bntt(gathered) -> Claim:
+def bntt(gathered) -> tuple[str, str]:
     """Checks that the initialization matters little under BNTT."""
     at, kept = results.common(gathered["bntt"])
     cells = {x: y for x, y in kept[()].items() if y}
-    means = {}
-    for method, records in cells.items():
-        tested = [x.test_accuracy(at) for x in records]
-        if None not in tested:
-            means[method] = 100 * float(np.mean(tested))
-    text, verdict = NOTHING, OPEN
-    if len(means) > 1:
-        records = next(iter(cells.values()))
-        spread = max(means.values()) - min(means.values())
-        chance = _chance(list(means.values()), records)
-        verdict = HOLDS
-        if spread > max(BNTT_SPREAD, chance):
-            verdict = f"{FAILS} within a point"
-        elif spread > BNTT_SPREAD:
-            verdict = "undecided, too few test samples"
-        text = (
-            f"{spread:.1f} points, where equal networks differ by up to "
-            f"{chance:.1f} (95 %), five-layer network on MNIST, {at:,} "
-            f"iterations{_seeds(records)}: "
-            + ", ".join(f"{x} {y:.1f}" for x, y in means.items())
-        )
-    return Claim(
-        "initialization matters little under BNTT (Table A8)",
-        "1.0 points between best and worst (CIFAR-100), 0.4 (Tiny ImageNet)",
-        text,
-        verdict,
+    tested = {x: [z.test_accuracy(at) for z in y] for x, y in cells.items()}
+    means = {x: 100 * np.mean(y) for x, y in tested.items() if None not in y}
+    if len(means) < 2:
+        return NOTHING, OPEN
+    records = next(iter(cells.values()))
+    spread = max(means.values()) - min(means.values())
+    chance = _chance(list(means.values()), sum(x.test_samples for x in records))
+    verdict = HOLDS
+    if spread > max(BNTT_SPREAD, chance):
+        verdict = f"{FAILS} within a point"
+    elif spread > BNTT_SPREAD:
+        verdict = "undecided, too few test samples"
+    text = (
+        f"{spread:.1f} points, where equal networks differ by up to "
+        f"{chance:.1f} (95 %), five-layer network on MNIST, {at:,} iterations"
+        f"{_seeds(records)}: "
     )
+    return text + ", ".join(f"{x} {y:.1f}" for x, y in means.items()), verdict
 
 
-def _chance(percents, records: list[Record]):
+def _chance(percents, samples):
     """Returns the 95 % quantile of the spread of equally good networks.
 
     It is that of the studentized range of binomial test accuracies, in points.
@@ -210,15 +168,14 @@ def _chance(percents, records: list[Record]):
     from scipy import stats
 
     rate = np.mean(percents) / 100
-    samples = sum(x.test_samples for x in records)
     error = 100 * np.sqrt(rate * (1 - rate) / samples)
     quantile = stats.studentized_range.ppf(0.95, len(percents), np.inf)
     return float(quantile * error)
 
 
-def _seeds(records):
+def _seeds(values):
     """Names the number of seeds if there is more than one."""
-    return f", {len(records)} seeds" * (len(records) > 1)
+    return f", {len(values)} seeds" * (len(values) > 1)
 
 
 def _verdict(met):
@@ -226,6 +183,5 @@ def _verdict(met):
         return OPEN
     if all(met):
         return HOLDS
-    if len(met) == 1:
-        return FAILS
-    return f"{FAILS} in {len(met) - sum(met)} of {len(met)}"
+    missed = f" in {len(met) - sum(met)} of {len(met)}" * (len(met) > 1)
+    return FAILS + missed

@@ -28,35 +28,30 @@ class Cell:
     full: int
 
     @property
-    def shown(self) -> list[Record]:
-        """The longest records, which the table shows."""
-        return results.longest(self.records)
-
-    @property
     def length(self) -> int:
-        """Number of iterations of those; 0 without records."""
-        return min(self.full, self.shown[0].iterations) if self.records else 0
+        """Number of iterations of the longest record; 0 without records."""
+        return min(
+            self.full, max((x.iterations for x in self.records), default=0)
+        )
 
     @property
-    def trains(self) -> bool | None:
-        """Whether ours trains; `None` without records."""
-        return trains(self.shown, self.length) if self.records else None
+    def trains(self) -> bool:
+        """Whether ours trains."""
+        return trains(results.longest(self.records), self.length)
 
     @property
-    def agrees(self) -> bool | None:
+    def agrees(self) -> bool:
         """Whether ours trains exactly if the published network does."""
-        if self.trains is None:
-            return None
         return self.trains == (self.theirs is not None)
 
     @property
     def waits(self) -> bool:
         """Whether ours does not train, in a reduced run."""
-        return self.trains is False and self.length < self.full
+        return not self.trains and self.length < self.full
 
     @property
     def distance(self) -> float | None:
-        """Points from the published number, if both are full runs that train."""
+        """Points from the published number, if both are full runs."""
         if self.length < self.full or not self.trains or self.theirs is None:
             return None
         return self.score(self.full) - self.theirs
@@ -75,23 +70,29 @@ class Cell:
             return 100 * float(np.mean([x.test_accuracy(at) for x in records]))
         return 100 * float(np.mean([x.accuracy_at(at) for x in records]))
 
-    def ours(self, interval: bool) -> str:
-        """Returns our test accuracy as text."""
-        if not self.records:
-            return MISSING
-        if not self.trains:
-            return FAILED
-        mean, low, high = results.mean_and_interval(
-            [x.test_accuracy() for x in self.shown], self.shown[0].test_samples
-        )
-        text = f"{100 * mean:.{2 if self.length == self.full else 1}f}"
-        if interval:
-            text += f" ({100 * low:.1f}–{100 * high:.1f})"
-        return text
+    def text(self, most: int) -> str:
+        """Returns our test accuracy and the published number.
 
-    def paper(self) -> str:
-        """Returns the published number as text."""
-        return FAILED if self.theirs is None else f"{self.theirs:.4g}"
+        Args:
+            most: Length of the longest run of the row.
+        """
+        theirs = FAILED if self.theirs is None else f"{self.theirs:.4g}"
+        if not self.records:
+            return f"{MISSING} / {theirs}"
+        if not self.trains:
+            return f"{FAILED} / {theirs}"
+        shown = results.longest(self.records)
+        mean, low, high = (
+            100 * x
+            for x in results.mean_and_interval(
+                [x.test_accuracy() for x in shown], shown[0].test_samples
+            )
+        )
+        digits = 2 if self.length == self.full else 1
+        text = f"{mean:.{digits}f} ({low:.1f}–{high:.1f})"
+        if self.length < most:
+            text += f" at {self.length:,}"
+        return f"{text} / {theirs}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,15 +107,10 @@ class Row:
     name: str
     cells: dict[str, Cell]
 
-    def text(self, method: str, interval: bool = True) -> str:
-        """Returns a cell as text: ours / the paper's."""
-        cell = self.cells[method]
-        text = cell.ours(interval)
-        if cell.trains and cell.length < max(
-            x.length for x in self.cells.values()
-        ):
-            text += f" at {cell.shown[0].iterations:,}"
-        return f"{text} / {cell.paper()}"
+    def text(self) -> list[str]:
+        """Returns the label and the cells as text."""
+        most = max(x.length for x in self.cells.values())
+        return [self.name, *(x.text(most) for x in self.cells.values())]
 
     def scores(self, method: str) -> tuple[int, float, float] | None:
         """Compares the asymptote with another method.
@@ -136,32 +132,34 @@ class Row:
         """
         scores = self.scores(method)
         theirs = [self.cells[x].theirs or 0 for x in ("asymptote", method)]
-        if scores is None or theirs[0] == theirs[1] != 0:
+        if method == "asymptote" or not scores or theirs[0] == theirs[1] != 0:
             return None
         ours = np.sign(scores[1] - scores[2])
         return bool(ours == np.sign(theirs[0] - theirs[1]))
 
     def miss(self, method: str) -> str | None:
         """Describes how a cell differs from the paper's, if it does."""
-        cell, asymptote = self.cells[method], self.cells["asymptote"]
-        if cell.agrees is False:
-            ours, theirs = (
-                "trains" if x else "does not train"
-                for x in (cell.trains, cell.theirs is not None)
-            )
+        cell = self.cells[method]
+        if not cell.agrees:
+            ours, theirs = "trains", "it does not train"
+            if not cell.trains:
+                ours, theirs = "does not train", "it trains"
             early = " (fewer than in the paper)" * cell.waits
             return (
-                f"{ours} in {cell.length:,} iterations{early}; in the paper it "
+                f"{ours} in {cell.length:,} iterations{early}; in the paper "
                 f"{theirs}"
             )
-        if method != "asymptote" and self.winner_agrees(method) is False:
+        if self.winner_agrees(method) is False:
             at, ours, other = self.scores(method) or (0, 0, 0)
             ahead = "asymptote" if ours > other else method
             ahead = "neither" if ours == other else ahead
+            theirs = (self.cells[x].theirs for x in ("asymptote", method))
+            first, second = (
+                FAILED if x is None else f"{x:.4g}" for x in theirs
+            )
             return (
                 f"after {at:,} iterations {ahead} is ahead ({ours:.1f} against "
-                f"{other:.1f} %); in the paper {asymptote.paper()} against "
-                f"{cell.paper()} %"
+                f"{other:.1f} %); in the paper {first} against {second} %"
             )
         if cell.distance is not None and abs(cell.distance) > POINT:
             return f"{cell.distance:+.2f} points from the paper"
@@ -181,28 +179,25 @@ def agreement(rows: list[Row]) -> str:
     stored = [(x, y) for x, y in pairs if x.cells[y].records]
     cells = [x.cells[y] for x, y in stored]
     waiting = [x.agrees for x in cells if x.waits]
-    winners = [x.winner_agrees(y) for x, y in stored if y != "asymptote"]
+    winners = [x.winner_agrees(y) for x, y in stored]
     winners = [x for x in winners if x is not None]
     near = [abs(x.distance) <= POINT for x in cells if x.distance is not None]
+    distances = f"{sum(near)} of {len(near)} full runs"
+    if not near:
+        distances = "nothing to compare, since all runs are reduced"
+    misses = [(f"{x.name}, {y}", x.miss(y)) for x, y in stored]
+    misses = [f"  - {name}: {miss}" for name, miss in misses if miss]
     lines = [
         f"- Stored: {len(stored)} of {len(pairs)} cells.",
         f"- Trains or fails as in the paper: {sum(x.agrees for x in cells)} of "
         f"{len(stored)}. Networks that do not train in a reduced run: "
         f"{sum(waiting)} of these, {len(waiting) - sum(waiting)} of the "
         "others.",
-        f"- The better of asymptote and another method is the paper's: "
+        "- The better of asymptote and another method is the paper's: "
         f"{sum(winners)} of {len(winners)} pairs (by test accuracy in full "
         f"runs, by training accuracy of the last {LAST} iterations in reduced "
         "ones).",
-        f"- Within {POINT:g} point of the paper: "
-        + (
-            f"{sum(near)} of {len(near)} full runs."
-            if near
-            else "nothing to compare, since all runs are reduced."
-        ),
+        f"- Within {POINT:g} point of the paper: {distances}.",
     ]
-    misses = [(f"{x.name}, {y}", x.miss(y)) for x, y in stored]
-    misses = [f"  - {name}: {miss}" for name, miss in misses if miss]
-    if misses:
-        lines.append(f"- Misses: {len(misses)}")
+    lines += [f"- Misses: {len(misses)}"] * bool(misses)
     return "\n".join(lines + misses)

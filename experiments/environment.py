@@ -20,16 +20,13 @@ def _commit() -> str | None:
     """
 
     def git(*words):
-        command = ["git", "-C", str(ROOT), *words]
-        return subprocess.check_output(
-            command, stderr=subprocess.DEVNULL, text=True
-        ).strip()
+        run = subprocess.run(
+            ["git", *words], cwd=ROOT, capture_output=True, check=True
+        )
+        return run.stdout.decode().strip()
 
     try:
-        changed = git(
-            *("status", "--porcelain", "--untracked-files=no"),
-            *("--", ".", ":!experiments/results"),
-        )
+        changed = git("status", "-s", "-uno", ".", ":!experiments/results")
         return git("rev-parse", "HEAD") + "+" * bool(changed)
     except (OSError, subprocess.CalledProcessError):
         return None

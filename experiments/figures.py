@@ -17,7 +17,6 @@ __all__ = [
     "iterations_to_60",
     "responses",
     "surrogates",
-    "table",
 ]
 
 # Colors that the color-blind can tell apart (Okabe and Ito, 2008).
@@ -60,12 +59,8 @@ def _figure(rows, columns, size, title, **options):
 
 
 def _legend(figure, axis):
-    figure.legend(
-        *axis.get_legend_handles_labels(),
-        loc="outside right center",
-        frameon=False,
-        handlelength=3,
-    )
+    place = {"loc": "outside right center", "frameon": False}
+    figure.legend(*axis.get_legend_handles_labels(), handlelength=3, **place)
 
 
 def _draw_metric(axis, records, name, method, limit):
@@ -238,23 +233,13 @@ def firing_rates(gathered, title: str):
     for method, records in methods.items():
         if not records:
             continue
-        values = np.array(
-            [
-                [y[0] for x, y in r.rates.items() if x != "iteration"]
-                for r in records
-            ]
-        )
+        layers = (list(x.rates.values())[1:] for x in records)
+        values = np.array([[rates[0] for rates in x] for x in layers])
         at = np.arange(1, values.shape[1] + 1)
-        axis.errorbar(
-            at,
-            values.mean(0),
-            results.half_interval(values) if len(values) > 1 else None,
-            color=COLORS[method],
-            linestyle=DASHES.get(method, "-"),
-            marker="o",
-            markersize=4,
-            label=method,
-        )
+        half = results.half_interval(values) if len(values) > 1 else None
+        style = {"marker": "o", "markersize": 4, "label": method}
+        style |= {"color": COLORS[method], "linestyle": DASHES.get(method, "-")}
+        axis.errorbar(at, values.mean(0), half, **style)
         axis.set_xticks(at)
     axis.set_xlabel("spiking layer", **SMALL)
     axis.set_ylabel(RATE, **SMALL)
@@ -299,11 +284,8 @@ def responses(neurons, title: str, timesteps: int = 2000):
         dots = {"label": "noisy current", "markersize": 3}
         axis.plot(current[::4], noisy[::4], "o", **dots, **gray)
         axis.plot(current, rate, color=COLORS["glorot"], label="Theorem 1")
-        axis.plot(
-            *(current, asymptote, "--"),
-            color=COLORS["asymptote"],
-            label="asymptote",
-        )
+        style = {"color": COLORS["asymptote"], "label": "asymptote"}
+        axis.plot(current, asymptote, "--", **style)
         axis.set_title(neuron(*constants), **SMALL)
         pairs = (constant, rate), (asymptote, rate), (asymptote, noisy)
         distances[constants] = [float(np.abs(a - b).max()) for a, b in pairs]
@@ -356,35 +338,4 @@ def surrogates(steepness: dict[str, float], title: str):
     for axis in axes[0]:
         axis.set_xlabel("potential - threshold", **SMALL)
     _legend(figure, axes[0, 0])
-    return figure
-
-
-def table(rows, head, colors, title: str):
-    """Draws a table.
-
-    Args:
-        rows: Lists of texts, each starting with the name of the row.
-        head: Texts above the columns.
-        colors: Lists of the colors of all texts but the first.
-        title: Title of the figure.
-
-    Returns:
-        A `matplotlib.figure.Figure`.
-    """
-    widths = np.array([3.0] + [1.7] * (len(head) - 1))
-    size = widths.sum(), 0.27 * (len(rows) + 1)
-    figure, axes = _figure(1, 1, size, title)
-    axes[0, 0].axis("off")
-    drawn = axes[0, 0].table(
-        cellText=rows,
-        colLabels=head,
-        cellColours=[["white", *line] for line in colors],
-        colWidths=widths / widths.sum(),
-        cellLoc="center",
-        bbox=(0, 0, 1, 1),
-    )
-    drawn.auto_set_font_size(False)
-    drawn.set_fontsize(8)
-    for cell in drawn.get_celld().values():
-        cell.set_linewidth(0.3)
     return figure

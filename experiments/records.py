@@ -38,13 +38,9 @@ class Run:
     def __str__(self):
         """Describes the run in one line."""
         recipe = self.recipe
-        options = ", ".join(
-            f"{name}={value}"
-            for name, value in recipe.network.options.items()
-            if value is not None
-        )
+        options = " ".join(str(x) for x in recipe.network.values())
         return (
-            f"{recipe.key} {recipe.data.name} {recipe.network.name}({options}) "
+            f"{recipe.key} {recipe.data['name']} {options} "
             f"{recipe.training.optimizer} seed {recipe.seed}, "
             f"{self.iterations} iterations"
         )
@@ -159,7 +155,7 @@ class Record:
 
 def trains(records: list[Record], iteration: float) -> bool:
     """Says whether a network trains, by the mean over its seeds."""
-    chance = 1 / datasets.INFO[records[0].recipe.data.name].classes
+    chance = 1 / datasets.INFO[records[0].recipe.data["name"]].classes
     mean = np.mean([record.accuracy_at(iteration) for record in records])
     return bool(mean >= TRAINS * chance)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.catalogue import Experiment, variant
+from experiments.catalogue import METHODS, Experiment, variant
 from experiments.records import Record
 from keras_snn import datasets
 
@@ -45,7 +45,7 @@ def gather(records: dict[str, Record], experiment: Experiment) -> Gathered:
         return [x for x in there if x.iterations >= least]
 
     return {
-        panel: {x: stored(recipe, x) for x in experiment.methods}
+        panel: {x: stored(recipe, x) for x in METHODS}
         for panel, recipe in experiment.panels.items()
     }
 
@@ -182,7 +182,7 @@ def extent(
     for panel, methods in gathered.items():
         recipe = experiment.panels[panel]
         full = experiment.full(recipe)
-        published = datasets.INFO[recipe.data.name].train_samples
+        published = datasets.INFO[recipe.data["name"]].train_samples
         cells += len(methods)
         for records in filter(None, methods.values()):
             seeds.append(len(records))

@@ -3,7 +3,6 @@
 import datetime
 import json
 import math
-import os
 import pathlib
 import time
 import warnings
@@ -48,13 +47,7 @@ class Trainer:
         ValueError: If the recipe or `iterations` is out of range.
     """
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        data,
-        iterations: int | None = None,
-        folder: str | os.PathLike[str] | None = None,
-    ):
+    def __init__(self, recipe: Recipe, data, iterations=None, folder=None):
         self.recipe = recipe
         self.train_data, (x, y) = data
         self.steps = len(recipe.batches(*self.train_data))
@@ -62,11 +55,10 @@ class Trainer:
         self.iterations = most if iterations is None else iterations
         if self.iterations > most:
             raise ValueError(
-                f"`iterations` must be at most {most:,}, that is "
-                f"{recipe.training.epochs} epochs of {len(self.train_data[0]):,} "
-                f"samples. Received: {self.iterations:,}"
+                f"`iterations` must be at most {most:,}, which all epochs "
+                f"take. Received: {self.iterations:,}"
             )
-        events = datasets.INFO[recipe.data.name].events
+        events = datasets.INFO[recipe.data["name"]].events
         rows = np.arange(len(x))
         if events:  # recordings are sorted by class
             rows = np.random.default_rng(0).permutation(rows)
@@ -183,7 +175,7 @@ class _Watch(keras.callbacks.Callback):
         self.history = trainer.history
         self.start = time.perf_counter() - self.history["seconds"]
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch, logs=None):  # noqa: ARG002
         """Keeps loss and accuracy, measures, and stops."""
         for name in ("loss", "accuracy"):
             self.history[name].append(self.means.history[name][-1])
@@ -196,7 +188,7 @@ class _Watch(keras.callbacks.Callback):
         if over or early or done % self.trainer.steps == 0:
             self.measure()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch, logs=None):  # noqa: ARG002
         """Keeps the test accuracy, and writes the history to its file."""
         hits = round(logs["val_accuracy"] * len(self.trainer.test_data[0]))
         self.history["tested"].append([self.trainer.done, hits])
@@ -212,22 +204,15 @@ class _Watch(keras.callbacks.Callback):
         """Adds the current firing rates."""
         rates = self.history["rates"]
         rates["iteration"].append(self.trainer.done)
+        batch_size = self.trainer.recipe.training.batch_size
         found = callbacks.firing_rates(
-            self.trainer.model,
-            self.trainer.probe,
-            self.trainer.recipe.training.batch_size,
+            self.trainer.model, self.trainer.probe, batch_size
         )
         for layer, (rate, _) in found.items():
             rates.setdefault(layer, []).append(rate)
 
 
-def make_record(
-    recipe: Recipe,
-    iterations: int,
-    history: dict,
-    train_samples: int,
-    test_samples: int,
-) -> Record:
+def make_record(recipe, iterations, history, train_samples, test_samples):
     """Makes the record of a finished run.
 
     Args:

@@ -1,11 +1,9 @@
 """Trains runs one after another, or as tasks of a Ray cluster."""
 
-import contextlib
 import dataclasses
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator
 
 import keras
 
@@ -65,7 +63,7 @@ class Workers:
             # One process trains hundreds of networks.
             keras.backend.clear_session()
 
-    def here(self, runs: list[Run]) -> Iterator[tuple[Run, Record | Exception]]:
+    def here(self, runs: list[Run]):
         """Trains runs in this process.
 
         Several processes can share the same runs: each leaves for last what
@@ -99,25 +97,7 @@ class Workers:
             shutil.rmtree(folder, ignore_errors=True)
         return record
 
-    def clear(self, runs: list[Run]) -> None:
-        """Deletes the checkpoints of runs that were killed once stored."""
-        for run in runs:
-            folder = self.folder(run)
-            if folder.exists():
-                # Another process may be training the run again.
-                with (
-                    contextlib.suppress(BlockingIOError),
-                    locked(folder, wait=False),
-                ):
-                    shutil.rmtree(folder, ignore_errors=True)
-
-    def on_ray(
-        self,
-        runs: list[Run],
-        address: str,
-        cpus: float = 1,
-        gpus: float | None = None,
-    ) -> Iterator[tuple[Run, Record | Exception]]:
+    def on_ray(self, runs: list[Run], address: str, cpus=1.0, gpus=None):
         """Trains runs as Ray tasks.
 
         Ray retries a task whose process or machine died. The task then goes on
