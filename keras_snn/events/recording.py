@@ -1,54 +1,66 @@
-"""What a recording is in memory, and what is asked of one."""
+"""Recordings in memory."""
+
+from typing import Any
 
 import numpy as np
 
 from keras_snn.validation import check_count
 
+__all__ = ["DTYPE", "check_size", "event_array", "fields"]
+
 DTYPE = np.dtype([("t", "i8"), ("x", "u2"), ("y", "u2"), ("p", "u1")])
 
 
-def fields(events):
-    """The fields of `events`, in the integers in which NumPy indexes."""
-    names = getattr(getattr(events, "dtype", None), "names", None) or ()
-    fine = (
-        isinstance(events, np.ndarray)
-        and events.ndim == 1
-        and set(DTYPE.names) <= set(names)
-        and all(events.dtype[name].kind in "iub" for name in DTYPE.names)
-    )
-    if not fine:
+def event_array(t: Any, x: Any, y: Any, p: Any) -> np.ndarray:
+    """Returns the events of a recording as one array of dtype `DTYPE`."""
+    events = np.empty(len(t), DTYPE)
+    events["t"], events["x"], events["y"], events["p"] = t, x, y, p
+    return events
+
+
+def fields(events: Any, **limits: int) -> list[np.ndarray]:
+    """Checks the events of a user.
+
+    Args:
+        events: Array with the integer fields `t`, `x`, `y` and `p`.
+        **limits: For some fields the end of their range, which starts at 0.
+
+    Returns:
+        The four fields as `intp`, the dtype of indices.
+
+    Raises:
+        TypeError: If `events` is not such an array.
+        ValueError: If times decrease or a value is out of range.
+    """
+    dtypes = getattr(getattr(events, "dtype", None), "fields", None) or {}
+    kinds = [dtypes[name][0].kind for name in "txyp" if name in dtypes]
+    if len(kinds) < 4 or set(kinds) - set("iub") or events.ndim != 1:
         received = getattr(events, "dtype", type(events).__name__)
         raise TypeError(
             "`events` must be an array of one axis with the integer fields "
-            f"'t', 'x', 'y' and 'p', as `events.read` returns. "
+            "'t', 'x', 'y' and 'p', as `events.read` returns. "
             f"Received: {received} of shape {np.shape(events)}"
         )
-    return [events[name].astype(np.intp) for name in DTYPE.names]
-
-
-def check_order(t):
-    """Raises unless the times `t` never decrease."""
-    backwards = t[1:] < t[:-1]
-    if backwards.any():
-        i = backwards.argmax() + 1
+    values = {name: events[name].astype(np.intp) for name in "txyp"}
+    t = values["t"]
+    if (t[1:] < t[:-1]).any():
+        i = (t[1:] < t[:-1]).argmax() + 1
         raise ValueError(
             "`events` must be in order of time. "
             f"Received: t={t[i - 1]} before t={t[i]} at event {i}"
         )
+    for name, limit in limits.items():
+        outside = (values[name] < 0) | (values[name] >= limit)
+        if outside.any():
+            i = outside.argmax()
+            raise ValueError(
+                f"`events` must have {name} in [0, {limit}). "
+                f"Received: {name}={values[name][i]} at event {i}"
+            )
+    return list(values.values())
 
 
-def check_range(name, values, limit):
-    """Raises unless the values of a field, `intp`, are in `[0, limit)`."""
-    # As unsigned, negative numbers are beyond every limit.
-    if values.view(np.uintp).max(initial=0) >= limit:
-        i = ((values < 0) | (values >= limit)).argmax()
-        raise ValueError(
-            f"`events` must have {name} in [0, {limit}). "
-            f"Received: {name}={values[i]} at event {i}"
-        )
-
-
-def check_size(name, size):
+def check_size(name: str, size: Any) -> tuple[int, int]:
     """Returns `(height, width)` as Python integers of at least 1, or raises."""
     try:
         height, width = size
@@ -56,6 +68,6 @@ def check_size(name, size):
         raise ValueError(
             f"`{name}` must be `(height, width)`. Received: {name}={size!r}"
         ) from None
-    for side in (height, width):
-        check_count(name, side)
+    check_count(name, height)
+    check_count(name, width)
     return int(height), int(width)

@@ -1,0 +1,123 @@
+"""AEDAT files, versions 2.0 and 3.1.
+
+Each reader takes the path, for messages, and the content of a file. It returns
+`t`, `x`, `y`, `p` and the position of each event in bytes.
+"""
+
+import re
+import struct
+
+import numpy as np
+
+__all__ = ["check_whole", "damaged", "read_aedat2", "read_aedat3"]
+
+# Of a 2.0 address: the last pixel of a row or column, the bits of events that
+# come from no pixel, and the bits that a DVS128 leaves empty.
+LAST_PIXEL = 127
+SPECIAL = 0x8000_8000
+FOREIGN = 0x7FFF_0000
+
+# The header of a 3.1 packet: type, source, bytes per event, place of the time
+# in an event, overflow of the time, capacity, number of events, number valid.
+PACKET = struct.Struct("<hhiiiiii")
+# The type of packets of polarity events, the bytes of such an event, and the
+# place of the time in it.
+POLARITY = 1
+POLARITY_SIZE, POLARITY_TIME = 8, 4
+
+
+def damaged(path, place, why):
+    """Returns the error for a damaged file."""
+    return ValueError(f"`{path}`, byte {place}: {why}.")
+
+
+def check_whole(path, data, start, size):
+    """Raises if the last event, of `size` bytes, is incomplete."""
+    over = (len(data) - start) % size
+    if over:
+        place = len(data) - over
+        why = f"the file ends {over} bytes into an event, which takes {size}"
+        raise damaged(path, place, why)
+
+
+def read_aedat2(path, data):
+    """Reads AEDAT 2.0 of a DVS128 camera."""
+    header = re.match(rb"(#[^\n]*\n)*", data)[0]
+    # jAER names the camera by the class that decodes it.
+    chip = re.search(rb"# AEChip:(?!.*DVS128).*?(\w*)\s*\n", header)
+    if chip:
+        why = f"the camera must be a DVS128, not {chip[1].decode('latin-1')!r}"
+        raise damaged(path, chip.start(), why)
+    start = len(header)
+    check_whole(path, data, start, 8)
+    raw = np.frombuffer(data[start:], ">u4").reshape(-1, 2)
+    kept = np.flatnonzero(raw[:, 0] & SPECIAL == 0)
+    address, t = raw[kept].astype("i8").T
+    places = start + 8 * kept
+    foreign = address & FOREIGN != 0
+    if foreign.any():
+        i = foreign.argmax()
+        why = f"{address[i]:#x} is not an address of a DVS128"
+        raise damaged(path, places[i], why)
+    x = LAST_PIXEL - (address >> 1 & 127)
+    y = LAST_PIXEL - (address >> 8 & 127)
+    return t, x, y, 1 - (address & 1), places
+
+
+def read_aedat3(path, data):
+    """Reads AEDAT 3.1, of which only polarity events of one camera count."""
+    header = re.match(rb"(#[^\n]*\n)*?#!END-HEADER\r?\n", data)
+    if not header:
+        raise damaged(path, 0, "the header has no line #!END-HEADER")
+    stated = re.search(rb"#Format:\s*(\S*)", header[0])
+    if stated and stated[1] != b"RAW":
+        why = f"the format must be RAW, not {stated[1].decode('latin-1')!r}"
+        raise damaged(path, stated.start(), why)
+    times, addresses, places = [], [], []
+    for start, number, overflow in _packets(path, data, header.end()):
+        raw = np.frombuffer(data, "<u4", 2 * number, start).reshape(-1, 2)
+        kept = np.flatnonzero(raw[:, 0] & 1)
+        address, t = raw[kept].astype("i8").T
+        place = start + POLARITY_SIZE * kept
+        if (t >> 31).any():
+            i = (t >> 31).argmax()
+            why = f"the time {t[i] - 2**32} us is negative"
+            raise damaged(path, place[i], why)
+        times.append(t | overflow << 31)
+        addresses.append(address)
+        places.append(place)
+    empty = [np.empty(0, "i8")]
+    t, address, places = (
+        np.concatenate(empty + x) for x in (times, addresses, places)
+    )
+    x, y, p = address >> 17, address >> 2 & 0x7FFF, address >> 1 & 1
+    return t, x, y, p, places
+
+
+def _packets(path, data, start):
+    """Yields place, number and overflow of each block of polarity events."""
+    camera = None
+    while start < len(data):
+        body = start + PACKET.size
+        if body > len(data):
+            why = "the file ends inside the header of a packet"
+            raise damaged(path, start, why)
+        kind, source, size, place, overflow, capacity, number, valid = (
+            PACKET.unpack_from(data, start)
+        )
+        sane = min(kind, overflow) >= 0 < size
+        sane = sane and 0 <= valid <= number <= capacity
+        if kind == POLARITY:
+            sane = sane and (size, place) == (POLARITY_SIZE, POLARITY_TIME)
+        if not sane:
+            raise damaged(path, start, "this is not the header of a packet")
+        if body + capacity * size > len(data):
+            why = f"the file ends inside a packet of {capacity * size} bytes"
+            raise damaged(path, start, why)
+        if kind == POLARITY and number:
+            if camera not in (None, source):
+                why = f"events of camera {source} follow some of {camera}"
+                raise damaged(path, start, why)
+            camera = source
+            yield body, number, overflow
+        start = body + capacity * size
