@@ -48,12 +48,12 @@ class _Rates:
     """Measures `firing_rates`, with a model that is built once."""
 
     def __init__(self, model):
-        inputs, found = spiking_outputs(model)
+        graph, found = spiking_outputs(model)
         means = {
             name: ops.mean(output, axis=1) if layer.return_sequences else output
             for name, (layer, output) in found.items()
         }
-        self._means = keras.Model(inputs, means)
+        self._means = keras.Model(graph.input, means)
 
     def __call__(self, x, batch_size):
         batch_size = check_count("batch_size", batch_size)

@@ -319,6 +319,7 @@ def test_epochs_repeat_after_resuming_from_a_file(data, tmp_path, dropout_seed):
             datasets.batches(x, y, 4, seed=3, first_epoch=first),
             epochs=last,
             initial_epoch=first,
+            shuffle=False,
             validation_data=(x, y),  # draws, too
             verbose=0,
             callbacks=[callbacks.EpochSeeds(3), *watchers],

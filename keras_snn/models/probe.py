@@ -34,38 +34,67 @@ def probe(model):
     >>> spikes["lif3"].shape
     (None, 2, 500)
     """
-    inputs, found = spiking_outputs(model)
+    graph, found = spiking_outputs(model)
     outputs = {name: output for name, (_, output) in found.items()}
-    return keras.Model(inputs, outputs, name=f"{model.name}_probe")
+    return keras.Model(graph.input, outputs, name=f"{model.name}_probe")
 
 
 def spiking_outputs(model):
-    """Calls the layers of a model on new inputs and keeps every spike.
+    """Builds the graph of a model again and keeps every spike.
 
     Args:
         model: See `probe`.
 
     Returns:
-        `(inputs, found)`: the new inputs, and a dictionary from the names that
-        `probe` documents to `(layer, output)`.
+        `(graph, found)`: a model that shares the layers of `model`, and a
+        dictionary from the names that `probe` documents to `(layer, output)`.
 
     Raises:
         ValueError: See `probe`.
     """
+    if _ends(model) is None:
+        raise ValueError(
+            "`model` must be a built functional or Sequential model. "
+            f"Received: {model!r}"
+        )
+    graph, found = _observed(model)
+    if not found:
+        raise ValueError(
+            "`model` must have a `LIF` layer or an `RNN` of `LIFRNNCell`. "
+            f"Received: {model.name!r}"
+        )
+    return graph, found
+
+
+def _observed(model):
     found = {}
+
+    def add(layer, output):
+        name, number = layer.name, 1
+        while name in found:
+            number += 1
+            name = f"{layer.name}:{number}"
+        found[name] = layer, output
 
     def call(layer, *args, **kwargs):
         if isinstance(layer, Recompute):
             layer = layer.layer
         if isinstance(layer, keras.Model) and _ends(layer):
-            return inline(layer, *args)
+            # The model inside, with its spikes as further outputs.
+            graph, inside = _observed(layer)
+            spikes = [output for _, output in inside.values()]
+            more = keras.Model(
+                graph.input, [graph.output, spikes], name=layer.name
+            )
+            outputs, spikes = more(*args, **kwargs)
+            for (neurons, _), output in zip(
+                inside.values(), spikes, strict=True
+            ):
+                add(neurons, output)
+            return outputs
         outputs = layer(*args, **kwargs)
         if _spikes(layer):
-            name, number = layer.name, 1
-            while name in found:
-                number += 1
-                name = f"{layer.name}:{number}"
-            found[name] = layer, keras.tree.flatten(outputs)[0]
+            add(layer, keras.tree.flatten(outputs)[0])
         elif isinstance(layer, keras.layers.Layer):
             for inside in filter(_spikes, walk(layer)):
                 raise ValueError(
@@ -74,44 +103,13 @@ def spiking_outputs(model):
                 )
         return outputs
 
-    def inline(model, inputs):
-        """Calls the layers of a model on new inputs; returns its outputs."""
-        outputs = []
-
-        def call_or_end(layer, *args, **kwargs):
-            if layer is not last:
-                return call(layer, *args, **kwargs)
-            outputs.extend(args)
-            return args[0]
-
-        # The last layer shows which tensors are the outputs. The graph alone
-        # is cloned, since cloning a compiled model would compile the clone.
-        last = keras.layers.Identity()
-        start, end = _ends(model)
-        keras.models.clone_model(
-            keras.Model(start, keras.tree.map_structure(last, end)),
-            input_tensors=inputs,
-            clone_function=lambda layer: layer,
-            call_function=call_or_end,
-        )
-        return keras.tree.pack_sequence_as(end, outputs)
-
-    if _ends(model) is None:
-        raise ValueError(
-            "`model` must be a built functional or Sequential model. "
-            f"Received: {model!r}"
-        )
-    inputs = keras.tree.map_structure(
-        lambda x: keras.Input(batch_shape=x.shape, dtype=x.dtype),
-        _ends(model)[0],
+    # Of the bare graph: cloning a compiled model would compile the clone.
+    clone = keras.models.clone_model(
+        keras.Model(*_ends(model)),
+        clone_function=lambda layer: layer,
+        call_function=call,
     )
-    inline(model, inputs)
-    if not found:
-        raise ValueError(
-            "`model` must have a `LIF` layer or an `RNN` of `LIFRNNCell`. "
-            f"Received: {model.name!r}"
-        )
-    return inputs, found
+    return clone, found
 
 
 def _ends(model):
