@@ -76,7 +76,8 @@ def make(case: Case, exact: bool) -> Data:
     weights = _weights(case, neuron, exact, rng)
     if case.trains and not exact:
         x = rng.random((case.batch, *case.input_shape), dtype="float32")
-        y = rng.integers(10, size=case.batch).astype("int32")
+        (classes,) = case.output_shape
+        y = rng.integers(classes, size=case.batch).astype("int32")
         return Data(neuron, weights, x, y)
     shape = (case.batch, case.timesteps, *case.input_shape)
     if case.learns:

@@ -94,7 +94,7 @@ class _TorchGPU(CPU):
 
 class _Jax(CPU):
     def __init__(self, jax):
-        self.wait = jax.block_until_ready
+        self.block_until_ready = jax.block_until_ready
         self.accelerator = jax.devices()[0]
         jax.config.update("jax_default_matmul_precision", "highest")
 
@@ -102,6 +102,9 @@ class _Jax(CPU):
         accelerator = self.accelerator
         on_cpu = accelerator.platform == "cpu"
         return "cpu" if on_cpu else accelerator.device_kind
+
+    def wait(self, outputs=()):
+        self.block_until_ready(outputs)
 
     def peak_of(self, step):
         # JAX cannot reset its peak on a GPU.

@@ -87,12 +87,10 @@ class Process:
 
     def close(self) -> None:
         """Ends the process."""
-        self.pipe.close()
-        self.process.join(10)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
+        self.process.kill()
+        self.process.join()
         self.process.close()
+        self.pipe.close()
 
 
 class Worker:
@@ -178,7 +176,7 @@ def _serve(pipe, name, backend, against):
             text = " ".join(str(error).split())
             # Without the folders of this machine: results are published.
             text = re.sub(r"(/[\w.+-]+)+/", "", text)
-            return Failed(f"{type(error).__name__}: {text}")
+            return Failed(f"{type(error).__name__}: {text[:300]}")
 
     def start():
         if name == "against":

@@ -7,7 +7,8 @@ A contender has:
   ...)`, and the norms of the gradients at all weights, or at the input if there
   are no weights;
 - `prepare(case, data)`: returns a function without arguments that runs one
-  timed step and returns when the device has finished.
+  timed step and returns when the device has finished. A training step returns
+  its loss.
 
 snnax 0.0.1 is missing because it cannot be imported.
 """

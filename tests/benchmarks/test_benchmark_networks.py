@@ -1,0 +1,188 @@
+"""The contenders build the described networks and emit equal spikes."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+import reference
+
+from benchmarks import cases, check, data, frameworks
+from benchmarks.cases import LIF, MEAN, NORM, POOL, Layer
+from benchmarks.contenders import with_keras
+from keras_snn import models
+
+# Every kind of layer.
+TINY = (
+    *(Layer("conv", 4), NORM, LIF, POOL, Layer("flatten")),
+    *(Layer("dense", 16), LIF, Layer("dropout", 0.5), MEAN, Layer("dense", 3)),
+)
+
+
+def tiny_case(layers=TINY, input_shape=(6, 4, 2)):
+    case = cases.make("W0", on_gpu=False, batch=2, timesteps=10)
+    return dataclasses.replace(case, layers=layers, input_shape=input_shape)
+
+
+def run(case, arrays):
+    """The spikes of every layer, in NumPy and float64."""
+    fired, x = [], arrays.x.astype("float64")
+    neuron = arrays.neuron
+    for layer, weights in zip(case.layers, arrays.weights, strict=True):
+        if layer.kind == "lif":
+            x, _ = reference.lif(x, neuron.k, neuron.lam, neuron.theta)
+            fired.append(x)
+        elif layer.kind == "conv":
+            x = conv(x, *weights)
+        elif layer.kind == "dense":
+            x = x @ weights[0].astype("float64") + weights[1]
+        elif layer.kind == "norm":
+            gamma, beta, mean, variance = weights
+            x = (x - mean) * gamma / np.sqrt(variance + data.EPSILON) + beta
+        elif layer.kind == "pool":
+            x = (x[:, :, ::2] + x[:, :, 1::2]) / 2
+            x = (x[..., ::2, :] + x[..., 1::2, :]) / 2
+        elif layer.kind == "flatten":
+            x = x.reshape(*x.shape[:2], -1)
+        elif layer.kind == "mean":
+            x = x.mean(axis=1)
+    return fired
+
+
+def conv(x, kernel, bias):
+    """A 3x3 "same" convolution as nine matrix products."""
+    height, width = x.shape[2:4]
+    padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)))
+    return bias + sum(
+        padded[:, :, i : i + height, j : j + width] @ kernel[i, j]
+        for i in range(3)
+        for j in range(3)
+    )
+
+
+# Networks and data
+
+
+def test_w0_has_the_weights_of_five_layer_snn():
+    case = cases.make("W0", on_gpu=True)
+    weights = data.make(case, exact=False).weights
+    shapes = [array.shape for arrays in weights for array in arrays]
+    model = models.five_layer_snn()
+    assert shapes == [tuple(x.shape) for x in model.trainable_variables]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("W0", (10,)), ("W1", (5, 1024)), ("W2", (5, 25088)), ("W3", (10,))],
+)
+def test_output_shapes(name, expected):
+    case = cases.make(name, on_gpu=False, timesteps=5)
+    assert case.output_shape == expected
+    if not case.trains:
+        assert data.make(case, exact=False).y.shape == (case.batch, *expected)
+
+
+def test_a_cpu_measures_smaller_cases():
+    assert cases.make("W2", on_gpu=True).batch == 64
+    assert cases.make("W2", on_gpu=False).batch == 32
+    case = cases.make("W2", on_gpu=False, batch=3, timesteps=None)
+    assert case.key == "W2, batch 3, 20 timesteps, float32"
+
+
+def test_channels_first_weights_give_the_same_products(rng):
+    case = tiny_case()
+    weights = data.make(case, exact=True).weights
+    reordered = data.channels_first(case, weights)
+    image = rng.integers(2, size=(3, 2, 4)).astype("float32")
+    last = image.reshape(-1) @ weights[5][0]
+    first = image.transpose(2, 0, 1).reshape(-1) @ reordered[5][0]
+    np.testing.assert_array_equal(first, last)
+    assert reordered[-1][0] is weights[-1][0]
+
+
+def test_the_data_of_the_check_are_dyadic():
+    weights = data.make(tiny_case(), exact=True).weights
+    for n in (0, 5, 9):
+        assert all(np.all(array * 64 % 1 == 0) for array in weights[n])
+        assert np.any(weights[n][0] % 1 != 0)
+    current = data.make(tiny_case((LIF,), (20,)), exact=True).x
+    assert np.all(current * 64 % 1 == 0)
+
+
+@pytest.mark.parametrize(
+    "name", ["W0", "W1", "W2", pytest.param("W3", marks=pytest.mark.slow)]
+)
+def test_every_layer_fires_in_the_check(name):
+    case = data.checked_case(cases.make(name, on_gpu=False))
+    spikes = run(case, data.make(case, exact=True))
+    rates = check.firing_rates(case, spikes)
+    assert len(rates) == case.layers.count(LIF)
+
+
+@pytest.mark.parametrize("name", ["keras_snn", "rnn"])
+@pytest.mark.parametrize(
+    ("layers", "input_shape"),
+    [(TINY, (6, 4, 2)), ((LIF,), (20,))],
+    ids=["network", "neurons"],
+)
+def test_keras_emits_the_spikes_of_numpy(name, layers, input_shape):
+    case = tiny_case(layers, input_shape)
+    arrays = data.make(case, exact=True)
+    framework = frameworks.load(keras.config.backend())
+    contender = with_keras.Contender(name, framework)
+    received, norms = contender.check(case, arrays)
+    expected = run(case, arrays)
+    check.firing_rates(case, expected)
+    check.same_spikes(case, {"numpy": expected, name: received})
+    assert len(norms) == (8 if case.learns else 1)
+    assert min(norms) > 0
+
+
+def test_relu_replaces_the_neurons_and_nothing_else():
+    case = tiny_case()
+    neurons, fired, _ = with_keras.build("keras_snn", case, data.TIMED, True)
+    relu, _, weighted = with_keras.build("relu", case, data.TIMED, True)
+    with_keras.set_weights(case, weighted, data.make(case, exact=False).weights)
+    assert relu.count_params() == neurons.count_params()
+    assert relu.output_shape == neurons.output_shape == (None, 3)
+    assert len(fired) == 2
+    names = [type(layer).__name__ for layer in relu.layers]
+    assert names.count("ReLU") == 2
+    assert "LIF" not in names
+
+
+# The check
+
+
+def test_one_different_spike_is_located(rng):
+    spikes = [rng.integers(2, size=(2, 3, 4)).astype("float32") for _ in "ab"]
+    wrong = [array.copy() for array in spikes]
+    wrong[1][1, 2, 3] = 1 - wrong[1][1, 2, 3]
+    check.same_spikes(tiny_case(), {"a": spikes, "b": spikes})
+    message = r"b and a differ in 1 of 24 spikes of layer 2 \(after dense 16\)"
+    with pytest.raises(check.Different, match=message):
+        check.same_spikes(tiny_case(), {"a": spikes, "b": wrong})
+
+
+@pytest.mark.parametrize(
+    "received",
+    [[np.zeros((3, 2, 4))] * 2, [np.zeros((2, 3, 4))]],
+    ids=["swapped axes", "missing layer"],
+)
+def test_spikes_of_other_shapes_are_refused(received):
+    expected = [np.zeros((2, 3, 4))] * 2
+    with pytest.raises(check.Different, match="spikes of the same shapes"):
+        check.same_spikes(tiny_case(), {"a": expected, "b": received})
+
+
+@pytest.mark.parametrize("rate", [0, 1])
+def test_silent_and_saturated_layers_are_refused(rate):
+    spikes = [np.array([0, 1]), np.full(9, rate)]
+    with pytest.raises(check.Different, match="layer 2 .* must be in"):
+        check.firing_rates(tiny_case(), spikes)
+
+
+def test_different_gradients_are_refused():
+    check.same_gradients({"a": [1, 2], "b": [1.0001, 2]})
+    with pytest.raises(check.Different, match="b and a must have the same"):
+        check.same_gradients({"a": [1, 2], "b": [1.01, 2]})
