@@ -76,24 +76,27 @@ def batches(
     check_choice("drop_remainder", drop_remainder, (False, True))
     check_count("seed", seed, low=0)
     check_count("first_epoch", first_epoch, low=0)
-    x, y = (
-        np.asarray(z) if isinstance(z, (list, tuple)) else z for z in (x, y)
-    )
-    if y is not None and len(x) != len(y):
+    # Slicing an `np.memmap` is slow, slicing a plain view of it is not.
+    arrays = [
+        np.asarray(z) if isinstance(z, (list, tuple, np.memmap)) else z
+        for z in ([x] if y is None else [x, y])
+    ]
+    if len({len(z) for z in arrays}) > 1:
         raise ValueError(
             "`x` and `y` must have the same length. "
-            f"Received: {len(x)} and {len(y)} samples"
+            f"Received: {' and '.join(str(len(z)) for z in arrays)} samples"
         )
-    if len(x) < (batch_size if drop_remainder else 1):
+    number = (len(x) + (0 if drop_remainder else batch_size - 1)) // batch_size
+    if not number:
         raise ValueError(
             "`x` must have enough samples for one batch. "
             f"Received: {len(x)} samples, batch_size={batch_size}"
         )
-    number = len(x) / batch_size
-    number = math.floor(number) if drop_remainder else math.ceil(number)
     # An epoch of one batch is not shuffled: its order would not matter.
-    seed = seed if shuffle and len(x) > batch_size else None
-    return _Batches((x, y), batch_size, number, seed, first_epoch)
+    shuffled = shuffle and len(x) > batch_size
+    return _Batches(
+        arrays, batch_size, number, seed if shuffled else None, first_epoch
+    )
 
 
 class _Batches(keras.utils.PyDataset):
@@ -101,13 +104,8 @@ class _Batches(keras.utils.PyDataset):
 
     def __init__(self, arrays, batch_size, number, seed, epoch):
         super().__init__()
-        # Slicing an `np.memmap` is slow, slicing a plain view of it is not.
-        self._arrays = [
-            x.view(np.ndarray) if isinstance(x, np.memmap) else x
-            for x in arrays
-            if x is not None
-        ]
-        self._batch_size, self._number, self._seed = batch_size, number, seed
+        self._arrays, self._batch_size = arrays, batch_size
+        self._number, self._seed = number, seed
         self._begin(epoch)
 
     def _begin(self, epoch):
@@ -125,11 +123,10 @@ class _Batches(keras.utils.PyDataset):
             raise IndexError(index)
         self._left -= 1
         rows = slice(index * self._batch_size, (index + 1) * self._batch_size)
-        taken = [
-            self._take(x, rows if self._seed is None else self._order[rows])
-            for x in self._arrays
-        ]
-        return tuple(taken) if len(taken) > 1 else taken[0]
+        if self._seed is not None:
+            rows = self._order[rows]
+        batch = [_take(x, rows) for x in self._arrays]
+        return tuple(batch) if len(batch) > 1 else batch[0]
 
     def __iter__(self) -> Iterator[Any]:
         self.on_epoch_begin()
@@ -149,9 +146,9 @@ class _Batches(keras.utils.PyDataset):
         if self._left <= 0:
             self._begin(self._epoch + 1)
 
-    @staticmethod
-    def _take(array, rows):
-        taken = np.asarray(array[rows])
-        dtype = SIGNED.get(taken.dtype.name, taken.dtype)
-        # Not a view, because Keras may pass the memory on to the backend.
-        return taken.astype(dtype, copy=isinstance(rows, slice))
+
+def _take(array, rows):
+    taken = np.asarray(array[rows])
+    dtype = SIGNED.get(taken.dtype.name, taken.dtype)
+    # Not a view, because Keras may pass the memory on to the backend.
+    return taken.astype(dtype, copy=isinstance(rows, slice))

@@ -1,82 +1,95 @@
-"""Samples prepared once: shard by shard, then one file per split."""
+"""Datasets that are prepared once and then mapped from files."""
 
-import dataclasses
+import contextlib
 import hashlib
 import json
-import lzma
+import math
 import os
 import pathlib
 import shutil
-import zipfile
-import zlib
+from errno import EEXIST, EINVAL, EISDIR, ENAMETOOLONG, ENOENT, ENOTDIR
 
 import keras
 import numpy as np
 
 from keras_snn.files import locked, replacing
 
-# What NumPy raises on a file cut short, changed, or of another kind.
-DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    AttributeError,
-    EOFError,
-    KeyError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-# What opening a file raises that is not there, or is none.
-MISSING = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
-# Bytes of a shard, more or less: what a run killed loses.
+__all__ = ["cache_dir", "create_once", "damage", "digest", "prepared"]
+
+# Approximate bytes of a shard: what a killed preparation loses at most.
 SHARD = 2**25
-# Changes where files of before would no longer be right.
-VERSION = 1
+# Increase this when existing files of the cache become invalid.
+VERSION = 2
+# Numbers of an `OSError` that a damaged file causes. Decompressors set none.
+# Others, such as that of a full disk, have other causes.
+FILE_ERRORS = (None, EEXIST, EINVAL, EISDIR, ENAMETOOLONG, ENOENT, ENOTDIR)
 
 
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """A file of samples.
+def cache_dir() -> pathlib.Path:
+    """Returns the folder of prepared datasets.
 
-    Attributes:
-        path: The file.
-        labels: The label of each of its samples.
-        clips: `(start, end)` in microseconds of each, or `None` where the whole
-            file is one sample.
-    """
-
-    path: pathlib.Path
-    labels: tuple
-    clips: tuple | None = None
-
-
-def cache_dir():
-    """Folder of the cached datasets: `keras_snn` in Keras's own folder.
-
-    Keras's folder is what the variable `KERAS_HOME` names, or `~/.keras`.
+    It is `keras_snn` in Keras's own folder, which is `~/.keras` unless the
+    environment variable `KERAS_HOME` names another one.
     """
     home = os.environ.get("KERAS_HOME") or pathlib.Path.home() / ".keras"
     return pathlib.Path(home) / "keras_snn"
 
 
 def digest(content):
-    """A name of 16 letters for what JSON can tell."""
+    """Returns a hash of 16 letters of anything that JSON can hold."""
     text = json.dumps(content, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+@contextlib.contextmanager
+def damage(message):
+    """Turns any exception that a damaged file causes into a `ValueError`.
+
+    NumPy, Pillow, `tarfile` and `zipfile` raise exceptions of many kinds.
+
+    Args:
+        message: A sentence that names the file and says what to do.
+    """
+    try:
+        yield
+    except Exception as error:
+        number = getattr(error, "errno", None)
+        if number not in FILE_ERRORS or isinstance(error, ImportError):
+            raise
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"{message} Received: {reason}") from error
+
+
+def create_once(folder, create):
+    """Creates a folder unless it exists. Other processes wait meanwhile.
+
+    Args:
+        folder: Path of the folder.
+        create: Function that fills a folder under a temporary path. If it was
+            killed before, it finds there what it left.
+    """
+    if not folder.exists():
+        with locked(folder):
+            if not folder.exists():
+                partial = folder.with_name(f"{folder.name}.partial")
+                create(partial)
+                os.replace(partial, folder)
+
+
 def prepared(name, about, splits, shape, read, progress):
-    """Opens the samples of a dataset, having prepared them if need be.
+    """Maps a dataset from the cache, after preparing it if necessary.
+
+    A killed preparation continues where it stopped.
 
     Args:
         name: Name of the dataset.
-        about: What the samples depend on, for JSON.
-        splits: Function without arguments that returns the training and the
-            test set, each a list of `Source`.
+        about: Everything on which the samples depend, for JSON.
+        splits: Function that returns the training and the test files. Each is
+            a list of `(path, labels, clips)`, with one label for each sample
+            in the file.
         shape: Shape of a sample.
-        read: Function of a `Source` that yields its samples, of unsigned
-            integers.
+        read: Function of such a row that yields its samples, which are arrays
+            of unsigned integers.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -84,110 +97,65 @@ def prepared(name, about, splits, shape, read, progress):
     """
     about = {"dataset": name, "version": VERSION, **about}
     folder = cache_dir() / f"{name}-{digest(about)}"
-    partial = folder.with_name(f"{folder.name}.partial")
-    # One killed at the very end has left its shards.
-    if not folder.exists() or partial.exists():
-        with locked(folder):
-            if not folder.exists():
-                _prepare(folder, partial, about, splits, shape, read, progress)
+
+    def create(partial):
+        try:
+            _prepare(partial, about, splits, shape, read, progress)
+        except (ValueError, FileNotFoundError):
+            # The source must change, and then these shards are of no use.
             shutil.rmtree(partial, ignore_errors=True)
-    return tuple(
-        _open(folder, split, shape, name) for split in ("train", "test")
-    )
+            raise
+
+    create_once(folder, create)
+    shutil.rmtree(folder / "shards", ignore_errors=True)
+    with damage(f"`{folder}` is damaged: delete it and load {name!r} again."):
+        return _open(folder, "train", shape), _open(folder, "test", shape)
 
 
-def _prepare(folder, partial, about, splits, shape, read, progress):
-    whole = partial / "whole"
-    shutil.rmtree(whole, ignore_errors=True)
-    try:
-        splits = splits()
-        shards = {
-            split: _shards(partial, split, sources, shape, read)
-            for split, sources in zip(("train", "test"), splits, strict=True)
-        }
-        labels = {
-            split: [label for each in sources for label in each.labels]
-            for split, sources in zip(shards, splits, strict=True)
-        }
-        bar = None
-        if progress:
-            total = sum(map(len, labels.values()))
-            bar = keras.utils.Progbar(total, unit_name="sample")
-        whole.mkdir(parents=True)
-        for split, made in shards.items():
-            paths = []
-            for path, samples in made:
-                paths.append(path)
-                if bar:
-                    bar.add(samples)
-            _merge(paths, whole / f"x_{split}.npy", len(labels[split]), shape)
-            np.save(whole / f"y_{split}.npy", np.array(labels[split], "int64"))
-        text = json.dumps(about, indent=1, sort_keys=True)
-        (whole / "about.json").write_text(text)
-    except (ValueError, *MISSING):
-        # A file that has to be replaced: nothing of its neighbours either.
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    os.replace(whole, folder)
+def _prepare(folder, about, splits, shape, read, progress):
+    train, test = splits()
+    total, verbose = _samples(train) + _samples(test), int(progress)
+    bar = keras.utils.Progbar(total, verbose=verbose, unit_name="sample")
+    for split, rows in (("train", train), ("test", test)):
+        shards = []
+        step = SHARD // (math.prod(shape) * len(rows[0][1])) or 1
+        for start in range(0, len(rows), step):
+            shards.append(folder / "shards" / f"{split}-{start:06}.npy")
+            _write_shard(shards[-1], rows[start : start + step], read)
+            bar.add(_samples(rows[start : start + step]))
+        y = [label for _, labels, _ in rows for label in labels]
+        np.save(folder / f"y_{split}.npy", np.array(y, "int64"))
+        _merge(shards, folder / f"x_{split}.npy", (len(y), *shape))
+    (folder / "about.json").write_text(json.dumps(about, indent=1))
 
 
-def _shards(folder, split, sources, shape, read):
-    """Makes the shards that are not there yet, yielding path and samples."""
-    most = max(1, SHARD // int(np.prod(shape)))
-    group = []
-    count = number = 0
-    for place, source in enumerate(sources, 1):
-        group.append(source)
-        count += len(source.labels)
-        if count < most and place < len(sources):
-            continue
-        path = folder / f"{split}-{number:05}.npy"
-        if not path.exists():
-            samples = [sample for each in group for sample in read(each)]
-            with replacing(path) as partial:
-                np.save(partial, np.stack(samples))
-        yield path, count
-        group, count, number = [], 0, number + 1
+def _write_shard(path, rows, read):
+    if not path.exists():
+        samples = [sample for row in rows for sample in read(row)]
+        with replacing(path) as partial:
+            np.save(partial, np.stack(samples))
 
 
-def _merge(paths, target, samples, shape):
-    try:
-        parts = [np.load(path, mmap_mode="r") for path in paths]
-        if sum(map(len, parts)) != samples:
-            raise ValueError(f"{sum(map(len, parts))} of {samples} samples")
-    except DAMAGE as error:
-        # It is deleted on the way out.
-        raise ValueError(
-            f"`{paths[0].parent}` was damaged and is deleted: load again. "
-            f"Received: {error}"
-        ) from error
-    dtype = np.result_type(*parts)
-    header = {
-        "descr": np.lib.format.dtype_to_descr(dtype),
-        "fortran_order": False,
-        "shape": (samples, *shape),
-    }
-    with open(target, "wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
-        for part in parts:
-            part.astype(dtype, copy=False).tofile(file)
+def _samples(rows):
+    return sum(len(labels) for _, labels, _ in rows)
 
 
-def _open(folder, split, shape, name):
-    path = folder / f"x_{split}.npy"
-    try:
-        x = np.load(path, mmap_mode="r")
-        fine = x.offset + x.nbytes == path.stat().st_size
-        fine = fine and x.dtype.kind == "u" and x.shape[1:] == tuple(shape)
-        if not fine:
-            raise ValueError(f"{x.dtype} of shape {x.shape}")
-        path = folder / f"y_{split}.npy"
-        y = np.load(path)
-        if y.dtype != np.int64 or y.shape != x.shape[:1]:
-            raise ValueError(f"{y.dtype} of shape {y.shape}")
-    except (*DAMAGE, FileNotFoundError) as error:
-        raise ValueError(
-            f"`{path}` is damaged: delete the folder {folder}, and load "
-            f"{name!r} again. Received: {error}"
-        ) from error
+def _merge(shards, path, shape):
+    """Joins shards in the smallest dtype that holds all of them."""
+    with damage(f"`{shards[0].parent}` was damaged. Load again."):
+        dtype = np.result_type(*(np.load(x, "r").dtype for x in shards))
+        header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
+        with open(path, "wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for shard in shards:
+                np.load(shard).astype(dtype, copy=False).tofile(file)
+
+
+def _open(folder, split, shape):
+    x = np.load(folder / f"x_{split}.npy", mmap_mode="r")
+    y = np.load(folder / f"y_{split}.npy")
+    if (x.dtype.kind, y.dtype) != ("u", "int64") or x.shape[1:] != shape:
+        raise ValueError(f"{x.dtype} of shape {x.shape}, labels {y.dtype}")
+    if len(x) != len(y):
+        raise ValueError(f"{len(x)} samples, {len(y)} labels")
     return x, y

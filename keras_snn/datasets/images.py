@@ -1,177 +1,119 @@
 """Datasets of images."""
 
-import io
+import importlib
 import logging
-import os
 
 import keras
 import numpy as np
 
-from keras_snn.datasets.cache import (
-    DAMAGE,
-    Source,
-    cache_dir,
-    digest,
-    prepared,
-)
-from keras_snn.datasets.places import files, fingerprint, opened, place, text
+from keras_snn.datasets import places
+from keras_snn.datasets.cache import cache_dir, damage, prepared
+from keras_snn.datasets.info import INFO
 from keras_snn.files import replacing
 
+__all__ = ["digits", "from_tfds", "tiny_imagenet"]
+
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
-TINY = "tiny-imagenet-200"
-TINY_SHAPE = (64, 64, 3)
-
-
-def from_tfds(name, data_dir):
-    """Images of `tensorflow_datasets`, kept as one file of the cache."""
-    path = cache_dir() / f"{name}.npz"
-    if not path.exists():
-        arrays = _from_tfds(name, data_dir, path)
-        with replacing(path) as partial:
-            np.savez_compressed(
-                partial, **dict(zip(ARRAYS, arrays, strict=True))
-            )
-    try:
-        with open(path, "rb") as file, np.load(file) as arrays:
-            x_train, y_train, x_test, y_test = (arrays[key] for key in ARRAYS)
-    except DAMAGE as error:
-        raise ValueError(
-            f"`{path}` is damaged: delete it, and load {name!r} again. "
-            f"Received: {error}"
-        ) from error
-    return (x_train, y_train), (x_test, y_test)
-
-
-def tiny_imagenet(data_dir, progress):
-    """The images of a folder `tiny-imagenet-200`, or of its archive."""
-    found = place("tiny_imagenet", data_dir, TINY, ".zip", marks=["wnids.txt"])
-    about = {"source": digest(fingerprint([found]))}
-
-    def splits():
-        _pillow()
-        folder = opened(found, TINY)
-        names = folder / "wnids.txt"
-        classes = text(names).split()
-        labels = {wnid: label for label, wnid in enumerate(classes)}
-        if not classes or len(labels) < len(classes):
-            raise ValueError(
-                f"`{names}` must name each class once. "
-                f"Received: {len(classes)} names, {len(labels)} different"
-            )
-        train = []
-        for wnid in classes:
-            where = folder / "train" / wnid / "images"
-            paths = files(where, ".jpeg")
-            if not paths:
-                raise ValueError(
-                    f"`{where}` must hold images *.JPEG, and has none."
-                )
-            train += [Source(path, (labels[wnid],)) for path in paths]
-        annotations = folder / "val" / "val_annotations.txt"
-        test = []
-        for number, line in enumerate(text(annotations).splitlines(), 1):
-            name, _, rest = line.partition("\t")
-            wnid = rest.partition("\t")[0]
-            if wnid not in labels or not name or set(name) & set("/\\"):
-                raise ValueError(
-                    f"`{annotations}`, line {number}: no image and class of "
-                    f"wnids.txt, but {line[:60]!r}."
-                )
-            path = annotations.parent / "images" / name
-            if not path.is_file():
-                raise ValueError(
-                    f"`{annotations}`, line {number}: `{path}` is no file."
-                )
-            test.append(Source(path, (labels[wnid],)))
-        if not test:
-            raise ValueError(
-                f"`{annotations}` must name images for testing, and is empty."
-            )
-        return train, test
-
-    return prepared(
-        "tiny_imagenet", about, splits, TINY_SHAPE, _read_jpeg, progress
-    )
-
-
-def _pillow():
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise ImportError(
-            "The first load of 'tiny_imagenet' needs Pillow, which reads JPEG: "
-            "pip install pillow"
-        ) from error
-    return Image
-
-
-def _read_jpeg(source):
-    data = source.path.read_bytes()
-    try:
-        with _pillow().open(io.BytesIO(data), formats=["JPEG"]) as image:
-            if (*image.size[::-1], 3) != TINY_SHAPE:
-                raise ValueError(f"its size is {image.size}")
-            # Some 2 % are gray.
-            yield np.asarray(image.convert("RGB"))
-    # Pillow has no class for damage: whatever it raises, the file is to blame.
-    except (OSError, SyntaxError, *DAMAGE) as error:
-        raise ValueError(
-            f"`{source.path}` is no intact JPEG image of 64 x 64 pixels. "
-            f"Received: {error}"
-        ) from error
 
 
 def digits():
-    """The digits that scikit-learn brings."""
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise ImportError(
-            "Loading 'digits' needs scikit-learn, which brings them: "
-            'pip install "keras-snn[examples]"'
-        ) from error
-    digits = load_digits()
-    # Sixteen shades of gray, brought to the range of uint8.
-    images = np.round(digits.images * (255 / 16)).astype("uint8")[..., None]
-    labels = digits.target.astype("int64")
-    split = 1437  # four fifths
-    return (images[:split], labels[:split]), (images[split:], labels[split:])
+    """Loads the digits of scikit-learn."""
+    (sklearn,) = _imported("digits", "sklearn.datasets")
+    images, labels = sklearn.load_digits(return_X_y=True)
+    # The pixels are integers from 0 to 16.
+    x = np.round(images * (255 / 16)).astype("uint8").reshape(-1, 8, 8, 1)
+    y, split = labels.astype("int64"), INFO["digits"].train_samples
+    return (x[:split], y[:split]), (x[split:], y[split:])
 
 
-def _from_tfds(name, data_dir, path):
-    """Reads a dataset from `tensorflow_datasets`, downloading if need be."""
-    advice = (
-        f"let `data_dir` or TFDS_DATA_DIR name a folder that holds it, or copy "
-        f"{path.name} of another machine to {path.parent}"
-    )
+def _imported(name, *modules, otherwise=""):
     try:
-        import tensorflow as tf
-        import tensorflow_datasets as tfds
+        return [importlib.import_module(module) for module in modules]
     except ImportError as error:
         raise ImportError(
-            f"The first load of {name!r} needs tensorflow and "
-            'tensorflow-datasets: pip install "keras-snn[examples]", or '
-            f"copy {path.name} of another machine to {path.parent}"
+            f"The first load of {name!r} needs {' and '.join(modules)}: "
+            f'pip install "keras-snn[examples]"{otherwise}'
         ) from error
+
+
+def from_tfds(name, data_dir):
+    """Loads images of `tensorflow_datasets` and caches them in one file."""
+    path = cache_dir() / f"{name}.npz"
+    if not path.exists():
+        arrays = _read_tfds(name, data_dir, path)
+        with replacing(path) as partial:
+            named = dict(zip(ARRAYS, arrays, strict=True))
+            np.savez_compressed(partial, **named)
+    message = f"`{path}` is damaged: delete it and load {name!r} again."
+    with damage(message), open(path, "rb") as file, np.load(file) as arrays:
+        x_train, y_train, x_test, y_test = (arrays[key] for key in ARRAYS)
+    return (x_train, y_train), (x_test, y_test)
+
+
+def _read_tfds(name, data_dir, path):
+    copy = f", or copy {path.name} from another machine to {path.parent}"
+    modules = ("tensorflow", "tensorflow_datasets")
+    tf, tfds = _imported(name, *modules, otherwise=copy)
     if keras.config.backend() != "tensorflow":
-        # TensorFlow only reads files here: leave the GPU to the backend.
+        # TensorFlow only reads files here. The GPU is for the backend.
         tf.config.set_visible_devices([], "GPU")
     logging.getLogger(__name__).warning(
-        "Reading %s from tensorflow_datasets, once; if no prepared copy is "
-        "found, it is downloaded now.",
-        name,
+        "Reading %s from tensorflow_datasets, which may download it.", name
     )
-    where = data_dir or os.environ.get("TFDS_DATA_DIR") or "TFDS_DATA_DIR"
     try:
         builder = tfds.builder(name, data_dir=data_dir)
         builder.download_and_prepare()
-    except Exception as error:  # network, disk, checksum: it does not say
+    # Network, disk and checksums raise exceptions of many kinds.
+    except Exception as error:
         raise RuntimeError(
-            f"{name!r} is not cached at {path}, not prepared in {where}, and "
-            f"its download failed: {advice}. "
+            f"{name!r} is not on this machine, and its download failed: let "
+            f"`data_dir` or TFDS_DATA_DIR name a folder that holds it{copy}. "
             f"Received: {type(error).__name__}: {error}"
         ) from error
     splits = builder.as_dataset(
         split=["train", "test"], batch_size=-1, as_supervised=True
     )
     return [array for pair in tfds.as_numpy(splits) for array in pair]
+
+
+def tiny_imagenet(data_dir, progress):
+    """Loads the images of the folder `tiny-imagenet-200` or its archive."""
+    name, part = "tiny_imagenet", "tiny-imagenet-200"
+    found = places.place(name, data_dir, part, ".zip", ["wnids.txt"])
+    about = {"source": places.fingerprint([found])}
+
+    def splits():
+        return _tiny_splits(places.opened(found, part))
+
+    shape = INFO[name].shape
+    return prepared(name, about, splits, shape, _read_image, progress)
+
+
+def _tiny_splits(folder):
+    wnids = [line.strip() for _, line in places.lines(folder / "wnids.txt")]
+    train, test = [], []
+    for label, wnid in enumerate(wnids):
+        where = folder / "train" / wnid / "images"
+        train += places.labelled(where, label, ".jpeg")
+    # The published test set has no labels. The validation set stands in.
+    path = folder / "val" / "val_annotations.txt"
+    images = path.parent / "images"
+    for number, line in places.lines(path):
+        name, wnid, *_ = [*line.split("\t"), ""]
+        image = images / name
+        if wnid not in wnids or image.parent != images or not image.is_file():
+            raise ValueError(
+                f"`{path}`, line {number}: `{image}` must be a file, and its "
+                f"class {wnid!r} one of wnids.txt."
+            )
+        test.append((image, (wnids.index(wnid),), None))
+    return train, test
+
+
+def _read_image(row):
+    with damage(f"`{row[0]}` must be a JPEG image of 64 x 64 pixels."):
+        # Keras turns the 2 % of images that are gray into RGB.
+        pixels = np.asarray(keras.utils.load_img(row[0]))
+        if pixels.shape != INFO["tiny_imagenet"].shape:
+            raise ValueError(f"shape={pixels.shape}")
+    yield pixels

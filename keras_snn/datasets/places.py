@@ -1,122 +1,85 @@
-"""Where the user keeps a dataset: folders, or the archives of them."""
+"""Files of a dataset in the folder that the user names."""
 
-import os
 import pathlib
-import zlib
 
 from keras_snn.datasets.archives import unpack
-from keras_snn.datasets.cache import cache_dir, digest
+from keras_snn.datasets.cache import cache_dir, damage, digest
 
-# Bytes that hold the directory of the largest published `.zip`.
-END = 2**24
+__all__ = ["child", "fingerprint", "labelled", "lines", "opened", "place"]
 
 
 def place(name, data_dir, part, suffix, marks=()):
-    """Finds one part of a dataset, unpacked or packed.
+    """Finds one part of a dataset, as a folder or as an archive.
 
     Args:
         name: Name of the dataset.
         data_dir: The folder that the user names.
-        part: Name of the part: of its folder, and of its archive before the
-            suffix. Capital and small letters are one.
-        suffix: `".zip"` or `".tar.gz"`.
-        marks: Files or folders by any of which `data_dir` is seen to be that
-            part itself.
-
-    Returns:
-        The path of a folder or of an archive; the folder goes first.
+        part: Name of the part's folder, and of its archive without suffix.
+        suffix: Suffix of the archive.
+        marks: If `data_dir` holds one of these, it is the part itself.
     """
-    if data_dir is None:
+    if data_dir is None or not pathlib.Path(data_dir).is_dir():
         raise ValueError(
-            f"{name!r} needs `data_dir`, the folder that holds it: {part} or "
-            f"{part}{suffix}. Received: data_dir=None"
+            f"`data_dir` must be a folder that holds {name!r}. "
+            f"Received: data_dir={data_dir!r}"
         )
-    data_dir = pathlib.Path(data_dir)
-    if not data_dir.is_dir():
-        raise ValueError(
-            f"`data_dir` must be a folder. Received: data_dir={str(data_dir)!r}"
-        )
-    if any((data_dir / mark).exists() for mark in marks):
-        return data_dir
-    there = {path.name.lower(): path for path in sorted(data_dir.iterdir())}
-    folder = there.get(part.lower())
-    if folder and folder.is_dir():
+    folder = pathlib.Path(data_dir)
+    if any(child(folder, mark) for mark in marks):
         return folder
-    archive = there.get(f"{part}{suffix}".lower())
-    if archive and archive.is_file():
-        return archive
-    raise ValueError(
-        f"`data_dir` must hold {part} or {part}{suffix} for {name!r}. "
-        f"Received: data_dir={str(data_dir)!r}"
-    )
+    found = child(folder, part) or child(folder, part + suffix)
+    if found is None:
+        raise ValueError(
+            f"`data_dir` must hold {part} or {part}{suffix} for {name!r}. "
+            f"Received: data_dir={str(data_dir)!r}"
+        )
+    return found
+
+
+def child(folder, name):
+    """Finds a file or folder in upper or lower case, or returns `None`."""
+    return {x.name.lower(): x for x in folder.iterdir()}.get(name.lower())
 
 
 def opened(found, part):
-    """The folder of a part, unpacked into the cache if it is an archive."""
+    """Returns the folder of a part. Archives are unpacked into the cache."""
     if found.is_dir():
         return found
-    folder = cache_dir() / f"{part}-{digest(fingerprint([found]))}"
+    folder = cache_dir() / f"{part}-{fingerprint([found])}"
     unpack(found, folder)
-    inner = folder / part
-    return inner if inner.is_dir() else folder
-
-
-def files(folder, suffix=""):
-    """The files anywhere below a folder, in the order of their names.
-
-    Hidden ones, and what a Mac adds to archives, are none.
-    """
-    return sorted(
-        where / each
-        for where, _, names in walk(folder)
-        for each in names
-        if not each.startswith(".") and each.lower().endswith(suffix)
-    )
-
-
-def walk(folder):
-    """`os.walk` without the folders that `files` leaves out; yields paths."""
-    for where, folders, names in os.walk(folder):
-        folders[:] = [
-            each for each in folders if not each.startswith((".", "__MACOSX"))
-        ]
-        yield pathlib.Path(where), folders, names
-
-
-def text(path):
-    """What a list or table of a dataset says.
-
-    Bytes that are no text become signs that nothing is called by, so that
-    whoever reads on finds the line and can name it.
-    """
-    return path.read_text("utf-8", "replace")
+    return child(folder, part) or folder
 
 
 def fingerprint(found):
-    """Names and sizes of the files of some parts; of texts also what they say.
-
-    Of archives also the end, where the checksums are: one that has been mended
-    is another, even if it is as long.
-
-    Args:
-        found: Folders and archives.
-    """
-    listed = []
-    for number, part in enumerate(found):
-        for path in files(part) if part.is_dir() else [part]:
-            # An archive goes by its name, a folder may have any.
-            below = part.parent if path == part else part
-            name = path.relative_to(below).as_posix()
-            row = [number, name, path.stat().st_size]
-            if path.suffix in (".txt", ".csv"):
-                row.append(zlib.crc32(path.read_bytes()))
-            elif path == part:
-                row.append(_end(path))
-            listed.append(row)
-    return listed
+    """Hashes names, sizes and times of the files of folders and archives."""
+    rows = []
+    for part in found:
+        for path in _files(part) if part.is_dir() else [part]:
+            name, stat = path.relative_to(part).as_posix(), path.stat()
+            rows.append((name, stat.st_size, stat.st_mtime_ns))
+    return digest(rows)
 
 
-def _end(archive):
-    with open(archive, "rb") as file:
-        file.seek(max(0, archive.stat().st_size - END))
-        return zlib.crc32(file.read())
+def labelled(folder, label, *suffixes):
+    """Lists the files of a class as `prepared` needs them, sorted by name."""
+    paths = [x for x in _files(folder) if x.suffix.lower() in suffixes]
+    if not paths:
+        raise ValueError(
+            f"`{folder}` must hold files *{' or *'.join(suffixes)} of a class."
+        )
+    return [(path, (label,), None) for path in paths]
+
+
+def lines(path):
+    """Returns the lines of a text that are not empty, with their numbers."""
+    with damage(f"`{path}` must be a text with lines. Copy the dataset anew."):
+        text = enumerate(path.read_text("utf-8").splitlines(), 1)
+        found = [(number, line) for number, line in text if line.strip()]
+        if not found:
+            raise ValueError("no lines")
+    return found
+
+
+def _files(folder):
+    # Hidden files, such as `.DS_Store` and `._1.bin`, are the system's.
+    paths = (x for x in folder.rglob("*") if not x.name.startswith("."))
+    return sorted(x for x in paths if not x.is_dir())

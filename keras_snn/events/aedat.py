@@ -42,7 +42,7 @@ def check_whole(path, data, start, size):
 
 def read_aedat2(path, data):
     """Reads AEDAT 2.0 of a DVS128 camera."""
-    header = re.match(rb"(#[^\n]*\n)*", data)[0]
+    header = next(re.finditer(rb"(#[^\n]*\n)*", data))[0]
     # jAER names the camera by the class that decodes it.
     chip = re.search(rb"# AEChip:(?!.*DVS128).*?(\w*)\s*\n", header)
     if chip:

@@ -116,11 +116,9 @@ def to_frames(
     return counts.astype("float32").reshape(shape)
 
 
-def _number(t, timesteps, by, duration):
-    """Checks the options of the frames and returns the number of frames."""
+def _number(t, timesteps: Any, by, duration):
+    """Checks the options of the frames and returns their number."""
     check_choice("by", by, ("number", "time"))
-    if timesteps is not None or duration is None:
-        check_count("timesteps", timesteps)
     if duration is not None:
         check_count("duration", duration)
         if by != "time":
@@ -128,9 +126,11 @@ def _number(t, timesteps, by, duration):
                 '`duration` must be `None` unless by="time". '
                 f"Received: duration={duration!r}, by={by!r}"
             )
-    if timesteps is not None:
-        return timesteps
-    return (int(t[-1]) - int(t[0])) // int(duration) + 1 if len(t) else 0
+        if timesteps is None:
+            span = int(t[-1]) - int(t[0]) if len(t) else -1
+            return span // int(duration) + 1
+    check_count("timesteps", timesteps)
+    return timesteps
 
 
 def _edges(t, frames, by, duration):

@@ -1,7 +1,7 @@
-"""Archives that are damaged or mean harm leave nothing, and are named."""
+"""Damaged and malicious archives are refused by name and leave nothing."""
 
 import io
-import os
+import shutil
 import stat
 import tarfile
 import zipfile
@@ -38,7 +38,7 @@ def packed(kind, folder, files):
 
 
 def added(folder, **fields):
-    """An archive with a first good member, and one of other kind."""
+    """Packs a good member and one with these fields."""
     path = folder / "a.tar.gz"
     with tarfile.open(path, "w:gz") as archive:
         info = tarfile.TarInfo("a.bin")
@@ -59,17 +59,15 @@ def contents(folder):
     }
 
 
-def refused(archive, where, why):
-    """Unpacks into an empty folder, which has to stay empty."""
+def refused(archive, why):
+    """Asserts that an archive is refused and that nothing is left."""
     before = contents(archive.parent)
     inside = archive.parent / "cache"
     with pytest.raises(ValueError, match=why) as caught:
         unpack(archive, inside / "out")
-    member = f", member {where!r}" if where else ""
-    assert str(caught.value).startswith(f"`{archive}`{member}: ")
+    assert str(caught.value).startswith(f"`{archive}` cannot be unpacked: ")
     assert list(inside.iterdir()) == []
     assert contents(archive.parent) == before
-    # Neither beside nor above it.
     assert {path.name for path in archive.parent.iterdir()} == {
         archive.name,
         "cache",
@@ -90,7 +88,7 @@ def folder(tmp_path):
     assert list(inner.parent.iterdir()) == [inner]
 
 
-def test_what_is_in_comes_out(kind, folder):
+def test_members_are_unpacked(kind, folder):
     archive = packed(kind, folder, FILES)
     unpack(archive, folder / "cache" / "out")
     assert contents(folder / "cache") == {
@@ -98,7 +96,7 @@ def test_what_is_in_comes_out(kind, folder):
     }
 
 
-def test_folders_are_members_too(folder):
+def test_folders_may_be_members(folder):
     with zipfile.ZipFile(folder / "a.zip", "w") as archive:
         archive.mkdir("Train")
         archive.writestr("Train/a.bin", b"abcde")
@@ -115,7 +113,7 @@ def test_folders_are_members_too(folder):
         assert contents(folder / each) == {"Train/a.bin": b"abcde"}
 
 
-def test_what_is_unpacked_stays(kind, folder):
+def test_an_existing_folder_is_kept(kind, folder):
     archive = packed(kind, folder, FILES)
     unpack(archive, folder / "out")
     archive.write_bytes(b"")
@@ -123,7 +121,7 @@ def test_what_is_unpacked_stays(kind, folder):
     assert contents(folder / "out") == FILES
 
 
-def test_what_a_killed_run_left_is_cleared(kind, folder):
+def test_files_of_a_killed_process_are_deleted(kind, folder):
     archive = packed(kind, folder, FILES)
     (folder / "out.partial").mkdir()
     (folder / "out.partial" / "old.bin").write_bytes(b"half")
@@ -134,32 +132,34 @@ def test_what_a_killed_run_left_is_cleared(kind, folder):
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "../evil",
-        "../../evil",
-        "a/../../../evil",
-        "/tmp/evil",
-        "//evil",
-        "..",
-        "C:/evil",
-        "C:evil",
-        "..\\evil",
-        "a\\b",
-        "a//b",
-    ],
+    ["../evil", "../../evil", "a/../../../evil", "/tmp/evil", "//evil", ".."],
 )
-def test_no_name_leads_outside(kind, folder, name):
+def test_paths_outside_the_folder_are_refused(kind, folder, name):
     archive = packed(kind, folder, PLAIN | {name: b"x"})
-    refused(archive, name, "leads outside")
+    refused(archive, f"Member '{name}' leads outside")
 
 
-def test_no_name_is_cut_at_a_zero(folder):
-    # `zipfile` would write such a name as what precedes the zero.
+@pytest.mark.parametrize(
+    "name", ["C:/evil", "C:evil", "..\\evil", "a\\b", "a//b", "a/./b"]
+)
+def test_odd_names_stay_inside_the_folder(kind, folder, name):
+    archive = packed(kind, folder, PLAIN | {name: b"x"})
+    unpack(archive, folder / "cache" / "out")
+    found = contents(folder / "cache")
+    assert sorted(found.values()) == [b"abcde", b"x"]
+    assert all(path.startswith("out/") for path in found)
+
+
+def test_a_zero_in_a_name_ends_it(folder):
     archive = zipped(folder / "a.zip", PLAIN | {"b.binX../evil": b"x"})
     archive.write_bytes(
         archive.read_bytes().replace(b"b.binX../evil", b"b.bin\0../evil")
     )
-    refused(archive, "b.bin\0../evil", "leads outside")
+    unpack(archive, folder / "cache" / "out")
+    assert contents(folder / "cache") == {
+        "out/a.bin": b"abcde",
+        "out/b.bin": b"x",
+    }
 
 
 def test_zip_members_are_files(folder):
@@ -170,7 +170,7 @@ def test_zip_members_are_files(folder):
             info.create_system = 3
             info.external_attr = (kind | 0o644) << 16
             archive.writestr(info, "/etc/passwd")
-        refused(folder / "a.zip", "bad", "neither a file nor a folder")
+        refused(folder / "a.zip", "Member 'bad' is neither a file")
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_zip_members_are_files(folder):
 )
 def test_tar_members_are_files(folder, kind):
     archive = added(folder, type=kind, linkname="a.bin", devmajor=1, devminor=5)
-    refused(archive, "bad", "neither a file nor a folder")
+    refused(archive, "Member 'bad' is neither a file")
 
 
 def test_nothing_is_written_through_a_link(folder):
@@ -196,57 +196,33 @@ def test_nothing_is_written_through_a_link(folder):
         archive.addfile(info)
         info = tarfile.TarInfo("link/evil")
         archive.addfile(info, io.BytesIO(b""))
-    refused(path, "link", "neither a file nor a folder")
-
-
-def test_nothing_is_there_twice(kind, folder):
-    # As a file below a file, or as the same file.
-    archive = packed(kind, folder, {"a": b"x", "a/b": b"y"})
-    refused(archive, "a/b", "there twice")
-    os.remove(archive)
-    if kind == "zip":
-        with zipfile.ZipFile(archive, "w") as file:
-            file.writestr("a", b"x")
-            with pytest.warns(UserWarning, match="Duplicate"):
-                file.writestr("a", b"y")
-    else:
-        with tarfile.open(archive, "w:gz") as file:
-            file.addfile(tarfile.TarInfo("a"))
-            file.addfile(tarfile.TarInfo("a"))
-    refused(archive, "a", "there twice")
+    refused(path, "Member 'link' is neither a file")
 
 
 def test_bombs_are_refused_by_their_ratio(kind, folder):
-    # A thousand to one, and more than the megabyte that is free.
+    # A thousand to one, and more than the free megabyte.
     archive = packed(kind, folder, {"a": b"x", "bomb": bytes(2**22)})
     assert archive.stat().st_size < 2**14
-    refused(archive, "bomb", "unpacks to more than")
+    refused(archive, "Member 'bomb' makes it exceed")
 
 
-def test_many_small_bombs_are_one(kind, folder):
+def test_many_small_bombs_are_refused(kind, folder):
     files = {f"bomb{i}": bytes(2**18) for i in range(20)}
     archive = packed(kind, folder, files)
-    with pytest.raises(ValueError, match="unpacks to more than"):
-        unpack(archive, folder / "cache" / "out")
-    assert list((folder / "cache").iterdir()) == []
+    refused(archive, "makes it exceed")
 
 
-def test_a_bomb_in_a_header_is_refused(folder):
-    # A name of 8 MB, which `tarfile` would hold in memory.
+def test_a_name_of_many_bytes_is_refused(folder):
     path = folder / "a.tar.gz"
     with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as archive:
         archive.addfile(tarfile.TarInfo("n" * 2**23))
-    refused(path, "", "unpacks to more than")
+    refused(path, "(?i)too long")
 
 
-def test_more_than_any_dataset_has_is_refused(kind, folder, monkeypatch):
+def test_more_bytes_than_any_dataset_has_are_refused(kind, folder, monkeypatch):
     archive = packed(kind, folder, {"a": b"12", "b": b"3", "c": b"4"})
-    monkeypatch.setattr(archives, "MOST_FILES", 2)
-    refused(archive, "c", "more than 2 members")
-    monkeypatch.undo()
     monkeypatch.setattr(archives, "MOST_BYTES", 2)
-    with pytest.raises(ValueError, match="unpacks to more than 2 bytes"):
-        unpack(archive, folder / "cache" / "out")
+    refused(archive, "Member 'b' makes it exceed 2 bytes")
 
 
 def test_every_truncation_is_noticed(kind, folder):
@@ -264,7 +240,7 @@ def test_flipped_bits_are_noticed(kind, folder):
     packed(kind, folder, FILES)
     archive = next(folder.iterdir())
     content = archive.read_bytes()
-    # In the compressed content of the first member, or of all.
+    # In the content of the first member, or of all.
     place = 60 if kind == "zip" else len(content) // 2
     if kind == "zip":
         archive = zipped(archive, FILES, zipfile.ZIP_STORED)
@@ -278,11 +254,11 @@ def test_flipped_bits_are_noticed(kind, folder):
     assert list((folder / "cache").iterdir()) == []
 
 
-def test_an_archive_that_is_none_is_named(folder):
+def test_other_files_are_refused(folder):
     for name in ("a.zip", "a.tar.gz"):
         archive = folder / name
         archive.write_text("<html>404 Not Found</html>")
-        refused(archive, "", "not a (zip|gzipped) file|Not a gzipped file")
+        refused(archive, "not a zip file|Not a gzipped file")
         archive.unlink()
         (folder / "cache").rmdir()
 
@@ -293,11 +269,11 @@ def test_encrypted_members_are_refused(folder):
     entry = content.rindex(b"PK\x01\x02")
     content[entry + 8] |= 1
     archive.write_bytes(content)
-    refused(archive, "secret", "encrypted")
+    refused(archive, "File .*secret.* is encrypted")
 
 
-@pytest.mark.parametrize("last", ["a/", "a/b/", "a/b/c"])
-def test_no_folder_is_where_a_file_is(kind, folder, last):
+@pytest.mark.parametrize("last", ["a/b/", "a/b/c"])
+def test_a_folder_in_place_of_a_file_is_refused(kind, folder, last):
     if kind == "zip":
         zipped(folder / "a.zip", {"a": b"x", last: b""})
     else:
@@ -305,34 +281,34 @@ def test_no_folder_is_where_a_file_is(kind, folder, last):
             archive.addfile(tarfile.TarInfo("a"))
             info = tarfile.TarInfo(last)
             if last.endswith("/"):
-                info.type, last = tarfile.DIRTYPE, last[:-1]
+                info.type = tarfile.DIRTYPE
             archive.addfile(info)
-    refused(next(folder.iterdir()), last, "there twice")
+    refused(next(folder.iterdir()), "File exists|Not a directory")
 
 
 @pytest.mark.parametrize("name", ["n" * 300, "n" * 300 + "/b"])
-def test_names_longer_than_the_system_takes_are_refused(kind, folder, name):
-    refused(packed(kind, folder, PLAIN | {name: b"x"}), name, "(?i)too long")
+def test_names_too_long_for_the_system_are_refused(kind, folder, name):
+    refused(packed(kind, folder, PLAIN | {name: b"x"}), "(?i)too long")
 
 
 def test_folders_of_long_names_are_refused(folder):
     name = "n" * 300 + "/"
     archive = zipped(folder / "a.zip", PLAIN | {name: b""})
-    refused(archive, name, "(?i)too long")
+    refused(archive, "(?i)too long")
 
 
 @pytest.mark.parametrize("mode", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_other_compressions_are_refused(folder, mode):
-    archive = zipped(folder / "a.zip", PLAIN, mode)
-    refused(archive, "a.bin", "must be stored or deflated. Received: compressi")
+def test_other_compressions_are_unpacked(folder, mode):
+    unpack(zipped(folder / "a.zip", FILES, mode), folder / "out")
+    assert contents(folder / "out") == FILES
 
 
 @pytest.mark.parametrize("mode", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-def test_whatever_byte_is_wrong_the_archive_is_named(folder, mode, rng):
+def test_an_archive_with_any_wrong_byte_is_named(folder, mode, rng):
     plain = zipped(folder / "a.zip", FILES, mode)
     content = bytearray(plain.read_bytes())
-    # Where the headers are, and not what they enclose.
-    places = [*range(120), *range(len(content) - 300, len(content))]
+    # In the headers, not in the content.
+    places = [*range(0, 120, 2), *range(len(content) - 300, len(content), 2)]
     named = []
     for place in places:
         changed = content.copy()
@@ -342,7 +318,7 @@ def test_whatever_byte_is_wrong_the_archive_is_named(folder, mode, rng):
             unpack(plain, folder / "cache" / str(place))
         except ValueError as error:
             named.append(f"`{plain}`" in str(error))
-    # Some bytes tell nothing that matters here, as the time does.
+    # Some bytes do not matter here, such as those of the time.
     assert len(named) > len(places) / 4
     assert all(named)
     assert list((folder / "cache").glob("*.partial")) == []
@@ -354,7 +330,8 @@ def test_a_full_disk_leaves_nothing(kind, folder, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(archives.shutil, "copyfileobj", full)
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    monkeypatch.setattr(tarfile, "copyfileobj", full)
     with pytest.raises(OSError, match="No space left"):
         unpack(archive, folder / "cache" / "out")
     assert list((folder / "cache").iterdir()) == []
