@@ -1,5 +1,7 @@
 """A model of the spikes inside another model."""
 
+import collections
+
 import keras
 
 from keras_snn.layers import LIF, LIFRNNCell, Recompute
@@ -35,7 +37,10 @@ def probe(model):
     (None, 2, 500)
     """
     graph, found = spiking_outputs(model)
-    outputs = {name: output for name, (_, output) in found.items()}
+    # Keras sorts the keys of plain dictionaries.
+    outputs = collections.OrderedDict(
+        (name, output) for name, (_, output) in found.items()
+    )
     return keras.Model(graph.input, outputs, name=f"{model.name}_probe")
 
 
