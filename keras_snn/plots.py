@@ -6,7 +6,7 @@ returns a `matplotlib.figure.Figure` that pyplot does not manage. Save it with
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,7 +40,7 @@ Array = NDArray[Any]
 
 
 def learning_curves(
-    runs: Mapping[str, Mapping[str, ArrayLike]], smooth: int = 10
+    runs: Mapping[str, Mapping[str, Sequence[float]]], smooth: int = 10
 ) -> "Figure":
     """Draws loss, accuracy and firing rate over the iterations (Figs. 1 and 4).
 
@@ -125,7 +125,7 @@ def codings(image: ArrayLike, coded: Mapping[str, ArrayLike]) -> "Figure":
                 f"`coded` must hold arrays of shape (timesteps, {height}, "
                 f"{width}, 1 or 2). Received: shape={frames.shape}"
             )
-        _tiles(tiles, frames, range(min(FRAMES, len(frames))))
+        _tiles(tiles, frames, range(len(frames)))
         average = frames.mean(0)
         _tile(mean, average, _full(average), "mean of all")
         # An axis title would widen the column of the first frame.
@@ -215,7 +215,7 @@ def _set(axis: "Axes", **properties: Any) -> None:
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _trailing_mean(values: ArrayLike, width: int) -> Array:
+def _trailing_mean(values: Sequence[float], width: int) -> Array:
     """Averages each value with the values before it, `width` in all."""
     sums = np.cumsum(np.append(0.0, values))
     stop = np.arange(1, len(sums))
@@ -299,10 +299,10 @@ def _rates(axis: "Axes", average: Array, intensity: Array) -> None:
         axis.plot([0, 1], [0, 1], color="gray", lw=0.8, zorder=0)
         axis.scatter(x, means[0], s=8, alpha=0.6, color="black")
     else:
-        # OFF and ON may have equal means: a ring stays visible under a dot.
-        ring = {"facecolors": "none", "edgecolors": OFF}
-        axis.scatter(x, means[0], s=40, alpha=0.6, label="OFF", **ring)
-        axis.scatter(x, means[1], s=8, alpha=0.6, label="ON", color=ON)
+        # OFF and ON may have equal means: a ring stays visible around a dot.
+        ring = axis.scatter(x, means[0], 40, "none", alpha=0.6, label="OFF")
+        ring.set_edgecolor(OFF)
+        axis.scatter(x, means[1], 8, ON, alpha=0.6, label="ON")
         corner = {"loc": "lower right", "bbox_to_anchor": (1, 1)}
         axis.legend(**corner, ncols=2, handlelength=1, frameon=False)
     _set(axis, xlabel="intensity", ylabel="mean per timestep")

@@ -25,7 +25,7 @@ FRAMES = np.zeros((3, 2, 4, 2))
 FRAMES[0, 1, 3, 0] = FRAMES[1, 0, 2, 1] = FRAMES[2, 0, 1, 1] = 1
 LAYERS = {
     "first": np.array([[[1, 0]], [[0, 0]], [[1, 1]]]),
-    "second": np.array([[1], [0], [0]]),
+    "second": np.array([[1, 0], [0, 0], [0, 0]]),
 }
 
 
@@ -325,7 +325,7 @@ def test_every_layer_has_its_spikes_and_their_mean():
     assert figure.get_suptitle() == "a title"
     (first, second), (mean, other) = layer_axes(figure)
     assert first.get_title() == "first: firing rate 0.500"
-    assert second.get_title() == "second: firing rate 0.333"
+    assert second.get_title() == "second: firing rate 0.167"
     # The first neuron is the lowest row.
     np.testing.assert_array_equal(pixels(first)[..., 0], [[0, 1, 0], [1, 1, 0]])
     assert [bar.get_height() for bar in mean.patches] == [0.5, 0, 1]
