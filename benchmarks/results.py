@@ -122,7 +122,8 @@ def _versions(results):
 
 
 def _time(row):
-    text = f"{1e3 * row['step_s']['median']:.3g}"
+    milliseconds = 1e3 * row["step_s"]["median"]
+    text = f"{milliseconds:{'.3g' if milliseconds < 1000 else '.0f'}}"
     ratio = row.get("ratio")
     if not ratio or ratio["min"] == ratio["max"] == 1:
         return text

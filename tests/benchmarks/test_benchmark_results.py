@@ -98,12 +98,12 @@ def test_files_are_named_after_the_device():
 def test_a_table_has_a_column_per_backend():
     relu = row(65.0, ratio={"median": 0.77, "min": 0.74, "max": 0.8})
     tensorflow = result(contenders={"keras_snn": row(84.7), "relu": relu})
-    torch = result("torch", contenders={"keras_snn": row(215)})
+    torch = result("torch", contenders={"keras_snn": row(2154)})
     printed = results.tables([{"W0": torch}, {"W0": tensorflow}])
     expected = """
 | ms per step | TensorFlow | PyTorch |
 | --- | ---: | ---: |
-| `keras_snn` | 84.7 | 215 |
+| `keras_snn` | 84.7 | 2154 |
 | ReLU in place of the neurons | 65 (0.77, 0.74-0.80) |  |
 """
     assert expected in printed

@@ -100,7 +100,6 @@ def test_against_takes_keras_snn_from_the_other_checkout(start, other_checkout):
     assert process.hear()["versions"]["keras_snn"] == "0.0.other"
 
 
-@pytest.mark.slow
 def test_errors_do_not_name_the_folders_of_the_machine(start, tmp_path):
     (tmp_path / "keras_snn").mkdir()
     (tmp_path / "keras_snn" / "__init__.py").write_text("from . import lost")
