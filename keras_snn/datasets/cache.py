@@ -121,19 +121,16 @@ def _prepare(folder, about, splits, shape, read, progress):
         step = SHARD // (math.prod(shape) * len(rows[0][1])) or 1
         for start in range(0, len(rows), step):
             shards.append(folder / "shards" / f"{split}-{start:06}.npy")
-            _write_shard(shards[-1], rows[start : start + step], read)
-            bar.add(_samples(rows[start : start + step]))
+            group = rows[start : start + step]
+            if not shards[-1].exists():
+                samples = [sample for row in group for sample in read(row)]
+                with replacing(shards[-1]) as path:
+                    np.save(path, np.stack(samples))
+            bar.add(_samples(group))
         y = [label for _, labels, _ in rows for label in labels]
         np.save(folder / f"y_{split}.npy", np.array(y, "int64"))
         _merge(shards, folder / f"x_{split}.npy", (len(y), *shape))
     (folder / "about.json").write_text(json.dumps(about, indent=1))
-
-
-def _write_shard(path, rows, read):
-    if not path.exists():
-        samples = [sample for row in rows for sample in read(row)]
-        with replacing(path) as partial:
-            np.save(partial, np.stack(samples))
 
 
 def _samples(rows):
@@ -154,8 +151,7 @@ def _merge(shards, path, shape):
 def _open(folder, split, shape):
     x = np.load(folder / f"x_{split}.npy", mmap_mode="r")
     y = np.load(folder / f"y_{split}.npy")
-    if (x.dtype.kind, y.dtype) != ("u", "int64") or x.shape[1:] != shape:
-        raise ValueError(f"{x.dtype} of shape {x.shape}, labels {y.dtype}")
-    if len(x) != len(y):
-        raise ValueError(f"{len(x)} samples, {len(y)} labels")
+    found = (x.dtype.kind, y.dtype, x.shape)
+    if found != ("u", np.dtype("int64"), (len(y), *shape)):
+        raise ValueError(f"x_{split}.npy and y_{split}.npy hold {found}")
     return x, y

@@ -1,7 +1,6 @@
 """Datasets of images."""
 
 import importlib
-import logging
 
 import keras
 import numpy as np
@@ -57,9 +56,6 @@ def _read_tfds(name, data_dir, path):
     if keras.config.backend() != "tensorflow":
         # TensorFlow only reads files here. The GPU is for the backend.
         tf.config.set_visible_devices([], "GPU")
-    logging.getLogger(__name__).warning(
-        "Reading %s from tensorflow_datasets, which may download it.", name
-    )
     try:
         builder = tfds.builder(name, data_dir=data_dir)
         builder.download_and_prepare()

@@ -18,19 +18,16 @@ def place(name, data_dir, part, suffix, marks=()):
         suffix: Suffix of the archive.
         marks: If `data_dir` holds one of these, it is the part itself.
     """
-    if data_dir is None or not pathlib.Path(data_dir).is_dir():
-        raise ValueError(
-            f"`data_dir` must be a folder that holds {name!r}. "
-            f"Received: data_dir={data_dir!r}"
-        )
-    folder = pathlib.Path(data_dir)
-    if any(child(folder, mark) for mark in marks):
-        return folder
-    found = child(folder, part) or child(folder, part + suffix)
+    found = None
+    if data_dir is not None and pathlib.Path(data_dir).is_dir():
+        folder = pathlib.Path(data_dir)
+        if any(child(folder, mark) for mark in marks):
+            return folder
+        found = child(folder, part) or child(folder, part + suffix)
     if found is None:
         raise ValueError(
-            f"`data_dir` must hold {part} or {part}{suffix} for {name!r}. "
-            f"Received: data_dir={str(data_dir)!r}"
+            f"`data_dir` must be a folder with {part} or {part}{suffix} for "
+            f"{name!r}. Received: data_dir={data_dir!r}"
         )
     return found
 

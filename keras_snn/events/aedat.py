@@ -73,7 +73,7 @@ def read_aedat3(path, data):
     if stated and stated[1] != b"RAW":
         why = f"the format must be RAW, not {stated[1].decode('latin-1')!r}"
         raise damaged(path, stated.start(), why)
-    times, addresses, places = [], [], []
+    found = [np.empty((3, 0), "i8")]
     for start, number, overflow in _packets(path, data, header.end()):
         raw = np.frombuffer(data, "<u4", 2 * number, start).reshape(-1, 2)
         kept = np.flatnonzero(raw[:, 0] & 1)
@@ -83,13 +83,8 @@ def read_aedat3(path, data):
             i = (t >> 31).argmax()
             why = f"the time {t[i] - 2**32} us is negative"
             raise damaged(path, place[i], why)
-        times.append(t | overflow << 31)
-        addresses.append(address)
-        places.append(place)
-    empty = [np.empty(0, "i8")]
-    t, address, places = (
-        np.concatenate(empty + x) for x in (times, addresses, places)
-    )
+        found.append(np.stack([t | overflow << 31, address, place]))
+    t, address, places = np.concatenate(found, axis=1)
     x, y, p = address >> 17, address >> 2 & 0x7FFF, address >> 1 & 1
     return t, x, y, p, places
 

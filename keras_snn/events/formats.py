@@ -84,21 +84,13 @@ def read(
     outside = (x >= width) | (y >= height)
     if outside.any():
         i = outside.argmax()
-        raise damaged(
-            path,
-            places[i],
-            f"the event at x={x[i]}, y={y[i]} lies outside the sensor of "
-            f"height {height} and width {width}",
-        )
+        why = f"x={x[i]}, y={y[i]} is outside the sensor, {height} x {width}"
+        raise damaged(path, places[i], why)
     backwards = t[1:] < t[:-1]
     if backwards.any() and not sort:
         i = backwards.argmax() + 1
-        raise damaged(
-            path,
-            places[i],
-            f"time runs backwards, from {t[i - 1]} to {t[i]} us; `sort=True` "
-            "sorts the events",
-        )
+        why = f"time runs backwards, from {t[i - 1]} to {t[i]} us"
+        raise damaged(path, places[i], f"{why}; `sort=True` sorts the events")
     events = event_array(t, x, y, p)
     return events[np.argsort(t, kind="stable")] if sort else events
 
@@ -147,12 +139,8 @@ def _reader(path, data):
         return READERS[version[1]]
     for name, beginning, suffixes in OTHERS:
         if re.match(beginning, data) or path.suffix.lower() in suffixes.split():
-            raise damaged(
-                path,
-                0,
-                f"this is {name}; only AEDAT 2.0, AEDAT 3.1 and N-MNIST's "
-                "format can be read",
-            )
+            known = "AEDAT 2.0, AEDAT 3.1 or N-MNIST's format"
+            raise damaged(path, 0, f"this is {name}, not {known}")
     return _read_bin
 
 

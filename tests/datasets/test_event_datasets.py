@@ -278,7 +278,7 @@ def test_the_split_is_drawn_once_and_for_all(home, cifar):
 
 def test_a_missing_class_is_named(home, cifar):
     shutil.rmtree(cifar / "frog")
-    with pytest.raises(ValueError, match="must hold frog or frog.zip"):
+    with pytest.raises(ValueError, match="a folder with frog or frog.zip"):
         load(cifar, "cifar10_dvs")
     (cifar / "frog").mkdir()
     with pytest.raises(ValueError, match=r"frog` must hold files \*.aedat"):
