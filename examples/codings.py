@@ -2,10 +2,10 @@
 
 Constant coding repeats the image. Poisson coding draws spikes whose probability
 is the intensity, so the rate of a pixel scatters about its intensity. The
-retina-like code adds up intensities to a threshold and has no noise. It has few
-rates if a pixel starts again from zero after a spike, and exact rates if it
-keeps the rest. An event camera reports where the brightness changes while the
-image moves.
+retina-like code adds up intensities to a threshold and has no noise. Its pixels
+have a few rates if they restart from zero after a spike, and almost exact rates
+if they keep the remainder. An event camera reports where the brightness changes
+while the image moves.
 
     python examples/codings.py
 
@@ -21,7 +21,7 @@ from keras_snn import datasets, encoders, events, plots
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
 parser.add_argument("--dataset", choices=["digits", "mnist"], default="digits")
-parser.add_argument("--index", type=int, default=5, help="of the image")
+parser.add_argument("--index", type=int, default=15, help="of the image")
 parser.add_argument("--timesteps", type=int, default=20)
 parser.add_argument("--seed", type=int, default=0, help="of the Poisson spikes")
 parser.add_argument("--out", type=pathlib.Path, default="results")
@@ -42,7 +42,7 @@ layers = {
     "Retina-like: adds up intensities, restarts from zero": (
         encoders.RetinaEncoder(args.timesteps)
     ),
-    'Retina-like, reset="subtract": keeps the rest': (
+    'Retina-like, reset="subtract": keeps the remainder': (
         encoders.RetinaEncoder(args.timesteps, reset="subtract")
     ),
 }
