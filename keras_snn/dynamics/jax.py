@@ -23,7 +23,9 @@ def _forward(neuron, current, potential, mask):
 
 def _backward(neuron, residuals, gradients):
     distance, mask = residuals
-    return *loop.backward(neuron, distance, *gradients, mask), None
+    at_spikes, at_potential = gradients
+    found = loop.backward(neuron, distance, at_spikes, at_potential, mask)
+    return *found, None
 
 
 _run.defvjp(_forward, _backward)

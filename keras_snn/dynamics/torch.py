@@ -109,7 +109,7 @@ def _integrate(neuron, current, start, runs, distance):
 def _advance(neuron, current, potential, runs, distance, reset):
     """Advances `potential` in place through all timesteps."""
     for t in range(current.shape[1]):
-        before = None if runs is None else potential.clone()
+        before = potential if runs is None else potential.clone()
         potential.mul_(neuron.k).add_(current[:, t], alpha=neuron.lam)
         # The spike depends on the distance as it is stored, so that both passes
         # agree on it in half precision, too.
@@ -206,7 +206,8 @@ class _LIF(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, *gradients):
-        found = backward(ctx.neuron, *ctx.saved_tensors, gradients)
+        current, potential, mask = ctx.saved_tensors
+        found = backward(ctx.neuron, current, potential, mask, gradients)
         return None, *found, None
 
 

@@ -28,7 +28,7 @@ KNOWN = {
 
 @triton.jit
 def _slope(distance, given, a, SURROGATE: tl.constexpr, GATED: tl.constexpr):
-    """The surrogate's derivative (Table A3), or what was worked out before."""
+    """Returns the surrogate's derivative (Table A3), or the given one."""
     if SURROGATE == "sigmoid":
         smooth = 1 / (1 + tl.exp(-a * distance))
         slope = a * smooth * (1 - smooth)
@@ -64,8 +64,8 @@ def _forward_kernel(
 ):
     # Writes the spikes or, for the backward pass, the distances.
 
-    # Samples on axis 0, whose limit is the larger one. In 64 bits, since
-    # batch * timesteps * units may pass 2**31.
+    # Samples are on axis 0, whose limit is larger. In 64 bits, since
+    # batch * timesteps * units may exceed 2**31.
     row = tl.program_id(0).to(tl.int64)
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = column < units
@@ -75,8 +75,8 @@ def _forward_kernel(
     for t in range(timesteps):
         now = tl.load(current + at, mask=inside, other=0.0)
         integrated = k * potential + lam * now.to(potential.dtype)
-        # The spike is read off the distance as it is stored, so that forward
-        # and backward agree on it in half precision too.
+        # The spike depends on the distance as it is stored, so that both passes
+        # agree on it in half precision, too.
         kept = (integrated - theta).to(output.dtype.element_ty)
         after = integrated
         if RESET == "zero":
@@ -173,13 +173,14 @@ def _neuron_constants(neuron, mask):
 
 
 def _surrogate_constants(surrogate):
-    """How the kernel knows a surrogate; `"given"` where it does not."""
+    """Returns the kernel's name for a surrogate, `"given"` for unknown ones."""
     gated = type(surrogate) is surrogates.SpikeGated
     inner = surrogate.surrogate if gated else surrogate
     name, factor = KNOWN.get(type(inner), ("given", None))
     if factor is None:
         return {"SURROGATE": name, "a": 1.0, "GATED": False}
-    return {"SURROGATE": name, "a": factor * inner.a, "GATED": gated}
+    a = factor * inner.get_config()["a"]
+    return {"SURROGATE": name, "a": a, "GATED": gated}
 
 
 def forward(neuron, current, potential, mask, spikes=True):
