@@ -58,30 +58,20 @@ def _cpu():
     return platform.processor() or platform.machine()
 
 
-def commit(besides: str | None = None) -> str | None:
+def commit() -> str | None:
     """The commit of this checkout, with "+" if tracked files have changed.
 
-    Args:
-        besides: A folder, relative to the checkout, whose changes are ignored.
-
-    Returns:
-        The hash, or `None` without git or a repository.
+    `None` without git or a repository.
     """
-
-    def git(*arguments):
-        return subprocess.run(
-            ["git", "-C", str(CHECKOUT), *arguments],
+    command = "git describe --always --dirty=+ --abbrev=40 --exclude=*"
+    try:
+        done = subprocess.run(
+            command.split(),
+            cwd=CHECKOUT,
             capture_output=True,
             text=True,
             check=True,
-        ).stdout.strip()
-
-    ignored = [f":!{besides}"] if besides else []
-    try:
-        changed = git(
-            *("status", "--porcelain", "--untracked-files=no", "--", "."),
-            *ignored,
         )
-        return git("rev-parse", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return None
+    return done.stdout.strip()

@@ -1,7 +1,6 @@
 """Measures the contenders of a case: check, rounds in turns, memory."""
 
 import contextlib
-import dataclasses
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -20,6 +19,8 @@ PAUSE = 0.05
 # The caches hold the data of the previous contender: a turn's first step is
 # not timed.
 UNTIMED = 1
+# What is stored of a case.
+FIELDS = ("name", "title", "input_shape", "batch", "timesteps", "dtype")
 
 
 def measure(
@@ -46,7 +47,8 @@ def measure(
     Raises:
         check.Different: If contenders do not compute the same.
     """
-    names, described = list(names), machine.describe()
+    first, *_ = names = list(names)
+    described = machine.describe()
     spiking = [name for name in names if name not in contenders.SILENT]
     if len(spiking) == 1:
         spiking.append("rnn")  # something to compare with
@@ -64,10 +66,10 @@ def measure(
     rows = {name: rows[name] for name in names if name in race.processes}
     for name, row in rows.items():
         row["step_s"] = summary(sum(times[name], []))
-        if names[0] in rows:
-            row["ratio"] = ratios(times[name], times[names[0]])
+        if first in rows:
+            row["ratio"] = ratios(times[name], times[first])
     return {
-        "case": dataclasses.asdict(case),
+        "case": {x: getattr(case, x) for x in FIELDS},
         "backend": backend,
         "machine": described,
         "rounds": rounds,

@@ -1,5 +1,6 @@
 """A process per contender: the parent's end of the pipe, and the child's."""
 
+import contextlib
 import gc
 import importlib
 import importlib.metadata
@@ -62,10 +63,8 @@ class Process:
         Raises:
             Failed: If the worker reports an error, dies or takes too long.
         """
-        try:
+        with contextlib.suppress(OSError):  # `hear` says what is wrong
             self.pipe.send((do, *arguments))
-        except OSError:
-            raise Failed(self._ended()) from None
         return self.hear()
 
     def hear(self) -> Any:
@@ -76,14 +75,12 @@ class Process:
         try:
             answer = self.pipe.recv()
         except (EOFError, OSError):
-            raise Failed(self._ended()) from None
+            self.process.join()
+            code = self.process.exitcode
+            raise Failed(f"the process ended with code {code}") from None
         if isinstance(answer, Failed):
             raise answer
         return answer
-
-    def _ended(self):
-        self.process.join()
-        return f"the process ended with code {self.process.exitcode}"
 
     def close(self) -> None:
         """Ends the process."""

@@ -163,6 +163,21 @@ def test_a_training_step_beside_the_peers(tiny_case):
 
 
 @pytest.mark.slow
+def test_ratios_refer_to_the_first_contender_alone(tiny_case, monkeypatch):
+    missing = contenders.missing
+
+    def without_first(name, backend):
+        return "keras" if name == "keras_snn" else missing(name, backend)
+
+    monkeypatch.setattr(contenders, "missing", without_first)
+    names = ["keras_snn", "relu", "rnn"]
+    result = measure(tiny_case, names, BACKEND, rounds=1, steps=1)
+    assert list(result["contenders"]) == ["relu", "rnn"]
+    for row in result["contenders"].values():
+        assert "ratio" not in row
+
+
+@pytest.mark.slow
 def test_the_command_line(tmp_path, capsys, monkeypatch):
     missing = contenders.missing
 
