@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import shlex
+import shutil
 import sys
 import time
 
@@ -152,6 +153,11 @@ def run(args):
         args.again,
     )
     todo = list(longest.values()) if args.again else missing
+    for each in set(longest) - {x.recipe.key for x in todo}:
+        # Left by a run that was killed just after it was stored.
+        shutil.rmtree(workers.folder(longest[each]), ignore_errors=True)
+    if not todo:
+        return
     done = workers.here(todo)
     if args.ray:
         done = workers.on_ray(todo, args.ray, args.cpus, args.gpus)
@@ -197,25 +203,22 @@ def report(args):
 def train(args):
     """Trains one recipe."""
     folder = args.out or OUT / args.recipe
-    folder.mkdir(parents=True, exist_ok=True)
     try:
         recipe = recipes.get(args.recipe).vary(dict(args.set))
-        settings = {
-            "recipe": dataclasses.asdict(recipe),
-            "backend": keras.config.backend(),
-        }
-        check_folder(folder, recipe, settings, args.resume)
+        check_folder(folder, recipe, args.resume)
         data = recipe.load(args.data_dir)
         trainer = Trainer(recipe, data, args.iterations, folder)
     except (ImportError, RuntimeError, TypeError, ValueError) as error:
         raise Stop(str(error)) from error
-    write_json(folder / "run.json", settings | environment.versions())
+    settings = {"backend": keras.config.backend(), **environment.versions()}
+    settings |= {"recipe": dataclasses.asdict(recipe)}
+    write_json(folder / "run.json", settings)
     record = trainer.run(verbose="auto")
     write_json(folder / "result.json", json.loads(record.to_json()))
     print(f"{outcome(record)}. Saved in {folder}")
 
 
-def check_folder(folder, recipe, settings, resume):
+def check_folder(folder, recipe, resume):
     """Stops unless the folder is free, or holds a run that can go on."""
     path = folder / "run.json"
     if not resume:
@@ -223,19 +226,23 @@ def check_folder(folder, recipe, settings, resume):
             raise Stop(f"`{folder}` holds a run. Add --resume or --out.")
         return
     try:
-        before = json.loads(path.read_text())
-        key = recipes.Recipe.from_dict(before["recipe"]).key
+        settings = json.loads(path.read_text())
+        before = recipes.Recipe.from_dict(settings["recipe"])
+        old = before.flat() | {"backend": settings["backend"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Stop(
             f"--resume needs a run. `{path}` is missing or damaged. "
             f"Received: {type(error).__name__}: {error}"
         ) from error
+    new = recipe.flat() | {"backend": keras.config.backend()}
     # A key leaves out the epochs if the schedule does.
-    if (key, before["backend"]) != (recipe.key, settings["backend"]):
-        raise Stop(
-            f"--resume needs the recipe and backend of `{path}`. "
-            f"Received: {settings}"
+    if before.key != recipe.key or old["backend"] != new["backend"]:
+        names = [x for x in old | new if old.get(x) != new.get(x)]
+        then, now = (
+            ", ".join(f"{name}={x.get(name)!r}" for name in names)
+            for x in (old, new)
         )
+        raise Stop(f"--resume needs {then}, as in `{path}`. Received: {now}")
 
 
 def write_json(path, content):

@@ -123,11 +123,10 @@ SURROGATES = {
 }
 TABLE_A6 = _grid(published.TABLE_A6, OPTIMIZERS)
 TABLE_A7 = _grid(published.TABLE_A7, SURROGATES)
-BNTT = {
-    "network.k": 0.99,
-    "network.lam": 1.0,
-    "network.normalization": "bntt",
+TABLE_A8 = {
+    (x[0], neuron(x[1], x[2], 1), x[3]): _vgg11(*x) for x in published.TABLE_A8
 }
+BNTT = {"network.k": 0.99, "network.lam": 1.0, "network.normalization": "bntt"}
 # The rows of Table 2 and their recipes.
 TABLE_2 = {
     name: "cifar10-dvs" if name == "cifar10dvs" else name
@@ -141,38 +140,18 @@ def _pair(panels):
     return {x: y for x, y in panels.items() if x[0] in names}
 
 
+MNIST, CIFAR10 = _one("mnist-poisson"), _one("cifar10-poisson")
+
 EXPERIMENTS = {
-    "fig1": Experiment(
-        "The beginning of training: five-layer network, MNIST, Poisson coding",
-        _one("mnist-poisson"),
-        epochs=1,
-    ),
+    "fig1": Experiment("Beginning of training, MNIST", MNIST, epochs=1),
     "fig2": Experiment("Response of the neuron, and its slant asymptote"),
-    "fig3a": Experiment(
-        "Firing rates before training: five-layer network, MNIST",
-        _one("mnist-poisson"),
-        quick=None,
-        epochs=0,
-    ),
-    "fig3b": Experiment(
-        "Firing rates before training: VGG9, CIFAR-10",
-        _one("cifar10-poisson"),
-        quick=None,
-        epochs=0,
-    ),
-    "fig4-mnist": Experiment(
-        "Training curves: five-layer network, MNIST, Poisson coding",
-        _one("mnist-poisson"),
-    ),
-    "fig4-nmnist": Experiment(
-        "Training curves: five-layer network, N-MNIST", _one("nmnist")
-    ),
-    "fig4-cifar10": Experiment(
-        "Training curves: VGG9, CIFAR-10, Poisson coding",
-        _one("cifar10-poisson"),
-    ),
+    "fig3a": Experiment("Rates before training, MNIST", MNIST, epochs=0),
+    "fig3b": Experiment("Rates before training, CIFAR-10", CIFAR10, epochs=0),
+    "fig4-mnist": Experiment("Training curves, MNIST", MNIST),
+    "fig4-nmnist": Experiment("Training curves, N-MNIST", _one("nmnist")),
+    "fig4-cifar10": Experiment("Training curves, CIFAR-10", CIFAR10),
     "fig4-cifar10dvs": Experiment(
-        "Training curves: VGG9-DVS, CIFAR10-DVS", _one("cifar10-dvs")
+        "Training curves, CIFAR10-DVS", _one("cifar10-dvs")
     ),
     **{
         f"table2-{name}": Experiment(
@@ -184,51 +163,30 @@ EXPERIMENTS = {
         )
         for name, recipe in TABLE_2.items()
     },
-    "fig5": Experiment(
-        "Iterations to 60 % training accuracy: six neurons, MNIST", FIVE
-    ),
-    "fig6a": Experiment(
-        "Training curves: four optimizers, two neurons, MNIST",
-        _pair(TABLE_A6),
-        quick=250,
-    ),
-    "fig6b": Experiment(
-        "Training curves: four surrogates, two neurons, MNIST",
-        _pair(TABLE_A7),
-        quick=250,
-    ),
+    "fig5": Experiment("Iterations to 60 % training accuracy", FIVE),
+    "fig6a": Experiment("Curves of four optimizers", _pair(TABLE_A6), 250),
+    "fig6b": Experiment("Curves of four surrogates", _pair(TABLE_A7), 250),
     "figA7": Experiment("The surrogates and their derivatives"),
     "figA8": Experiment("Training accuracy of the runs of Fig. 5", FIVE),
     "figA9": Experiment("Training loss of the runs of Fig. 5", FIVE),
     "tableA6": Experiment(
-        "Eight neurons, four optimizers, MNIST",
-        TABLE_A6,
-        quick=200,
-        few=TWO,
+        *("Eight neurons, four optimizers", TABLE_A6, 200),
         curves="figA10",
+        few=TWO,
     ),
     "tableA7": Experiment(
-        "Eight neurons, four surrogates, MNIST",
-        TABLE_A7,
-        quick=200,
-        few=TWO,
+        *("Eight neurons, four surrogates", TABLE_A7, 200),
         curves="figA11",
+        few=TWO,
     ),
     "tableA8": Experiment(
-        "VGG11 with and without normalization",
-        {
-            (dataset, neuron(k, lam, 1), technique): _vgg11(
-                dataset, k, lam, technique
-            )
-            for dataset, k, lam, technique in published.TABLE_A8
-        },
-        few=TWO,
+        *("VGG11 with and without normalization", TABLE_A8),
         curves="figA12",
+        few=TWO,
     ),
     # Not in the paper: the part of Table A8 that a small machine can run.
     "bntt": Experiment(
-        "BNTT in the five-layer network, MNIST, in place of VGG11, CIFAR-100",
-        _one("mnist-poisson", **BNTT),
+        *("BNTT in the five-layer network", _one("mnist-poisson", **BNTT)),
         epochs=1,
     ),
 }

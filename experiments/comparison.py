@@ -66,9 +66,8 @@ class Cell:
         records = [x for x in self.records if x.iterations >= at]
         if not trains(records, at):
             return 0.0
-        if at == self.full:
-            return 100 * float(np.mean([x.test_accuracy(at) for x in records]))
-        return 100 * float(np.mean([x.accuracy_at(at) for x in records]))
+        score = Record.test_accuracy if at == self.full else Record.accuracy_at
+        return 100 * float(np.mean([score(x, at) for x in records]))
 
     def text(self, most: int) -> str:
         """Returns our test accuracy and the published number.
@@ -76,18 +75,14 @@ class Cell:
         Args:
             most: Length of the longest run of the row.
         """
-        theirs = FAILED if self.theirs is None else f"{self.theirs:.4g}"
-        if not self.records:
-            return f"{MISSING} / {theirs}"
-        if not self.trains:
-            return f"{FAILED} / {theirs}"
+        theirs = percent(self.theirs)
+        if not self.records or not self.trains:
+            return f"{FAILED if self.records else MISSING} / {theirs}"
         shown = results.longest(self.records)
-        mean, low, high = (
-            100 * x
-            for x in results.mean_and_interval(
-                [x.test_accuracy() for x in shown], shown[0].test_samples
-            )
+        found = results.mean_and_interval(
+            [x.test_accuracy() for x in shown], shown[0].test_samples
         )
+        mean, low, high = (100 * x for x in found)
         digits = 2 if self.length == self.full else 1
         text = f"{mean:.{digits}f} ({low:.1f}–{high:.1f})"
         if self.length < most:
@@ -164,6 +159,11 @@ class Row:
         if cell.distance is not None and abs(cell.distance) > POINT:
             return f"{cell.distance:+.2f} points from the paper"
         return None
+
+
+def percent(theirs: float | None) -> str:
+    """Returns a published number as text."""
+    return FAILED if theirs is None else f"{theirs:.4g}"
 
 
 def agreement(rows: list[Row]) -> str:

@@ -46,10 +46,8 @@ SEEDS = "bands and bars: 95 % intervals of the mean over seeds (Student)"
 def _figure(rows, columns, size, title, **options):
     from matplotlib.figure import Figure
 
-    width, height = size
-    figure = Figure(
-        figsize=(width * columns, height * rows + 0.6), layout="constrained"
-    )
+    size = size[0] * columns, size[1] * rows + 0.6
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, **options)
     for axis in axes.flat:
         axis.spines[["top", "right"]].set_visible(False)
@@ -73,11 +71,9 @@ def _draw_metric(axis, records, name, method, limit):
     values = np.array([y[:length] for _, y in found])
     # Later values are means already.
     fine = min(length, *(len(getattr(x, name)) for x in records))
-    starts = np.maximum(np.arange(fine) - SMOOTH + 1, 0)
-    values[:, :fine] = [
-        [y[start : i + 1].mean() for i, start in enumerate(starts)]
-        for y in values
-    ]
+    values[:, :fine] = np.transpose(
+        [values[:, max(0, i - SMOOTH) : i].mean(1) for i in range(1, fine + 1)]
+    )
     _draw_mean(axis, found[0][0][:length], values, method)
 
 
@@ -155,9 +151,8 @@ def curves(gathered, name: str, title: str, limit: int):
     rows, columns = math.ceil(len(panels) / 3), min(3, len(panels))
     if len(panels[0]) == 2:
         rows, columns = (len({x[i] for x in panels}) for i in (0, 1))
-    figure, axes = _figure(
-        rows, columns, (2.7, 1.9), title, sharex=True, sharey=True
-    )
+    shared = {"sharex": True, "sharey": True}
+    figure, axes = _figure(rows, columns, (2.7, 1.9), title, **shared)
     for axis, panel in zip(axes.flat, panels, strict=False):
         for method, records in gathered[panel].items():
             if records:

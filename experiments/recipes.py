@@ -128,6 +128,15 @@ class Recipe:
             recipe = dataclasses.replace(recipe, **{name: value})
         return recipe
 
+    def flat(self) -> dict[str, Any]:
+        """Returns all fields by their paths, as `vary` takes them."""
+        fields = dataclasses.asdict(self)
+        seed = {"seed": fields.pop("seed")}
+        parts = fields.items()
+        return seed | {
+            f"{x}.{y}": z for x, part in parts for y, z in part.items()
+        }
+
     @property
     def key(self) -> str:
         """Twelve hexadecimal digits that identify the course of training.

@@ -53,7 +53,7 @@ class Report:
     """
 
     def __init__(self, records: dict[str, Record], folder: pathlib.Path):
-        self.folder, self.drawn = folder, 0
+        self.records, self.folder, self.drawn = records, folder, 0
         self.gathered = {
             name: results.gather(records, x) for name, x in EXPERIMENTS.items()
         }
@@ -75,13 +75,7 @@ class Report:
 
     def head(self) -> list[str]:
         """Introduces the report and the runs."""
-        runs = {
-            x.key: x
-            for panels in self.gathered.values()
-            for methods in panels.values()
-            for records in methods.values()
-            for x in records
-        }.values()
+        runs = self.records.values()
         machines = {
             f"{x.device}, {x.backend} {x.versions[x.backend]}, Keras "
             f"{x.versions['keras']}"
@@ -144,10 +138,8 @@ class Report:
         """Compares Table A6, A7 or A8, a row per panel."""
         labels = map(", ".join, EXPERIMENTS[name].panels)
         rows = self.rows(name, labels, published.values())
-        return [
-            f"## {heading(name)}",
-            *compared(self.extent(name), corner, rows),
-        ]
+        compare = compared(self.extent(name), corner, rows)
+        return [f"## {heading(name)}", *compare]
 
     def figures(self) -> list[str]:
         """Shows all figures."""

@@ -65,18 +65,14 @@ def common(gathered: Gathered) -> tuple[int, Gathered]:
     Returns:
         That number of iterations, and the records that are as long.
     """
-    lengths = [
-        longest(records)[0].iterations
-        for methods in gathered.values()
-        for records in methods.values()
-        if records
-    ]
-    limit = min(lengths, default=0)
+    cells = [x for methods in gathered.values() for x in methods.values() if x]
+    limit = min((longest(x)[0].iterations for x in cells), default=0)
+
+    def long(records):
+        return [x for x in records if x.iterations >= limit]
+
     kept = {
-        panel: {
-            method: [x for x in records if x.iterations >= limit]
-            for method, records in methods.items()
-        }
+        panel: {method: long(records) for method, records in methods.items()}
         for panel, methods in gathered.items()
     }
     return limit, kept
@@ -138,11 +134,8 @@ class Extent:
 
     def __add__(self, other: "Extent") -> "Extent":
         """Joins two experiments."""
-        return Extent(
-            self.runs + other.runs,
-            self.seeds + other.seeds,
-            self.cells + other.cells,
-        )
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return Extent(*(x + y for x, y in pairs))
 
     def __str__(self) -> str:
         """Describes it on a figure."""

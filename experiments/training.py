@@ -66,19 +66,14 @@ class Trainer:
             rows = rows[:SHORT_TEST]
         self.test_data = x[rows], y[rows]
         probe = self.test_data[0][:PROBE]
-        # Keras does not convert the dtype of counts outside of `fit`.
+        # Not every backend takes the integer dtypes of counts.
         self.probe = probe.astype("float32") if events else probe
         # The model's generators have the recipe's seed. Keras draws what else
         # is random, such as an initializer without a seed.
         keras.utils.set_random_seed(recipe.seed)
         self.folder = None if folder is None else pathlib.Path(folder)
-        self.history = {
-            "loss": [],
-            "accuracy": [],
-            "tested": [],
-            "rates": {"iteration": []},
-            "seconds": 0.0,
-        }
+        self.history = {x: [] for x in ("loss", "accuracy", "tested")}
+        self.history |= {"rates": {"iteration": []}, "seconds": 0.0}
         self.model = self._resume()
         if self.model is None:
             self.model = recipe.build(self.train_data[0].shape[-3:], self.steps)
@@ -112,14 +107,13 @@ class Trainer:
                     callbacks.Checkpoint(self.folder / "checkpoint.keras"),
                 ]
             epoch = self.done // self.steps
+            test = datasets.batches(*self.test_data, batch_size, shuffle=False)
             self.model.fit(
                 self.recipe.batches(*self.train_data, first_epoch=epoch),
                 epochs=math.ceil(self.iterations / self.steps),
                 initial_epoch=epoch,
                 shuffle=False,  # the batches are shuffled already
-                validation_data=datasets.batches(
-                    *self.test_data, batch_size, shuffle=False
-                ),
+                validation_data=test,
                 callbacks=watchers,
                 verbose=verbose,
             )
@@ -128,10 +122,8 @@ class Trainer:
 
     def _resume(self) -> keras.Model | None:
         """Reads model and history of a killed run, if there is one."""
-        if self.folder is None:
-            return None
-        checkpoint = self.folder / "checkpoint.keras"
-        if not checkpoint.exists():
+        checkpoint = self.folder and self.folder / "checkpoint.keras"
+        if not checkpoint or not checkpoint.exists():
             return None
         try:
             model = keras.models.load_model(checkpoint)
@@ -174,6 +166,9 @@ class _Watch(keras.callbacks.Callback):
         self.trainer, self.means = trainer, means
         self.history = trainer.history
         self.start = time.perf_counter() - self.history["seconds"]
+        options = {"batch_size": trainer.recipe.training.batch_size}
+        self.monitor = callbacks.FiringRateMonitor(trainer.probe, **options)
+        self.monitor.set_model(trainer.model)
 
     def on_train_batch_end(self, batch, logs=None):  # noqa: ARG002
         """Keeps loss and accuracy, measures, and stops."""
@@ -204,12 +199,10 @@ class _Watch(keras.callbacks.Callback):
         """Adds the current firing rates."""
         rates = self.history["rates"]
         rates["iteration"].append(self.trainer.done)
-        batch_size = self.trainer.recipe.training.batch_size
-        found = callbacks.firing_rates(
-            self.trainer.model, self.trainer.probe, batch_size
-        )
-        for layer, (rate, _) in found.items():
-            rates.setdefault(layer, []).append(rate)
+        for name, rate in self.monitor.measure().items():
+            layer = name.removesuffix("_firing_rate")
+            if layer != name:
+                rates.setdefault(layer, []).append(rate)
 
 
 def make_record(recipe, iterations, history, train_samples, test_samples):

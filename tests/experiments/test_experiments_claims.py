@@ -1,0 +1,116 @@
+"""What the runs say about the paper's claims."""
+
+import pytest
+
+from experiments import claims, published
+from experiments.catalogue import EXPERIMENTS, FIVE, METHODS
+
+CODINGS = ("constant", "poisson", "retina")
+
+
+def empty(*names):
+    return {name: {(): {x: [] for x in METHODS}} for name in names}
+
+
+def test_no_runs_decide_nothing():
+    gathered = empty("bntt", *(f"table2-mnist-{x}" for x in CODINGS))
+    gathered |= empty(*(x for x in EXPERIMENTS if x.startswith("fig4")))
+    gathered |= {x: {} for x in ("fig5", "tableA6", "tableA7")}
+    rows = claims.check(gathered)
+    assert [list(x[:2]) for x in rows] == published.CLAIMS
+    assert {x[2:] for x in rows} == {("·", "not measured")}
+
+
+@pytest.mark.parametrize(
+    ("hits", "verdict"),
+    [
+        ((9800, 9850, 9900), "holds"),
+        ((9799, 9850, 9900), "does not hold in 1 of 3"),
+    ],
+)
+def test_98_percent_after_an_epoch(fake, hits, verdict):
+    gathered = {}
+    for coding, right in zip(CODINGS, hits, strict=True):
+        tested = [[1875, right], [3750, 0]]
+        record = fake([0.5], tested=tested, test_samples=10_000)
+        gathered[f"table2-mnist-{coding}"] = {(): {"asymptote": [record]}}
+    ours, found = claims.one_epoch(gathered)
+    assert f"retina {hits[2] / 100:.2f}%" in ours
+    assert found == verdict
+
+
+@pytest.mark.parametrize(
+    ("asymptote", "glorot", "ours", "verdict"),
+    [
+        (10, 120, ": 12.0", "holds"),
+        (10, 100, ": 10.0", "does not hold"),
+        (10, None, ": > 30.0", "holds"),
+        (100, None, ": > 3.0", "not measured; 1 undecided, the runs are short"),
+        (None, 5, ": asymptote not in 300", "does not hold"),
+    ],
+)
+def test_how_much_faster(fake, asymptote, glorot, ours, verdict):
+    cells = {
+        "asymptote": [fake([0.5] * 300, to_60=asymptote)],
+        "glorot": [fake([0.5] * 300, to_60=glorot)],
+    }
+    panel = next(iter(FIVE))  # a leaky neuron
+    text, found = claims.faster({"fig5": {panel: cells}})
+    assert text.endswith(ours)
+    assert found == verdict
+
+
+def test_the_claim_counts_where_only_others_fail(fake):
+    panels = list(EXPERIMENTS["tableA6"].panels)
+    # Asymptote and Glorot: both train, one does, the other does, none does.
+    ends = ((0.9, 0.8), (0.9, 0.1), (0.1, 0.9), (0.1, 0.1))
+    analysis = EXPERIMENTS["tableA6"].panels[panels[0]]
+    cells = {
+        panel: {
+            method: [fake([end] * 300, recipe=analysis, method=method)]
+            for method, end in zip(("asymptote", "glorot"), pair, strict=True)
+        }
+        for panel, pair in zip(panels, ends, strict=False)
+    }
+    ours, verdict = claims.trains_alone({"tableA6": cells, "tableA7": {}})
+    missed = ", ".join(panels[3])
+    assert ours == f"1 of 2 cells, after 300 iterations; not: {missed}"
+    # The paper's runs have 2811 iterations.
+    assert verdict == "does not hold in 1 of 2, in short runs"
+
+
+@pytest.mark.parametrize(
+    ("ends", "verdict"),
+    [
+        ({}, "not measured"),
+        ({"asymptote": 0.9, "he": 0.8}, "not measured"),
+        (dict.fromkeys(METHODS, 0.3) | {"asymptote": 0.9}, "holds"),
+        (dict.fromkeys(METHODS, 0.8) | {"asymptote": 0.7}, "does not hold"),
+    ],
+)
+def test_the_first_of_five_is_ahead(fake, ends, verdict):
+    cells = {x: [fake([ends[x]] * 300)] if x in ends else [] for x in METHODS}
+    gathered = empty("fig4-nmnist", "fig4-cifar10", "fig4-cifar10dvs")
+    found = claims.first(gathered | {"fig4-mnist": {(): cells}})
+    assert found[1] == verdict
+
+
+@pytest.mark.parametrize(
+    ("hits", "samples", "verdict"),
+    [
+        ((9700, 9650), 10_000, "holds"),
+        # Two proportions near 0.9 of 10,000 differ by chance by up to 2.77
+        # standard errors (the studentized range of two), 0.8 points.
+        ((9100, 8900), 10_000, "does not hold within a point"),
+        # Of 1000 by 2.6 points.
+        ((910, 890), 1000, "undecided, too few test samples"),
+    ],
+)
+def test_how_little_bntt_leaves(fake, hits, samples, verdict):
+    cells = {
+        method: [fake([0.5] * 10, tested=[[10, x]], test_samples=samples)]
+        for method, x in zip(("asymptote", "he"), hits, strict=True)
+    }
+    ours, found = claims.bntt({"bntt": {(): cells}})
+    assert found == verdict
+    assert ours.startswith(f"{100 * (hits[0] - hits[1]) / samples:.1f} points")
