@@ -111,10 +111,3 @@ def load(
     if name == "tiny_imagenet":
         return tiny_imagenet(data_dir, progress)
     return from_tfds(name, data_dir)
-
-
-# Replaced by INFO. To be deleted as soon as nothing imports them any more.
-TFDS = ("mnist", "cifar10", "cifar100")
-IMAGES = tuple(name for name in INFO if not INFO[name].events)
-EVENTS = tuple(name for name in INFO if INFO[name].events)
-CLASSES = {name: info.classes for name, info in INFO.items()}

@@ -68,7 +68,7 @@ def labelled(folder, label, *suffixes):
 
 def lines(path):
     """Returns the lines of a text that are not empty, with their numbers."""
-    with damage(f"`{path}` must be a text with lines. Copy the dataset anew."):
+    with damage(f"`{path}` must be a text with lines. Copy the dataset again."):
         text = enumerate(path.read_text("utf-8").splitlines(), 1)
         found = [(number, line) for number, line in text if line.strip()]
         if not found:
@@ -77,6 +77,6 @@ def lines(path):
 
 
 def _files(folder):
-    # Hidden files, such as `.DS_Store` and `._1.bin`, are the system's.
+    # Hidden files, such as `.DS_Store` and `._1.bin`, belong to the system.
     paths = (x for x in folder.rglob("*") if not x.name.startswith("."))
     return sorted(x for x in paths if not x.is_dir())

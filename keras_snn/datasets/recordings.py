@@ -12,14 +12,8 @@ from keras_snn.validation import check_count
 
 __all__ = ["OPTIONS", "count_frames"]
 
-OPTIONS = dict(
-    timesteps=20,
-    by="number",
-    duration=None,
-    crop=None,
-    downsample=1,
-    binary=False,
-)
+OPTIONS = {"timesteps": 20, "by": "number", "downsample": 1, "binary": False}
+OPTIONS |= {"duration": None, "crop": None}
 # In the order of the labels of CIFAR-10.
 CIFAR10 = "airplane automobile bird cat deer dog frog horse ship truck"
 SPLITS = ("Train", "Test")

@@ -128,7 +128,7 @@ def _brightness(image):
 
 
 def _log_brightness(image, size, corner):
-    """What the camera sees while the image's first pixel is at `corner`."""
+    """Returns what the camera sees with the first pixel at `corner`."""
     # Linear interpolation, one axis after the other.
     down, right = map(_weights, size, image.shape, corner)
     return np.log(BLACK + down @ image @ right.T)

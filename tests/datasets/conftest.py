@@ -3,6 +3,9 @@ import sys
 import pytest
 from recording_files import aedat2, bin_events, some, write
 
+# Doctests would import this file under the name of another `conftest`.
+collect_ignore = ["conftest.py"]
+
 CIFAR10 = "airplane automobile bird cat deer dog frog horse ship truck"
 
 
