@@ -57,8 +57,15 @@ def kernel(initializer):
     return keras.layers.Dense(3, kernel_initializer=initializer)
 
 
+def behind_weights(layer):
+    """A gradient passes through the layer, and its neurons fire."""
+    strong = keras.initializers.Constant(4.0)
+    dense = keras.layers.Dense(3, kernel_initializer=strong)
+    return keras.Sequential([dense, layer])
+
+
 def neurons(surrogate):
-    return layers.LIF(surrogate=surrogate)
+    return behind_weights(layers.LIF(surrogate=surrogate))
 
 
 ROWS = [
@@ -72,7 +79,9 @@ ROWS = [
             "detach_reset": True,
         },
         (4, 5, 3),
-        lambda cell: keras.layers.RNN(cell, return_sequences=True),
+        lambda cell: behind_weights(
+            keras.layers.RNN(cell, return_sequences=True)
+        ),
     ),
     Row(
         layers.LIF,
@@ -86,6 +95,7 @@ ROWS = [
             "stateful": True,
         },
         (4, 5, 6, 3),
+        behind_weights,
     ),
     Row(layers.PerTimestep, {"layer": CONV}, (4, 5, 6, 6, 3)),
     Row(
