@@ -241,7 +241,8 @@ class LIF(_Spiking, keras.layers.Layer):
             potential = ops.cast(initial_state, dtype)
         elif self.stateful:
             check_shape("sequences", sequences, self._stateful_shape(sequences))
-            potential = ops.convert_to_tensor(self.potential)
+            # A copy, because PyTorch keeps it for the gradient.
+            potential = ops.copy(self.potential)
         else:
             potential = ops.zeros(state_shape, dtype)
 

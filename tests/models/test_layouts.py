@@ -1,0 +1,112 @@
+"""Networks from a line of text."""
+
+import keras
+import numpy as np
+import pytest
+from backend import to_numpy
+
+import keras_snn
+from keras_snn import models
+from keras_snn.layers import LIF
+from keras_snn.models import sequential_snn
+
+LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+@pytest.mark.parametrize("name", ["batch", "bntt", "tdbn"])
+@pytest.mark.parametrize("encoder", ["constant", None])
+def test_normalization_sits_between_synapses_and_neurons(name, encoder, rng):
+    lead = (6, 3) if encoder is None else (6,)
+    x = rng.random((*lead, 8, 10, 1)).astype("float32")
+    logits = []
+    for data_format in ("channels_first", "channels_last"):
+        model = sequential_snn(
+            *("C4 P C5 P FC6", (8, 10, 1), 3, 3),
+            encoder=encoder,
+            normalization=name,
+            data_format=data_format,
+            lam=0.8,  # enough for the last neurons to fire
+            theta=0.5,
+            seed=0,
+        )
+        cls = {
+            "batch": keras.layers.BatchNormalization,
+            "bntt": keras_snn.layers.BNTT,
+            "tdbn": keras_snn.layers.TDBN,
+        }[name]
+        found = [type(x) for x in model.layers]
+        places = [i for i, kind in enumerate(found) if kind is LIF]
+        assert len(places) == 3
+        assert [found[i - 1] for i in places] == [cls] * 3
+        normalizations = [x for x in model.layers if isinstance(x, cls)]
+        assert [x.gamma.shape[-1] for x in normalizations] == [4, 5, 6]
+        if name == "tdbn":
+            assert {x.theta for x in normalizations} == {0.5}
+        # Kernels of the three, kernel and bias of the last dense layer.
+        kernels = [w for w in model.trainable_weights if "kernel" in w.path]
+        biases = [w for w in model.trainable_weights if "/bias" in w.path]
+        assert (len(kernels), len(biases)) == (4, 1)
+        logits.append(to_numpy(model(x, training=True)))
+    # Sums in another order may differ, but too little here for other spikes.
+    np.testing.assert_allclose(*logits, rtol=0, atol=1e-5)
+    assert (np.ptp(logits[0], axis=0) > 0.01).all()
+
+
+@pytest.mark.parametrize("encoder", models.ENCODERS)
+@pytest.mark.parametrize(
+    "layout",
+    ["D0.5 FC7", "FC20", "FC20 D0.5 FC6", "P C4 G", "P C4 P", "C3 G D0.5 FC5"],
+)
+def test_every_layout_trains(layout, encoder, rng):
+    model = sequential_snn(
+        layout, (8, 9, 2), 3, timesteps=4, encoder=encoder, seed=0
+    )
+    model.compile("sgd", LOSS)
+    lead = (8, 4) if encoder is None else (8,)
+    x = rng.random((*lead, 8, 9, 2)).astype("float32")
+    fit = model.fit(x, np.arange(8) % 3, verbose=0)
+    assert np.isfinite(fit.history["loss"]).all()
+    assert model.output_shape == (None, 3)
+
+
+def test_there_may_be_nothing_to_recompute():
+    model = sequential_snn(
+        "D0.5 FC4", (4, 4, 1), 2, encoder="constant", recompute=True
+    )
+    assert model.output_shape == (None, 2)
+
+
+@pytest.mark.parametrize(
+    ("layout", "change", "message"),
+    [
+        ("C32 Q", {}, "`layout` must be words such as C32.*Received: 'Q' in"),
+        ("C0", {}, "Received: 'C0'"),
+        ("D1.5 C3", {}, "Received: 'D1.5'"),
+        (7, {}, "Received: 7"),
+        ("D0.5 C3", {}, "Received: 'C3' late"),
+        ("FC5 C3", {}, "C, P and G before FC.*Received: 'C3' late"),
+        ("C3 G P", {}, "Received: 'P' late"),
+        ("", {}, "at least one C or FC. Received: layout=''"),
+        ("P", {}, "at least one C or FC. Received: layout='P'"),
+        ("C3", {"width": 0}, "`width` must be above 0"),
+        ("C3", {"normalization": "group"}, "`normalization` must be one of"),
+        (
+            "C3",
+            {"normalization": "bntt", "recompute": True},
+            "`recompute` must be False with a normalization",
+        ),
+    ],
+)
+def test_bad_layouts_are_refused(layout, change, message):
+    with pytest.raises(ValueError, match=message):
+        sequential_snn(layout, (8, 8, 1), 3, **change)
+
+
+def test_bntt_models_take_their_own_number_of_timesteps_alone(rng):
+    model = sequential_snn(
+        *("C4 FC6", (8, 8, 1), 3, 5), encoder=None, normalization="bntt"
+    )
+    with pytest.raises(
+        ValueError, match="expected shape=.None, 5|made for timesteps=5"
+    ):
+        model.predict(rng.random((2, 4, 8, 8, 1)), verbose=0)
