@@ -1,4 +1,4 @@
-"""What Keras does not offer across backends: gradients, operation counts."""
+"""Helpers that Keras does not have: gradients and operation counts."""
 
 import importlib.util
 import json
@@ -12,7 +12,7 @@ from keras import ops
 
 
 def gradients(function, arrays, cotangents):
-    """Gradients of sum(cotangent * output) for every array.
+    """Differentiates sum(cotangent * output) by every array.
 
     `function` maps tensors to a tuple of tensors.
     """
@@ -49,7 +49,7 @@ def gradients(function, arrays, cotangents):
 
 
 def operations(function, *arrays):
-    """How many operations of the backend a function is made of."""
+    """Counts the backend's operations in a function."""
     backend = keras.config.backend()
     if backend == "tensorflow":
         import tensorflow as tf
@@ -92,10 +92,11 @@ needs_torch = pytest.mark.skipif(
 
 
 def in_torch(script, *arguments):
-    """What a script of PyTorch makes of `arguments`, as nested lists.
+    """Runs a PyTorch script in its own process and returns its `results`.
 
-    In a process of its own: beside TensorFlow or JAX parts of PyTorch crash.
-    The script finds `torch` and `arguments`, and leaves `results`.
+    Parts of PyTorch crash in a process with TensorFlow or JAX. The script
+    starts with `torch` imported and `arguments` set. Arguments and results go
+    through JSON.
     """
     head = "import json, sys, torch\narguments = json.load(sys.stdin)\n"
     tail = "\njson.dump(results, sys.stdout)"

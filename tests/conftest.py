@@ -1,10 +1,12 @@
+"""Fixtures and settings of all tests."""
+
 import os
 
 import hypothesis
 import numpy as np
 import pytest
 
-# Keras's and TensorFlow's start-up messages are not results.
+# Hides the start-up messages of TensorFlow.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 hypothesis.settings.register_profile(
@@ -20,6 +22,6 @@ def rng():
 
 @pytest.fixture(autouse=True)
 def _same_numbers_every_run():
-    import keras
+    import keras  # only now, after the setting above
 
     keras.utils.set_random_seed(0)

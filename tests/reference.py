@@ -1,15 +1,15 @@
-"""What we compute, in plain NumPy. Imports nothing of ours. Floats are float64.
+"""The package's computations in plain NumPy and float64.
 
-`lif` iterates Eq. 2. `gradient` differentiates it in forward mode, one input at
-a time, where the package goes backward through time: two derivations of the
-same numbers.
+Imports nothing of the package. `lif` iterates Eq. 2. `gradient` differentiates
+it in forward mode, one input at a time. The package goes backward through time,
+so the two derivations are independent.
 """
 
 import numpy as np
 
 
 def lif(current, k, lam, theta, reset="zero", potential=None, mask=None):
-    """Spikes (batch, timesteps, units) and the final potential."""
+    """Returns the spikes (batch, timesteps, units) and the final potential."""
     current = np.asarray(current, dtype="float64")
     batch, timesteps, *units = current.shape
     v = np.zeros((batch, *units)) if potential is None else potential
@@ -41,7 +41,10 @@ def gradient(
     reset,
     detach_reset,
 ):
-    """Gradient of sum(at_spikes * spikes) + sum(at_potential * potential)."""
+    """Differentiates sum(at_spikes * spikes) + sum(at_potential * potential).
+
+    `potential` is the final one. The gradient is that of the current.
+    """
     current = np.asarray(current, dtype="float64")
     timesteps = current.shape[1]
     result = np.zeros_like(current)
@@ -67,9 +70,9 @@ def gradient(
 
 
 def retina(images, timesteps, gain=1, threshold=1, reset="zero"):
-    """Retina-like coding of bytes, one timestep after the other, in integers.
+    """Codes bytes like a retina, timestep by timestep, in integers.
 
-    `gain` and `threshold` are integers; the accumulator counts in 255ths.
+    `gain` and `threshold` are integers. The accumulator counts in 255ths.
     """
     accumulator = np.zeros(images.shape, "int64")
     spikes = np.zeros((len(images), timesteps, *images.shape[1:]))
@@ -84,7 +87,7 @@ def retina(images, timesteps, gain=1, threshold=1, reset="zero"):
 
 
 def batch_norm(x, axes, epsilon, mask=None):
-    """`(x - mean) / sqrt(variance + epsilon)`, mean, variance (axes kept)."""
+    """Returns the normalized `x`, the mean and the variance, with axes kept."""
     x = np.asarray(x, dtype="float64")
     weight = np.ones_like(x)
     if mask is not None:
@@ -95,9 +98,9 @@ def batch_norm(x, axes, epsilon, mask=None):
 
 
 def batch_norm_gradient(x, at_output, axes, epsilon, scale):
-    """Gradients of sum(at_output * scale * normalized) for x and for scale.
+    """Differentiates sum(at_output * scale * normalized) by x and by scale.
 
-    The textbook formula, from differentiating mean and variance by hand.
+    This is the textbook formula, with mean and variance differentiated by hand.
     """
     normalized, _, variance = batch_norm(x, axes, epsilon)
     at_scale = np.sum(at_output * normalized, axes, keepdims=True)
@@ -108,7 +111,7 @@ def batch_norm_gradient(x, at_output, axes, epsilon, scale):
 
 
 def asgd(w, gradient, rates, lambd, alpha, t0):
-    """Averaged SGD, in the order of `torch.optim.ASGD`: one rate per step.
+    """Takes one step of averaged SGD per rate, as `torch.optim.ASGD` does.
 
     `gradient` is a function of the weights. Returns weights and averages.
     """
@@ -122,7 +125,7 @@ def asgd(w, gradient, rates, lambd, alpha, t0):
     return w, average
 
 
-# Table A3, in NumPy.
+# Table A3.
 SMOOTH = {
     "sigmoid": lambda x, a: 1 / (1 + np.exp(-a * x)),
     "tanh": lambda x, a: np.tanh(a * x) / 2 + 0.5,

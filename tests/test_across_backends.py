@@ -1,4 +1,4 @@
-"""A model trained here, saved, and loaded on each backend that is installed."""
+"""A model trained and saved here runs alike on every installed backend."""
 
 import importlib.util
 import os
@@ -13,7 +13,7 @@ from keras_snn import datasets
 from keras_snn.models import five_layer_snn
 
 BACKENDS = ("tensorflow", "jax", "torch")
-# Potentials of some tens of float32 terms, each of order 1.
+# float32 potentials are sums of tens of terms of order 1.
 ROUNDING = 1e-5
 LOAD_AND_RUN = """
 import sys
@@ -23,7 +23,7 @@ folder = sys.argv[1]
 model = keras.models.load_model(folder + "/model.keras", safe_mode=True)
 x = np.load(folder + "/x.npy")
 spikes = [layer.output for layer in model.layers if "lif" in layer.name]
-# One run for spikes and logits: each way to run rounds in its own way.
+# One run for both, because every compiled function rounds in its own way.
 probe = keras.Model(model.input, [model.output, *spikes])
 np.savez(
     folder + "/" + keras.config.backend() + ".npz",
@@ -73,12 +73,12 @@ def test_logits_and_spikes_are_the_same_elsewhere(trained, backend):
         currents, spikes, their_spikes, strict=True
     ):
         differs = ours != theirs
-        # A sample in which all was equal so far may differ only where the
-        # potential stood at the threshold, or after it has done so.
+        # The first difference of a sample may only be a potential within
+        # rounding of the threshold. Later ones follow from it.
         first = differs & (np.cumsum(differs, axis=1) == 1)
         assert on_the_edge(current, ours)[same][first[same]].all()
         same &= ~differs.any(axis=tuple(range(1, differs.ndim)))
-    # Nearly all samples see no such coincidence.
+    # Such coincidences are rare.
     assert same.mean() > 0.9
     np.testing.assert_allclose(
         their_logits[same], logits[same], rtol=0, atol=1e-5
@@ -86,7 +86,7 @@ def test_logits_and_spikes_are_the_same_elsewhere(trained, backend):
 
 
 def on_the_edge(current, spikes, k=0.8, lam=0.2, theta=1.0):
-    """Where the potential, in float64, is within rounding of the threshold."""
+    """Tells where the float64 potential is within rounding of the threshold."""
     v = 0.0
     edge = np.zeros(spikes.shape, bool)
     for t in range(spikes.shape[1]):

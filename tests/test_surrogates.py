@@ -6,9 +6,11 @@ from backend import gradients, to_numpy
 
 from keras_snn import surrogates
 
-# The corners of the hard ramp, both sides of them, and of zero.
+# Zero and the corners of the hard ramp, and points on both sides of each.
 POINTS = np.array([-3, -0.75, -0.5, -0.4, 0, 0.01, 0.4, 0.5, 3], "float32")
 NAMES = list(surrogates.NAMES)
+# float32 against float64: a few units in the last place.
+CLOSE = {"rtol": 1e-5, "atol": 1e-6}
 
 
 @pytest.mark.parametrize("a", [None, 0.5, 3.0])
@@ -17,18 +19,11 @@ def test_smooth_step_and_derivative_are_table_a3(name, a):
     surrogate = surrogates.NAMES[name](*([] if a is None else [a]))
     a = a or reference.STEEPNESS[name]
     x = POINTS.astype("float64")
-    # float32 against float64: a few units in the last place.
+    smooth = to_numpy(surrogate.smooth(POINTS))
+    np.testing.assert_allclose(smooth, reference.SMOOTH[name](x, a), **CLOSE)
+    slope = surrogate.derivative(keras.ops.convert_to_tensor(POINTS))
     np.testing.assert_allclose(
-        to_numpy(surrogate.smooth(POINTS)),
-        reference.SMOOTH[name](x, a),
-        rtol=1e-5,
-        atol=1e-6,
-    )
-    np.testing.assert_allclose(
-        to_numpy(surrogate.derivative(keras.ops.convert_to_tensor(POINTS))),
-        reference.DERIVATIVE[name](x, a),
-        rtol=1e-5,
-        atol=1e-6,
+        to_numpy(slope), reference.DERIVATIVE[name](x, a), **CLOSE
     )
 
 
@@ -39,14 +34,14 @@ def test_forward_is_the_strict_step(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_gradient_is_the_derivative_times_what_comes_from_above(name):
+def test_gradient_is_the_derivative_times_the_upstream_gradient(name):
     upstream = np.linspace(-2, 2, len(POINTS)).astype("float32")
     (gradient,) = gradients(
         lambda x: (surrogates.get(name)(x),), [POINTS], [upstream]
     )
     a = reference.STEEPNESS[name]
     expected = upstream * reference.DERIVATIVE[name](POINTS.astype(float), a)
-    np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(gradient, expected, **CLOSE)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -57,7 +52,7 @@ def test_gated_gradient_passes_only_where_a_spike_fired(name):
     a = reference.STEEPNESS[name]
     expected = reference.DERIVATIVE[name](POINTS.astype(float), a)
     np.testing.assert_allclose(
-        gradient, np.where(POINTS > 0, expected, 0), rtol=1e-5, atol=1e-6
+        gradient, np.where(POINTS > 0, expected, 0), **CLOSE
     )
 
 
@@ -79,7 +74,7 @@ def test_serialized_surrogates_come_back_equal(surrogate):
 
 
 def test_names_stand_for_the_papers_steepness():
-    # Table A7's settings but for arctan, whose main-run value is 2 (Table A4).
+    # As in Table A7, except arctan: the main runs use 2 (Table A4).
     steepness = {name: surrogates.get(name).a for name in NAMES}
     assert steepness == reference.STEEPNESS
 
@@ -104,3 +99,15 @@ def test_a_surrogate_without_a_derivative_is_refused():
 def test_a_flat_surrogate_is_refused():
     with pytest.raises(ValueError, match="`a` must be above 0. Received: a=0"):
         surrogates.Arctan(0)
+
+
+@pytest.mark.parametrize("kind", [int, np.float32, np.int64])
+def test_a_steepness_is_stored_as_a_float(kind):
+    surrogate = surrogates.Arctan(kind(1))
+    assert type(surrogate.a) is float
+    assert surrogate == surrogates.Arctan(1.0)
+
+
+def test_fire_is_the_strict_step():
+    spikes = surrogates.fire(keras.ops.convert_to_tensor(POINTS))
+    np.testing.assert_array_equal(to_numpy(spikes), POINTS > 0)

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from keras_snn import theory
 
-# The six neurons of Table A6 with theta = 1, drawn in Fig. 2, with the
-# root-mean-square distance of Theorem 1 and of Theorem 2 from the response, on
-# 400 currents up to 1.2 times the saturating one. The distances were computed
-# from the exact rate 1/n, n = floor(log(1 - (1-k) theta/(lam i)) / log k) + 1
-# (k = 1: floor(theta/(lam i)) + 1), not from a simulation. The theorems let
-# time flow; the neuron counts whole timesteps: that is what sets them apart.
+# The six neurons of Fig. 2 and Table A6 with theta = 1. The values are the
+# root-mean-square distances of Theorem 1 and Theorem 2 from the response, over
+# 400 currents up to 1.2 times the saturating one. They were computed from the
+# exact rate 1/n, n = floor(log(1 - (1-k) theta/(lam i)) / log k) + 1 (for k = 1
+# floor(theta/(lam i)) + 1), not from a simulation. They are not zero, because
+# the theorems use continuous time and the neuron whole timesteps.
 FIG_2 = {
     (0.3, 0.1): (0.1223, 0.1346),
     (0.8, 0.2): (0.1278, 0.1313),
@@ -47,8 +47,8 @@ def test_fig_2_theory_and_asymptote_follow_the_simulated_response(neuron):
 @given(neurons, st.floats(0.01, 20.0))
 def test_simulation_fires_after_the_closed_form_period(neuron, current):
     k, lam, theta = neuron
-    # From rest u_n = lam i (1 + k + ... + k^(n-1)), then the potential is zero
-    # again: every spike takes the first n for which u_n > theta.
+    # From rest u_n = lam i (1 + k + ... + k^(n-1)). The first n with
+    # u_n > theta is the period, because every spike resets the potential to 0.
     reached, potential = [], 0.0
     for _ in range(60):
         potential = potential * k + lam * current
@@ -89,8 +89,8 @@ def test_rate_is_the_inverse_of_the_time_to_threshold(neuron):
     k, lam, theta = neuron
     if k > 0.999:
         return
-    # A potential that leaks continuously, u' = (k - 1) u + lam i, reaches theta
-    # at time n; Theorem 1 says 1 / n. Invert it: choose n > 1, find i.
+    # In continuous time, u' = (k - 1) u + lam i reaches theta at time n, and
+    # the rate is 1 / n. Choose n > 1, and solve for i.
     n = np.array([1.01, 1.5, 4.0, 12.0])
     current = theta * (k - 1) / (lam * np.expm1((k - 1) * n))
     rate = theory.firing_rate(current, *neuron)
@@ -102,7 +102,7 @@ def test_rate_approaches_the_unclipped_asymptote(neuron):
     k, lam, theta = neuron
     if k > 0.99:
         return
-    # Theorem 2, far out: (k-1)/ln(1 + (k-1) theta/(lam i)) - f_a -> 0.
+    # Theorem 2 at a large current: (k-1)/ln(1 + (k-1) theta/(lam i)) - f_a -> 0
     current = 1e4 * theta / lam
     exact = (k - 1) / math.log1p((k - 1) * theta / (lam * current))
     line = lam / theta * current + (k - 1) / 2
@@ -134,28 +134,36 @@ def test_weight_stddev_is_equation_11():
     assert theory.weight_stddev(8, lam=2.0, theta=3.0) == 0.75
 
 
-@pytest.mark.parametrize("law", [theory.firing_rate, theory.asymptote])
 @pytest.mark.parametrize(
-    ("k", "lam", "theta", "message"),
+    "law",
     [
-        (1.5, 1.0, 1.0, r"`k` must be in \(0, 1\]. Received: k=1.5"),
-        (0.0, 1.0, 1.0, r"`k` must be in \(0, 1\]. Received: k=0.0"),
-        (0.5, 0.0, 1.0, "`lam` must be above 0. Received: lam=0.0"),
-        (0.5, 1.0, -2, "`theta` must be above 0. Received: theta=-2"),
-        (0.5, 1.0, math.inf, "`theta` must be above 0. Received: theta=inf"),
-        (math.nan, 1.0, 1.0, r"`k` must be in \(0, 1\]. Received: k=nan"),
+        lambda **neuron: theory.firing_rate(1.0, **neuron),
+        lambda **neuron: theory.asymptote(1.0, **neuron),
+        lambda **neuron: theory.simulate(1.0, **neuron, timesteps=1),
+        theory.transition_current,
     ],
+    ids=["rate", "asymptote", "simulate", "transition"],
 )
-def test_impossible_neurons_are_refused(law, k, lam, theta, message):
-    with pytest.raises(ValueError, match=message):
-        law(1.0, k, lam, theta)
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        ({"k": 1.5}, ValueError, r"`k` must be in \(0, 1\]. Received: k=1.5"),
+        ({"k": 0.0}, ValueError, r"`k` must be in \(0, 1\]. Received: k=0.0"),
+        ({"lam": 0.0}, ValueError, "`lam` must be above 0. Received: lam=0.0"),
+        ({"theta": -2}, ValueError, "`theta` must be above 0. .* theta=-2"),
+        ({"k": "0.5"}, TypeError, "`k` must be a number in .* k='0.5'"),
+    ],
+    ids=str,
+)
+def test_impossible_neurons_are_refused(law, wrong, error, message):
+    with pytest.raises(error, match=message):
+        law(**({"k": 0.5, "lam": 1.0, "theta": 1.0} | wrong))
 
 
-def test_a_neuron_of_the_wrong_type_is_refused():
-    with pytest.raises(TypeError, match="`k` must be a number in .* k='0.5'"):
-        theory.transition_current("0.5", 1.0, 1.0)
-    with pytest.raises(TypeError, match="`lam` must be a number .* lam=True"):
-        theory.transition_current(0.5, True, 1.0)
+@pytest.mark.parametrize("name", ["fan_in", "lam", "theta"])
+def test_weights_need_inputs_a_gain_and_a_threshold(name):
+    with pytest.raises(ValueError, match=f"`{name}` must be .*{name}=0"):
+        theory.weight_stddev(**{"fan_in": 1, "lam": 1, "theta": 1, name: 0})
 
 
 def test_simulation_needs_a_timestep():
