@@ -1,5 +1,6 @@
 """Callbacks that watch, save and repeat the training of spiking networks."""
 
+import collections
 import json
 import pathlib
 
@@ -49,11 +50,11 @@ class _Rates:
 
     def __init__(self, model):
         graph, found = spiking_outputs(model)
-        means = [
-            ops.mean(output, axis=1) if layer.return_sequences else output
-            for layer, output in found.values()
-        ]
-        self._names = list(found)
+        # Keras sorts the keys of plain dictionaries.
+        means = collections.OrderedDict(
+            (name, ops.mean(x, axis=1) if layer.return_sequences else x)
+            for name, (layer, x) in found.items()
+        )
         self._means = keras.Model(graph.input, means)
 
     def __call__(self, x, batch_size):
@@ -61,10 +62,10 @@ class _Rates:
         _check_samples(x)
         state = self._means.non_trainable_variables
         before = [np.array(variable) for variable in state]
-        totals = dict.fromkeys(self._names, 0.0)
+        totals = dict.fromkeys(self._means.output, 0.0)
         for start in range(0, len(x), batch_size):
             means = self._means.predict_on_batch(x[start : start + batch_size])
-            for name, mean in zip(self._names, means, strict=True):
+            for name, mean in means.items():
                 totals[name] = totals[name] + mean.sum(0, dtype="float64")
         for variable, value in zip(state, before, strict=True):
             variable.assign(value)

@@ -112,7 +112,7 @@ def test_a_mask_is_found_and_goes_on(rng, make):
 
 
 def test_another_number_of_timesteps_is_refused(images):
-    match = r"`BNTT` was made for timesteps=5, .* Received: timesteps=4, shape="
+    match = r"`BNTT` was made for timesteps=5. Received: timesteps=4, shape="
     layer = BNTT(TIMESTEPS)
     with pytest.raises(ValueError, match=match):
         layer(images[:, :4])
@@ -183,7 +183,7 @@ def test_shapes_that_do_not_fit_are_refused(images, make):
     with pytest.raises(ValueError, match="at least one timestep, of shape"):
         make()(images[:, 0, 0, 0])
     for axis in (0, 1, 5, -4):
-        match = rf"`axis` must be that of the channels.*axis={axis}, shape="
+        match = rf"`axis` must be a channel axis.*axis={axis}, shape="
         with pytest.raises(ValueError, match=match):
             make(axis=axis)(images)
     with pytest.raises(ValueError, match="expects a fixed number of channels"):

@@ -26,7 +26,11 @@ def current(rng):
 @pytest.mark.parametrize("encoder", ["constant", "retina"])
 def test_every_layer_of_a_built_network_shows(encoder, recompute, rng):
     model = five_layer_snn(
-        (8, 8, 1), timesteps=5, encoder=encoder, seed=0, recompute=recompute
+        *((8, 8, 1), 10, 10),
+        lam=0.5,
+        encoder=encoder,
+        seed=0,
+        recompute=recompute,
     )
     model.compile("adam", "mse")
     x = rng.integers(0, 256, (6, 8, 8, 1)).astype("uint8")
