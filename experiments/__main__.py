@@ -112,7 +112,7 @@ def show(args):
     for name, experiment in catalogue.EXPERIMENTS.items():
         runs = experiment.runs(args.seeds, args.full).values()
         stored = sum(find(records, x) is not None for x in runs)
-        state = f"{stored} of {len(runs)}" if runs else "drawn"
+        state = f"{stored} of {len(runs)}" if runs else "needs none"
         curves = f" (with {experiment.curves})" if experiment.curves else ""
         print(f"{name:24}{state:12}{experiment.title}{curves}")
     print()
@@ -181,12 +181,14 @@ def outcome(record: Record) -> str:
         return f"the loss became NaN at iteration {record.lost}"
     if not record.tested:
         return "firing rates only"
-    accuracy = record.test_accuracy()
-    _, low, high = results.mean_and_interval([accuracy], record.test_samples)
+    accuracy, samples = record.test_accuracy(), record.test_samples
+    _, low, high = results.mean_and_interval([accuracy], samples)
+    reached = "not reached"
+    if record.to_60:
+        reached = f"after {record.to_60} iterations"
     return (
-        f"60 % after {record.to_60 or '–'} iterations, test accuracy "
-        f"{accuracy:.2%} ({low:.2%} to {high:.2%}, 95 % interval of "
-        f"{record.test_samples:,} samples), {record.seconds:.0f} s"
+        f"60 % {reached}, test accuracy {accuracy:.2%} (95 % interval "
+        f"{low:.2%} to {high:.2%}, {samples:,} samples), {record.seconds:.0f} s"
     )
 
 

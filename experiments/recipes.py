@@ -19,13 +19,7 @@ from keras_snn import datasets, models, surrogates
 from keras_snn.optimizers import ASGD
 from keras_snn.validation import check_choice
 
-__all__ = [
-    "OPTIMIZERS",
-    "RECIPES",
-    "Recipe",
-    "Training",
-    "get",
-]
+__all__ = ["OPTIMIZERS", "RECIPES", "Recipe", "Training", "get"]
 
 # Table A5: class, learning rate and settings. For Adagrad the table gives only
 # the rate. We take the other settings from PyTorch: the table's names for
@@ -130,12 +124,11 @@ class Recipe:
 
     def flat(self) -> dict[str, Any]:
         """Returns all fields by their paths, as `vary` takes them."""
-        fields = dataclasses.asdict(self)
-        seed = {"seed": fields.pop("seed")}
-        parts = fields.items()
-        return seed | {
-            f"{x}.{y}": z for x, part in parts for y, z in part.items()
-        }
+        fields = {"seed": self.seed}
+        for name in ("data", "network", "training"):
+            part = dataclasses.asdict(self)[name]
+            fields |= {f"{name}.{x}": value for x, value in part.items()}
+        return fields
 
     @property
     def key(self) -> str:
@@ -228,8 +221,6 @@ LONG_DVS = dataclasses.replace(LONG, batch_size=16)
 # Table A4, column of the analysis (Figs. 5, 6, A8 to A11, Tables A6, A7): 2811
 # iterations.
 ANALYSIS = Training(3, 64, drop_remainder=True, schedule="constant")
-
-
 CODINGS = ("constant", "poisson", "retina")
 IMAGES = {
     "mnist": (FIVE, Training()),

@@ -15,7 +15,7 @@ def test_no_runs_make_a_report(tmp_path):
     # Figs. 2 and A7 need no runs.
     assert report.write({}, tmp_path).endswith("2 figures")
     text = (tmp_path / "REPORT.md").read_text()
-    title = "Fig. 5. Iterations to 60 % training accuracy: six neurons, MNIST"
+    title = "Fig. 5. Iterations to 60 % training accuracy"
     assert f"{title}: not run" in text
     assert text.count("not measured |") == len(published.CLAIMS)
     assert json.loads((tmp_path / "headline.json").read_text()) == []

@@ -128,6 +128,7 @@ def test_a_damaged_run_starts_again(digits, data, tmp_path, damage):
     assert trainer.done == 0
 
 
+@pytest.mark.slow
 def test_a_run_does_not_go_back(digits, data, tmp_path):
     Trainer(digits, data, 10, tmp_path).run()
     with pytest.raises(ValueError, match="at least 10, which .*Received: 5"):
