@@ -1,4 +1,4 @@
-"""Callbacks that watch, save and repeat the training of spiking networks."""
+"""Callbacks that monitor, save and reproduce training."""
 
 import collections
 import json
@@ -25,9 +25,9 @@ __all__ = [
 
 
 def firing_rates(model, x, batch_size=32):
-    """Measures how much every layer of neurons fires, in inference.
+    """Measures the firing rate of every layer of neurons, in inference.
 
-    Leaves the model as it was, including its random generators.
+    The model stays as it was, including its random generators.
 
     Args:
         model: A model that `keras_snn.models.probe` takes.
@@ -35,18 +35,18 @@ def firing_rates(model, x, batch_size=32):
         batch_size: Samples per call of the model, at least 1.
 
     Returns:
-        Dictionary from the names that `probe` gives, in the order of the
-        network, to `(firing_rate, silent_fraction)`: mean spikes per neuron and
-        timestep, and the fraction of neurons without a single spike for `x`.
+        Dictionary that maps the names of `probe`, in the order of the network,
+        to `(firing_rate, silent_fraction)`: mean spikes per neuron and
+        timestep, and the fraction of neurons that emit no spike for `x`.
 
     Raises:
-        ValueError: If `x` is empty, or `probe` refuses the model.
+        ValueError: If `x` is empty, or `probe` does not accept the model.
     """
     return _Rates(model)(x, batch_size)
 
 
 class _Rates:
-    """Measures `firing_rates`, with a model that is built once."""
+    """Computes `firing_rates` repeatedly, with a model that is built once."""
 
     def __init__(self, model):
         graph, found = spiking_outputs(model)
@@ -83,21 +83,23 @@ def _check_samples(x):
 
 
 class FiringRateMonitor(keras.callbacks.Callback):
-    """Logs how much every layer of neurons fires, in inference.
+    """Logs the firing rate of every layer of neurons, in inference.
 
-    After every epoch it adds `<layer>_firing_rate` (mean spikes per neuron and
-    timestep) and `<layer>_silent_fraction` (fraction of neurons without a spike
-    for `x`) to the logs. Put it before `CSVLogger` and `TensorBoard` in the
-    list of callbacks, which then show them.
+    After every epoch it adds two values per layer to the logs:
+    `<layer>_firing_rate` (mean spikes per neuron and timestep) and
+    `<layer>_silent_fraction` (fraction of neurons that emit no spike for `x`).
+    Put it before `CSVLogger` and `TensorBoard` in the list of callbacks, so
+    that they see these values.
 
     Args:
-        x: NumPy array of inputs to watch, some tens of samples.
+        x: NumPy array of inputs to measure on. A few dozen samples are enough.
         every: Iterations between two measurements, or `None` for one per epoch.
         batch_size: Samples per call of the model, at least 1.
 
     Attributes:
-        history: Dictionary of lists, one entry per measurement, the first
-            before training: `"iteration"`, and the two keys of every layer.
+        history: Dictionary of lists under `"iteration"` and the two keys of
+            every layer. There is one entry per measurement. The first
+            measurement is made before training.
 
     Example:
     >>> from keras_snn.models import five_layer_snn
@@ -118,13 +120,13 @@ class FiringRateMonitor(keras.callbacks.Callback):
         self.history = {}
 
     def set_model(self, model):
-        """Builds the model that measures."""
+        """Builds the model that measures the rates."""
         super().set_model(model)
         self._rates = _Rates(model)
 
     def measure(self):
-        """Measures the model now; returns a dictionary of logs."""
-        # On JAX, reading `model` brings its weights up to date during `fit`.
+        """Measures the model now and returns a dictionary of logs."""
+        # On JAX, reading `model` during `fit` updates its weights.
         assert self.model is not None
         logs = {}
         rates = self._rates(self.x, self.batch_size)
@@ -152,7 +154,7 @@ class FiringRateMonitor(keras.callbacks.Callback):
             self._record()
 
     def on_epoch_end(self, epoch, logs=None):
-        """Measures, unless just done, and adds to the logs."""
+        """Measures, unless this iteration has been measured, and logs."""
         if self.history["iteration"][-1] != self._iteration:
             self._record()
         if logs is not None:
@@ -164,9 +166,10 @@ class FiringRateMonitor(keras.callbacks.Callback):
 class IterationHistory(keras.callbacks.Callback):
     """Keeps the loss and the metrics of every iteration.
 
-    Keras logs running means over the epoch; this recovers each value. It is
-    exact for means over samples, such as loss and accuracy, if all batches have
-    one size. A smaller last batch of an epoch counts as much as the others.
+    Keras logs running means over the epoch. This callback recovers the value of
+    each batch. The result is exact for means over samples, such as loss and
+    accuracy, if all batches have the same size. If the last batch of an epoch
+    is smaller, its value is not exact.
 
     Attributes:
         history: Dictionary of lists, one entry per iteration.
@@ -181,11 +184,11 @@ class IterationHistory(keras.callbacks.Callback):
         self.history.clear()
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Follows Keras, whose running means start again."""
+        """Restarts, as Keras's running means do."""
         self._totals = {}
 
     def on_train_batch_end(self, batch, logs=None):
-        """Recovers the batch's value from two running means."""
+        """Recovers the value of the batch from two running means."""
         for key, mean in (logs or {}).items():
             total = float(mean) * (batch + 1)
             value = total - self._totals.get(key, 0.0)
@@ -197,7 +200,7 @@ class Checkpoint(keras.callbacks.Callback):
     """Saves the model with its optimizer after every epoch.
 
     Unlike `keras.callbacks.ModelCheckpoint`, it never leaves a half-written
-    file: a run killed while saving keeps the previous epoch's.
+    file. If a run is killed while saving, the file of the previous epoch stays.
 
     Args:
         path: The `.keras` file.
@@ -208,7 +211,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.path = path
 
     def on_epoch_end(self, epoch, logs=None):
-        """Saves."""
+        """Saves the model."""
         with replacing(self.path) as partial:
             self.model.save(partial)
 
@@ -216,11 +219,12 @@ class Checkpoint(keras.callbacks.Callback):
 class EpochLog(keras.callbacks.Callback):
     """Writes the logs of every epoch to a file, one JSON object per line.
 
-    The file of a resumed run reads like that of an uninterrupted one: lines
-    before the epoch with which `fit` begins stay, later ones go. Put it after
-    callbacks that add to the logs and before `Checkpoint`; a run killed between
-    the two then repeats its last line. The file is replaced as a whole, so that
-    it is never half-written.
+    A resumed run leaves the same file as an uninterrupted one. Lines of epochs
+    before the first epoch of `fit` stay, and later lines are dropped.
+
+    Put it after callbacks that add to the logs and before `Checkpoint`. If a
+    run is killed between the two, the resumed run rewrites the last line. The
+    file is replaced as a whole, so it is never half-written.
 
     Args:
         path: The `.jsonl` file.
@@ -234,7 +238,7 @@ class EpochLog(keras.callbacks.Callback):
         """Returns pairs of an epoch and its line.
 
         Raises:
-            ValueError: If this callback did not write a line of the file.
+            ValueError: If a line was not written by this callback.
         """
         if not self.path.exists():
             return []
@@ -254,7 +258,7 @@ class EpochLog(keras.callbacks.Callback):
         self._lines()
 
     def on_epoch_end(self, epoch, logs=None):
-        """Writes the line of an epoch, counted from 0."""
+        """Writes the line of the epoch. Epochs count from 0."""
         lines = [line for number, line in self._lines() if number < epoch]
         numbers = {key: float(value) for key, value in (logs or {}).items()}
         lines.append(json.dumps({"epoch": epoch} | numbers))
@@ -265,10 +269,10 @@ class EpochLog(keras.callbacks.Callback):
 def reseed(model, seed, epoch):
     """Sets all random generators of a model from a seed and an epoch.
 
-    These are the `keras.random.SeedGenerator`s among the attributes of its
+    It sets every `keras.random.SeedGenerator` among the attributes of the
     layers, such as those of `PoissonEncoder` and dropout. On PyTorch it also
-    seeds the backend's own generator, from which Keras draws the dropout of
-    layers without a seed.
+    seeds the backend's own generator, which Keras uses for dropout layers
+    without a seed.
 
     Args:
         model: A built `keras.Model`.
@@ -307,13 +311,13 @@ def _check_integer_seed(seed):
 
 
 class EpochSeeds(keras.callbacks.Callback):
-    """Makes random numbers depend on a seed and the epoch alone.
+    """Makes random numbers depend only on a seed and the epoch.
 
-    It calls `reseed` before every epoch. With batches whose order also depends
-    on the epoch alone, such as those of `datasets.batches`, training resumed
-    from a `Checkpoint` (with `initial_epoch`) ends where it would have ended
-    uninterrupted: to the last bit on the same machine, if its arithmetic is
-    deterministic, as on CPUs.
+    It calls `reseed` before every epoch. Combine it with batches whose order
+    depends only on the epoch, such as those of `datasets.batches`. Training
+    that resumes from a `Checkpoint` (with `initial_epoch`) then gives the same
+    result as uninterrupted training. On one machine the results are equal to
+    the last bit, if the arithmetic is deterministic, as on CPUs.
 
     Args:
         seed: An integer in `[0, 2**31)`.
@@ -324,5 +328,5 @@ class EpochSeeds(keras.callbacks.Callback):
         self.seed = _check_integer_seed(seed)
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Sets the generators."""
+        """Sets the random generators."""
         reseed(self.model, self.seed, epoch)

@@ -1,7 +1,7 @@
 """Keras layers that turn images into spike trains, inside the model.
 
 Images are bytes (whole numbers in [0, 255], of any dtype) or intensities
-(floats in [0, 1]). Encoders put a time axis behind the batch axis.
+(floats in [0, 1]). Encoders insert a time axis after the batch axis.
 """
 
 import keras
@@ -25,18 +25,18 @@ __all__ = [
 def as_intensity(images):
     """Scales images to intensities in [0, 1].
 
-    `uint8` is divided by 255. Keras models cast their inputs, so bytes often
-    arrive as floats. Other dtypes are therefore told apart by their values, the
-    whole batch together: up to 1 they are intensities; whole numbers up to 255
-    are bytes, divided by 255.
+    `uint8` images are divided by 255. Keras models cast their inputs, so bytes
+    often arrive as floats. For other dtypes, the values of the whole batch
+    decide: if none exceeds 1, they are intensities; if they are whole numbers
+    up to 255, they are bytes and are divided by 255.
 
     Args:
         images: Tensor or NumPy array of any shape.
 
     Returns:
-        Floats in [0, 1], in the shape of `images`. Inside a compiled function,
-        which cannot raise an error, all are NaN if the images are neither
-        bytes nor intensities; the loss then is NaN, too.
+        Floats in [0, 1], in the shape of `images`. A compiled function cannot
+        raise an error. There, images that are neither bytes nor intensities
+        give NaN everywhere, so the loss becomes NaN, too.
 
     Raises:
         ValueError: If the images are neither bytes nor intensities.
@@ -48,7 +48,7 @@ def as_intensity(images):
     images = ops.cast(images, dtype)
     if is_uint8:
         return images / 255
-    # Neither comparison is true of NaN.
+    # Both comparisons are false for NaN.
     intensities = ops.all((images >= 0) & (images <= 1))
     whole = ops.equal(images, ops.floor(images))
     bytes_ = ops.all((images >= 0) & (images <= 255) & whole)
@@ -63,7 +63,7 @@ def as_intensity(images):
 
 
 def _is_concrete(tensor):
-    """Whether the values of a tensor can be read, outside any trace."""
+    """Says whether the values of a tensor can be read: not while tracing."""
     backend = keras.config.backend()
     if backend == "tensorflow":
         import tensorflow as tf
@@ -83,7 +83,7 @@ def _is_concrete(tensor):
 
 
 class _Encoder(keras.layers.Layer):
-    """Base of the encoders: images in, `timesteps` coded images out."""
+    """Base class of the encoders: turns an image into `timesteps` images."""
 
     def __init__(self, timesteps, **kwargs):
         super().__init__(**kwargs)
@@ -92,15 +92,15 @@ class _Encoder(keras.layers.Layer):
         self.timesteps = check_count("timesteps", timesteps)
 
     def call(self, inputs):
-        """Encodes images."""
+        """Encodes the images."""
         intensity = ops.expand_dims(as_intensity(inputs), 1)
         encoded = ops.cast(self.encode(intensity), self.compute_dtype)
-        # The comparisons of an encoder would hide NaN.
+        # An encoder's comparisons would turn NaN into 0.
         wrong = ops.any(ops.isnan(intensity))
         return ops.where(wrong, float("nan"), encoded)
 
     def compute_output_shape(self, input_shape):
-        """Returns the input shape with `timesteps` behind the batch axis."""
+        """Returns the input shape with `timesteps` after the batch axis."""
         return (input_shape[0], self.timesteps, *input_shape[1:])
 
     def get_config(self):
@@ -110,7 +110,7 @@ class _Encoder(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class ConstantEncoder(_Encoder):
-    """Constant coding: the image itself at every timestep.
+    """Constant coding: repeats the image at every timestep.
 
     Args:
         timesteps: Length of the time axis, at least 1.
@@ -134,9 +134,10 @@ class ConstantEncoder(_Encoder):
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class PoissonEncoder(_Encoder):
-    """Poisson coding: a spike with a probability equal to the intensity.
+    """Poisson coding: the intensity is the probability of a spike.
 
-    Every pixel and timestep draws on its own, in inference as in training.
+    Every pixel draws independently at every timestep, in training and in
+    inference.
 
     Args:
         timesteps: Length of the time axis, at least 1.
@@ -162,7 +163,7 @@ class PoissonEncoder(_Encoder):
     def encode(self, intensity):
         """Compares the intensity with uniform numbers in [0, 1)."""
         batch, _, *rest = ops.shape(intensity)
-        # In float32 under every policy: bfloat16 has too few probabilities.
+        # In float32 under every policy: bfloat16 has too few distinct values.
         uniform = keras.random.uniform(
             (batch, self.timesteps, *rest),
             dtype="float32",
@@ -179,20 +180,21 @@ class PoissonEncoder(_Encoder):
 class RetinaEncoder(_Encoder):
     """Retina-like coding: every pixel integrates its intensity and fires.
 
-    Deterministic. At every timestep a pixel adds `gain * intensity` to its
-    accumulator. When that reaches `threshold` (`>=`, where neurons need more),
-    the pixel fires and the accumulator is reset.
+    The coding is deterministic. At every timestep a pixel adds
+    `gain * intensity` to its accumulator. When the accumulator reaches
+    `threshold`, the pixel fires and the accumulator is reset. (A pixel fires at
+    the threshold, `>=`. Neurons fire only above it.)
 
-    A constant intensity makes this a closed form, computed for all timesteps at
-    once. With `rate = gain * intensity / threshold`, at most 1, and timesteps
-    counted from 1, `reset="zero"` fires at every multiple of `ceil(1 / rate)`.
-    With `reset="subtract"` the pixel has fired `floor(t * rate)` times after
-    `t` timesteps.
+    The intensity is constant, so a closed form gives all timesteps at once. Let
+    `rate = gain * intensity / threshold`, at most 1, and count timesteps from
+    1. With `reset="zero"` a pixel fires at every multiple of `ceil(1 / rate)`.
+    With `reset="subtract"` it has fired `floor(t * rate)` times after `t`
+    timesteps.
 
-    Rates are raised by a factor of 1 + 1e-6. Otherwise the rounding of float32
-    would keep an accumulator from reaching the threshold exactly, as 5 times
-    51 / 255 does. Where `gain / threshold` is 1, bytes are coded as in exact
-    arithmetic for up to 2000 timesteps.
+    Rates are multiplied by 1 + 1e-6. Otherwise float32 rounding could keep an
+    accumulator just below a threshold that it should reach, such as after 5
+    times 51 / 255. If `gain / threshold` is 1, the code of bytes equals that of
+    exact arithmetic for up to 2000 timesteps.
 
     Args:
         timesteps: Length of the time axis, at least 1.
@@ -200,9 +202,9 @@ class RetinaEncoder(_Encoder):
         threshold: Level at which a pixel fires, above 0. Only the ratio
             `gain / threshold` matters. At 1, the default, white fires at every
             timestep.
-        reset: `"zero"` clears the accumulator, as in the paper; rates are 1,
-            1/2, 1/3, and so on. `"subtract"` lowers it by `threshold`, which
-            keeps every rate exact.
+        reset: `"zero"` clears the accumulator, as in the paper. The possible
+            rates are 1, 1/2, 1/3, and so on. `"subtract"` lowers it by
+            `threshold`, which keeps every rate exact.
         **kwargs: Keywords of `keras.layers.Layer`.
 
     Call arguments:
@@ -239,7 +241,7 @@ class RetinaEncoder(_Encoder):
         t = ops.arange(1, self.timesteps + 1, dtype="int32")
         t = ops.reshape(t, (1, -1) + (1,) * (len(intensity.shape) - 2))
         if self.reset == "zero":
-            # Any period longer than the time axis gives no spike.
+            # A period longer than the time axis gives no spike.
             period = ops.ceil(1 / ops.maximum(rate, 0.5 / self.timesteps))
             return ops.equal(ops.mod(t, ops.cast(period, "int32")), 0)
         t = ops.cast(t, "float32")

@@ -1,4 +1,4 @@
-"""Atomic writing of files, and locks between processes."""
+"""Atomic file writes, and locks between processes."""
 
 import contextlib
 import os
@@ -16,10 +16,9 @@ __all__ = ["locked", "replacing"]
 def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     """Yields a temporary path and moves the file written there to `path`.
 
-    Readers of `path` see the old file or the complete new one. An error or a
-    killed process leaves the old file in place, and the next `replacing` of
-    the same path deletes what the killed process left. Writers of one path
-    take turns.
+    Readers of `path` see the old file or the complete new one. If the process
+    fails or is killed, the old file stays in place. The next `replacing` of the
+    same path cleans up after a killed process. Writers of one path take turns.
 
     Args:
         path: The file to write or replace. Missing folders are created.
@@ -34,7 +33,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
             stack.enter_context(locked(path))
         except OSError:
             # Some network file systems have no locks. A folder with a unique
-            # name is as safe, but the next write would not find it.
+            # name is just as safe, but the next write cannot clean it up.
             unique = tempfile.TemporaryDirectory(dir=path.parent, prefix=".")
             folder = pathlib.Path(stack.enter_context(unique))
         else:
@@ -48,14 +47,14 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
 
 @contextlib.contextmanager
 def locked(path: str | os.PathLike[str], wait: bool = True) -> Iterator[None]:
-    """Holds a lock on `path`, which one process at a time can hold.
+    """Holds a lock on `path`. Only one process at a time can hold it.
 
     The operating system releases the lock when the process ends, even if it
     is killed.
 
     Args:
-        path: A file or folder, which need not exist. Missing parent folders
-            are created.
+        path: A file or folder. It need not exist. Missing parent folders are
+            created.
         wait: Whether to wait for a process that holds the lock.
 
     Raises:
@@ -74,8 +73,9 @@ def locked(path: str | os.PathLike[str], wait: bool = True) -> Iterator[None]:
     try:
         yield
     finally:
-        # A process that waits for the deleted file notices and starts over.
-        # Windows cannot delete an open file, but filelock does so on release.
+        # A process that waits for the deleted file notices this and starts
+        # over. Windows cannot delete an open file; there, filelock deletes it
+        # on release.
         with contextlib.suppress(OSError):
             os.unlink(lock.lock_file)
         lock.release()

@@ -1,6 +1,6 @@
 """The asymptote initialization, and the initializers it is compared with.
 
-Each law is one line, here or in `keras_snn.theory`, inside a Keras initializer.
+Each class wraps a one-line formula, given here or in `keras_snn.theory`.
 """
 
 import math
@@ -30,7 +30,7 @@ __all__ = [
 
 
 class _KernelInitializer(keras.initializers.Initializer):
-    """Base of the random kernel initializers, with their fan-in and seed."""
+    """Base class of the kernel initializers: holds the fan-in and the seed."""
 
     def __init__(self, fan_in: int | None = None, seed: Any = None):
         if isinstance(seed, dict):  # a `SeedGenerator` in a config
@@ -45,12 +45,12 @@ class _KernelInitializer(keras.initializers.Initializer):
                 f"`{type(self).__name__}` expects a kernel of rank 2 or more, "
                 f"(..., inputs, units). Received: shape={tuple(shape)}"
             )
-        # The same for Dense (inputs, units) and Conv (..., inputs, filters).
+        # Holds for Dense (inputs, units) and Conv (..., inputs, filters).
         fan_in = check_count("fan_in", self.fan_in or math.prod(shape[:-1]))
         seed = self.seed
         if seed is None:
-            # Keras's own initializers draw their seeds from Python's generator
-            # too. `keras.utils.set_random_seed` seeds it.
+            # Like Keras's own initializers, this draws the seed from Python's
+            # generator, which `keras.utils.set_random_seed` seeds.
             seed = random.randrange(2**31)
         dtype = dtype or keras.config.floatx()
         return self._draw(tuple(shape), fan_in, dtype, seed)
@@ -73,8 +73,8 @@ class AsymptoteInitializer(_KernelInitializer):
     """Kernel of the asymptote initialization (Eq. 11).
 
     Draws from `N(0, 2 theta^2 / (lam^2 fan_in))`. Together with
-    `AsymptoteBias`, every layer of spiking neurons fires from the first
-    iteration, and so learns from it.
+    `AsymptoteBias`, it makes every layer of spiking neurons fire, and so learn,
+    from the first iteration.
 
     Args:
         k: Fraction of the potential kept per timestep, in `(0, 1]`. The bias
@@ -82,14 +82,14 @@ class AsymptoteInitializer(_KernelInitializer):
         lam: Gain of the input current, above 0.
         theta: Firing threshold, above 0.
         fan_in: Number of inputs to one unit. The default is the product of all
-            axes of the kernel but the last, which is right for `Dense` and for
-            `Conv1D`, `Conv2D` and `Conv3D`, grouped or not. Set it where the
-            shape does not tell: `DepthwiseConv2D` (height x width),
+            axes of the kernel but the last. It is right for `Dense` and for
+            `Conv1D`, `Conv2D` and `Conv3D`, grouped or not. Set it for layers
+            whose fan-in differs, such as `DepthwiseConv2D` (height x width) and
             `EinsumDense` (the contracted axes).
-        seed: `None`, an integer or a `keras.random.SeedGenerator`. With `None`
-            every call draws a new kernel. With an integer, as in Keras, every
-            call of the same shape draws the same kernel: give each layer an
-            initializer with a seed of its own.
+        seed: `None`, an integer or a `keras.random.SeedGenerator`. With `None`,
+            every call draws a new kernel. With an integer, every call with the
+            same shape draws the same kernel, as in Keras. Give each layer an
+            initializer with its own seed.
 
     Call arguments:
         shape: Shape of the kernel, of rank 2 or more.
@@ -133,8 +133,8 @@ class AsymptoteInitializer(_KernelInitializer):
 class AsymptoteBias(keras.initializers.Initializer):
     """Bias of the asymptote initialization (Eq. 11): `theta (1 - k) / (2 lam)`.
 
-    It is the current at which the asymptote of the firing rate leaves zero; see
-    `keras_snn.theory.transition_current`.
+    This is the current at which the asymptote of the firing rate leaves zero.
+    See `keras_snn.theory.transition_current`.
 
     Args:
         k: Fraction of the potential kept per timestep, in `(0, 1]`.
@@ -165,14 +165,15 @@ class AsymptoteBias(keras.initializers.Initializer):
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class WuInitializer(_KernelInitializer):
-    """Kernel of Wu et al. 2018: the weights into each unit have norm 1.
+    """Kernel of Wu et al. 2018: the incoming weights of each unit have norm 1.
 
-    Draws from the uniform distribution on `[-1, 1]`, then divides the weights
-    into each unit by their norm.
+    Draws from the uniform distribution on `[-1, 1]`, then divides the incoming
+    weights of each unit by their norm.
 
     Args:
-        fan_in: Number of inputs to one unit: a product of leading axes of the
-            kernel. The default is all axes but the last.
+        fan_in: Number of inputs to one unit. It must be the product of leading
+            axes of the kernel. The default is the product of all axes but the
+            last.
         seed: As in `AsymptoteInitializer`.
 
     Call arguments:
@@ -233,15 +234,15 @@ NAMES = ("asymptote", "glorot", "he", "wu", "lee")
 def for_layer(
     name: str, k: float, lam: float, theta: float, seed: int | None = None
 ) -> dict:
-    """Returns the initializers that a name stands for, as layer arguments.
+    """Returns the initializers of a named scheme, as layer arguments.
 
     Args:
         name: `"asymptote"`, `"glorot"` (uniform), `"he"` (normal), `"wu"` or
-            `"lee"`. Only `"asymptote"` has biases other than zero.
+            `"lee"`. Only `"asymptote"` has nonzero biases.
         k: Fraction of the potential kept per timestep, in `(0, 1]`.
         lam: Gain of the input current, above 0.
         theta: Firing threshold, above 0.
-        seed: `None` or an integer, a different one for every layer.
+        seed: `None`, or an integer that differs from layer to layer.
 
     Returns:
         Dictionary with `kernel_initializer` and `bias_initializer`.

@@ -1,4 +1,4 @@
-"""Averaged SGD, an optimizer of the experiments that Keras does not have."""
+"""Averaged SGD, which the experiments need and Keras lacks."""
 
 import numbers
 from collections.abc import Callable, Sequence
@@ -16,31 +16,32 @@ __all__ = ["ASGD"]
 class ASGD(keras.optimizers.Optimizer):
     """Averaged stochastic gradient descent (Polyak and Juditsky 1992).
 
-    In iteration `t`, counted from 0, with the learning rate `r`:
+    In iteration `t`, counted from 0, with learning rate `r`:
 
     - `eta = r / (1 + lambd r t)^alpha`
     - `w = w - eta (gradient + lambd w)`
     - `average = average + (w - average) / max(1, t - t0)`
 
-    This computes the same numbers as `torch.optim.ASGD`. As there, a learning
-    rate acts one iteration late: `r` is what a schedule or a callback set for
-    `t - 1`. Until `t0` the average is `w` itself.
+    The results equal those of `torch.optim.ASGD`. There, too, a learning rate
+    takes effect one iteration late: `r` is the value that a schedule or
+    callback set for `t - 1`. Until `t0` the average is `w` itself.
 
-    The list `averages` holds the averages. They replace the weights where
-    `use_ema` would: at the end of `fit`. In a loop of your own, call
-    `optimizer.finalize_variable_values(model.trainable_variables)`. A
-    checkpoint that `fit` saves after an epoch holds both weights and averages,
-    so a resumed run equals an uninterrupted one. A second `fit` of the same
-    model starts from the averages.
+    The list `averages` holds the averages. They replace the weights at the end
+    of `fit`, as with `use_ema`. In your own training loop, call
+    `optimizer.finalize_variable_values(model.trainable_variables)`.
+
+    A checkpoint that `fit` saves after an epoch holds both weights and
+    averages, so a resumed run equals an uninterrupted one. A second `fit` of
+    the same model starts from the averages.
 
     Args:
-        learning_rate: A number, a schedule of `keras.optimizers.schedules`, or
-            a callable without arguments.
+        learning_rate: A number, a schedule from `keras.optimizers.schedules`,
+            or a callable without arguments.
         lambd: Decay of the weights and of `eta`, at least 0.
         alpha: Exponent of the decay of `eta`, at least 0.
         t0: Iteration after which averaging starts, at least 0.
-        **kwargs: Those of `keras.optimizers.Optimizer`, without `use_ema`.
-            `weight_decay` acts apart from the gradient, as in AdamW.
+        **kwargs: Keywords of `keras.optimizers.Optimizer` except `use_ema`.
+            `weight_decay` is decoupled from the gradient, as in AdamW.
 
     Reference:
         Polyak and Juditsky, "Acceleration of stochastic approximation by
@@ -53,7 +54,7 @@ class ASGD(keras.optimizers.Optimizer):
     ...     optimizer.apply([ops.ones(2)], [w])
     >>> ops.convert_to_numpy(w).tolist()
     [-0.5, 0.5]
-    >>> optimizer.finalize_variable_values([w])  # of the last two iterations
+    >>> optimizer.finalize_variable_values([w])  # the mean of the last two
     >>> ops.convert_to_numpy(w).tolist()
     [-0.25, 0.75]
     """
@@ -67,7 +68,7 @@ class ASGD(keras.optimizers.Optimizer):
         **kwargs: Any,
     ):
         if isinstance(learning_rate, numbers.Real):
-            learning_rate = float(learning_rate)  # Keras takes nothing else
+            learning_rate = float(learning_rate)  # Keras accepts no int
         super().__init__(learning_rate, **kwargs)
         self.lambd = check_number("lambd", lambd, included="low")
         self.alpha = check_number("alpha", alpha, included="low")
@@ -96,17 +97,17 @@ class ASGD(keras.optimizers.Optimizer):
         grads: Sequence[Any],
         trainable_variables: Sequence[keras.Variable] | None = None,
     ) -> None:
-        """Updates the variables, and keeps the learning rate for the next step.
+        """Updates the variables and stores the learning rate for the next step.
 
         Args:
-            grads: Gradients, `None` for a variable that the loss ignores.
-            trainable_variables: The variables, by default those of `build`.
+            grads: Gradients. `None` for a variable that the loss ignores.
+            trainable_variables: The variables. The default is those of `build`.
         """
         rate = ops.convert_to_tensor(self.learning_rate, dtype="float32")
         super().apply(grads, trainable_variables)
         _assign_copy(self._last_rate, rate)
-        # Without a gradient Keras skips `update_step`, and the average would
-        # stay zero.
+        # Keras skips `update_step` for variables without a gradient. Their
+        # average would stay zero.
         variables = trainable_variables or self._trainable_variables
         for gradient, variable in zip(grads, variables, strict=True):
             if gradient is None:
@@ -134,13 +135,14 @@ class ASGD(keras.optimizers.Optimizer):
         average = self._average_of(variable)
         old, new = map(ops.convert_to_tensor, (average, variable))
         moved = old + ops.cast(mu, dtype) * (new - old)
-        # `mu` is 1 until `t0`, where rounding would keep `moved` from `new`.
+        # `mu` is 1 until `t0`. There, `moved` would differ from `new` by a
+        # rounding error.
         self.assign(average, ops.where(mu < 1, moved, new))
 
     def finalize_variable_values(
         self, var_list: Sequence[keras.Variable]
     ) -> None:
-        """Replaces the variables by their averages.
+        """Replaces the variables with their averages.
 
         Args:
             var_list: The variables.
@@ -149,7 +151,8 @@ class ASGD(keras.optimizers.Optimizer):
             return  # no step yet, so no averages
         for variable in var_list:
             average = self._average_of(variable)
-            # A variable that Keras overwrites with its gradient has none.
+            # Keras gives no average to variables that it overwrites with their
+            # gradients.
             if average is not None:
                 _assign_copy(variable, average)
 
@@ -165,7 +168,7 @@ class ASGD(keras.optimizers.Optimizer):
 def _assign_copy(variable, value):
     """Assigns a copy of a value.
 
-    On JAX a plain assignment shares the array, and the training step deletes
-    the arrays of the variables that it updates: both would be lost.
+    On JAX a plain assignment shares the array. The training step deletes the
+    arrays of the variables that it updates, so both would be lost.
     """
     variable.assign(ops.copy(value))

@@ -1,7 +1,7 @@
 """Figures of spike codings, recordings and learning curves.
 
-These functions need matplotlib and import it when they are called. Each of them
-returns a `matplotlib.figure.Figure` that pyplot does not manage. Save it with
+These functions need matplotlib and import it when they are called. Each returns
+a `matplotlib.figure.Figure` that pyplot does not manage. Save it with
 `figure.savefig(path)`.
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["codings", "learning_curves", "recording"]
 
 # Color-blind readers can tell these colors apart (Okabe and Ito, 2008). The
-# curves of silent networks coincide, and the gaps show the curves below.
+# curves of silent networks coincide, so gaps reveal the curves underneath.
 STYLES = {
     "asymptote": {"color": "#D55E00"},
     "glorot": {"color": "#0072B2"},
@@ -31,10 +31,10 @@ STYLES = {
 }
 OFF, ON = "#0072B2", "#D55E00"  # the channels of event frames
 
-FRAMES = 6  # frames shown of a coding
+FRAMES = 6  # frames per coding
 PIXELS = 17  # pixels shown over time
-NEURONS = 64  # neurons shown of a layer
-EVENTS = 10_000  # events shown of a recording
+NEURONS = 64  # neurons per layer
+EVENTS = 10_000  # events per recording
 
 Array = NDArray[Any]
 
@@ -45,12 +45,12 @@ def learning_curves(
     """Draws loss, accuracy and firing rate over the iterations (Figs. 1 and 4).
 
     Args:
-        runs: Maps the name of an initializer, or another label, to one run:
-            `"loss"` and `"accuracy"` with a value per iteration, `"iteration"`
-            and keys that end in `"firing_rate"` with a value per measurement.
-            The figure shows the mean over these keys. A run is the joint
-            history of two callbacks, `IterationHistory` and
-            `FiringRateMonitor`: `{"he": curves.history | rates.history}`.
+        runs: Maps the name of an initializer, or another label, to one run. A
+            run has `"loss"` and `"accuracy"` with a value per iteration. It has
+            `"iteration"` and keys that end in `"firing_rate"` with a value per
+            measurement. The figure shows the mean over these keys. Join the
+            histories of `IterationHistory` and `FiringRateMonitor` to get a
+            run: `{"he": curves.history | rates.history}`.
         smooth: Width of the trailing mean of loss and accuracy in iterations,
             at least 1.
 
@@ -85,19 +85,20 @@ def codings(image: ArrayLike, coded: Mapping[str, ArrayLike]) -> "Figure":
     A row shows, from left to right:
 
     - the first frames and the mean of all frames;
-    - some pixels over time, the darkest at the bottom, the brightest on top;
-    - the mean of every pixel over its intensity. The gray line marks equal
+    - some pixels over time, from the darkest at the bottom to the brightest at
+      the top;
+    - the mean of every pixel against its intensity. The gray line marks equal
       values.
 
-    Black stands for 1. Events have the colors of their polarities, in full for
-    the largest count of the row.
+    Black means 1. Events have the color of their polarity. The largest count of
+    a row has the full color.
 
     Args:
         image: `(height, width)` or `(height, width, 1)`, `uint8` or floats in
             [0, 1].
         coded: Maps the title of a row to the coded image, of shape `(timesteps,
-            height, width, channels)`. There is one channel with values in
-            [0, 1], or there are two with event counts, OFF and ON.
+            height, width, channels)`: either one channel with values in [0, 1],
+            or two channels with event counts, OFF and ON.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -146,23 +147,23 @@ def recording(
     """Draws a recording, its frames, and the spikes of a network.
 
     The top shows the events in space and time, and ten of the frames. The
-    bottom shows for each layer the spikes of some of its neurons, and the mean
-    over all of its neurons at each timestep.
+    bottom shows, for each layer, the spikes of some neurons and the mean over
+    all neurons at each timestep.
 
     Args:
         events: Structured array with the fields `t` (microseconds), `x`, `y`
             and `p`, as `keras_snn.events.read` returns.
         frames: Event counts, `(timesteps, height, width, 2)`.
         spikes: Maps the name of each layer to its spikes, 0 or 1, of shape
-            `(timesteps, ...)`. At least one layer.
+            `(timesteps, ...)`. It must have at least one layer.
         title: Title of the figure.
 
     Returns:
         A `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: If `frames` has the wrong shape, or `spikes` is empty or has
-            another number of timesteps.
+        ValueError: If `frames` has the wrong shape, `spikes` is empty, or
+            their numbers of timesteps differ.
     """
     from matplotlib.figure import Figure
 
@@ -224,7 +225,7 @@ def _trailing_mean(values: Sequence[float], width: int) -> Array:
 
 
 def _intensity(image: ArrayLike) -> Array:
-    """The image in [0, 1], without the axis of channels."""
+    """Returns the image in [0, 1], without the channel axis."""
     values = np.asarray(image)
     if values.ndim == 3 and values.shape[-1] == 1:
         values = values[..., 0]
@@ -237,17 +238,17 @@ def _intensity(image: ArrayLike) -> Array:
 
 
 def _evenly(size: int, number: int) -> Array:
-    """At most `number` indices below `size`, evenly spaced."""
+    """Returns at most `number` evenly spaced indices below `size`."""
     return np.unique(np.linspace(0, size - 1, number).round().astype(int))
 
 
 def _full(values: Array) -> float:
-    """The value that has the full color: 1 for intensities and spikes."""
+    """Returns the value with the full color: 1 for intensities and spikes."""
     return 1 if values.shape[-1] == 1 else values.sum(-1).max() or 1
 
 
 def _colored(values: Array, full: float) -> Array:
-    """Mixes the colors of the channels, `(..., 1 or 2)`, on a white ground."""
+    """Mixes the colors of 1 or 2 channels on a white background."""
     from matplotlib.colors import to_rgb
 
     names = ["black"] if values.shape[-1] == 1 else [OFF, ON]
@@ -260,7 +261,7 @@ def _tile(axis: "Axes", values: Array, full: float, label: str) -> None:
 
 
 def _tiles(axes: Any, frames: Array, steps: Any) -> None:
-    """Draws the frames of these timesteps and removes the axes left over."""
+    """Draws the frames of these timesteps and removes the unused axes."""
     for axis, step in zip(axes, steps, strict=False):
         _tile(axis, frames[step], _full(frames), f"t = {step + 1}")
     for axis in axes[len(steps) :]:
@@ -280,7 +281,7 @@ def _raster(axis: "Axes", values: Array) -> None:
 
 
 def _pixels(axis: "Axes", frames: Array, intensity: Array) -> None:
-    """Draws pixels over time, their intensities evenly spaced."""
+    """Draws pixels with evenly spaced intensities over time."""
     order = np.argsort(intensity, axis=None, kind="stable")
     levels = intensity.flat[order]
     wanted = np.linspace(levels[0], levels[-1], PIXELS)
@@ -293,13 +294,13 @@ def _pixels(axis: "Axes", frames: Array, intensity: Array) -> None:
 
 
 def _rates(axis: "Axes", average: Array, intensity: Array) -> None:
-    """Draws the mean of each pixel over its intensity."""
+    """Draws the mean of each pixel against its intensity."""
     x, means = intensity.ravel(), average.reshape(intensity.size, -1).T
     if len(means) == 1:
         axis.plot([0, 1], [0, 1], color="gray", lw=0.8, zorder=0)
         axis.scatter(x, means[0], s=8, alpha=0.6, color="black")
     else:
-        # OFF and ON may have equal means: a ring stays visible around a dot.
+        # OFF and ON may have equal means. A ring stays visible around a dot.
         ring = axis.scatter(x, means[0], 40, "none", alpha=0.6, label="OFF")
         ring.set_edgecolor(OFF)
         axis.scatter(x, means[1], 8, ON, alpha=0.6, label="ON")
@@ -315,7 +316,7 @@ def _cloud(axis: Any, events: Array) -> None:
     for p, (name, color) in enumerate((("OFF", OFF), ("ON", ON))):
         t, x, y = (events[events["p"] == p][key] for key in ("t", "x", "y"))
         axis.scatter(t / 1000, x, y, s=2, lw=0, color=color, label=name)
-    axis.invert_zaxis()  # row 0 of a camera is on top
+    axis.invert_zaxis()  # row 0 of a camera is at the top
     axis.set(ylabel="x", zlabel="y", box_aspect=(2, 1, 1))
     axis.set_xlabel("time (ms)", labelpad=10)
     axis.locator_params("y", nbins=4)

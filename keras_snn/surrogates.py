@@ -1,9 +1,9 @@
 """The spike, and the surrogate derivatives that train through it.
 
 A spike is the step `H(x)` of the distance `x = u - theta` between potential and
-threshold, with `H(0) = 0`. Its derivative is zero almost everywhere. The
-backward pass therefore uses the derivative `h'` of a smooth step `h`; the
-forward pass always uses `H`.
+threshold, with `H(0) = 0`. Its derivative is zero almost everywhere, so the
+backward pass uses the derivative `h'` of a smooth step `h` instead. The forward
+pass always uses `H`.
 
 Reference:
     "Accelerating Training of Deep Spiking Neural Networks with Parameter
@@ -35,20 +35,20 @@ __all__ = [
 
 
 def fire(distance: Any) -> Any:
-    """Computes the spikes `H(distance)` without a gradient: 0, 1 or NaN.
+    """Computes the spikes `H(distance)`, 0 or 1, without a gradient.
 
-    NaN stays NaN, so that the loss shows it.
+    NaN stays NaN, so the loss shows it.
     """
     spikes = ops.cast(distance > 0, distance.dtype)
     return ops.where(ops.isnan(distance), distance, spikes)
 
 
 class Surrogate(abc.ABC):
-    """Base class: a spike whose gradient is `derivative`.
+    """Base class of the surrogates: a spike with the gradient `derivative`.
 
-    A subclass is a frozen dataclass that defines `smooth` and `derivative` and
-    is registered with `keras.saving.register_keras_serializable`. Its fields
-    are its config.
+    A subclass is a frozen dataclass that defines `smooth` and `derivative`. Its
+    fields are its config. Register it with
+    `keras.saving.register_keras_serializable`.
 
     Call arguments:
         distance: Float tensor of any shape, potential minus threshold.
@@ -63,7 +63,7 @@ class Surrogate(abc.ABC):
 
     @abc.abstractmethod
     def derivative(self, distance: Any) -> Any:
-        """Computes `h'`, the stand-in for the derivative of the step."""
+        """Computes `h'`, which replaces the derivative of the step."""
 
     def __call__(self, distance: Any) -> Any:
         """Computes the spikes, 0 or 1."""
@@ -94,16 +94,16 @@ class Surrogate(abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class _Steep(Surrogate):
-    """Base of the surrogates with a steepness `a` above 0.
+    """Base class of the surrogates with a steepness `a` above 0.
 
-    Their derivatives change `slope` in place, because every new tensor costs
-    memory and time on PyTorch.
+    Their derivatives change `slope` in place, because new tensors cost memory
+    and time on PyTorch.
     """
 
     a: float
 
     def __post_init__(self):
-        # A frozen dataclass allows no plain assignment.
+        # A frozen dataclass does not allow plain assignment.
         object.__setattr__(self, "a", check_number("a", self.a))
 
 
@@ -195,7 +195,7 @@ class Arctan(_Steep):
 
     def derivative(self, distance: Any) -> Any:
         """Computes `a / (1 + (pi a x)^2)`."""
-        # Written as 1 / (1 / a + pi^2 a x^2) to save an operation.
+        # In the form 1 / (1 / a + pi^2 a x^2), which saves an operation.
         slope = ops.square(distance)
         slope *= math.pi**2 * self.a
         slope += 1 / self.a
@@ -205,9 +205,9 @@ class Arctan(_Steep):
 @keras.saving.register_keras_serializable(package="keras_snn")
 @dataclasses.dataclass(frozen=True)
 class SpikeGated(Surrogate):
-    """Passes the gradient of another surrogate only where a spike fired.
+    """Passes on the gradient of another surrogate only where a neuron fired.
 
-    Section 2.1 of the paper names this exception (Lee et al. 2020a).
+    Section 2.1 of the paper mentions this variant (Lee et al. 2020a).
 
     Args:
         surrogate: The surrogate to gate: a name, a config or a `Surrogate`.
@@ -216,7 +216,7 @@ class SpikeGated(Surrogate):
     surrogate: Surrogate = Arctan()
 
     def __post_init__(self):
-        # A frozen dataclass allows no plain assignment.
+        # A frozen dataclass does not allow plain assignment.
         object.__setattr__(self, "surrogate", get(self.surrogate))
 
     def smooth(self, distance: Any) -> Any:
@@ -237,12 +237,12 @@ NAMES = {
 
 
 def get(identifier: str | dict | Surrogate) -> Surrogate:
-    """Returns the surrogate that a name, a config or an object stands for.
+    """Returns the surrogate for a name, a config or an object.
 
     Args:
-        identifier: One of `"sigmoid"`, `"tanh"`, `"hardtanh"`, `"arctan"`
-            (each at its default steepness), the dictionary that `serialize`
-            returns, or a `Surrogate`.
+        identifier: A `Surrogate`, the dictionary that `serialize` returns, or
+            one of `"sigmoid"`, `"tanh"`, `"hardtanh"` and `"arctan"`, which
+            have their default steepness.
 
     Raises:
         ValueError: If `identifier` is none of these.
@@ -267,5 +267,5 @@ def get(identifier: str | dict | Surrogate) -> Surrogate:
 
 
 def serialize(surrogate: Surrogate) -> dict:
-    """Returns the config from which `get` rebuilds `surrogate`."""
+    """Returns the config of a surrogate, from which `get` rebuilds it."""
     return keras.saving.serialize_keras_object(surrogate)

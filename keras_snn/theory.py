@@ -1,7 +1,7 @@
 """The neuron's response, and the initialization that follows from it.
 
-These are pure functions of numbers and NumPy arrays, in float64. The neuron is
-that of Eq. 2, with potential `u`, current `i` and spikes `o`:
+These are pure functions of numbers and NumPy arrays, in float64. The neuron
+follows Eq. 2, with potential `u`, current `i` and spikes `o`:
 
     u_t = k v_t + lam i_t
     o_t = H(u_t - theta), H(0) = 0
@@ -36,11 +36,11 @@ def firing_rate(
 ) -> np.ndarray:
     """Computes the firing rate under a constant current (Theorem 1).
 
-    For `k < 1` the rate is `(k - 1) / ln(1 + (k - 1) theta / (lam i))`, and for
-    `k = 1` it is `lam i / theta`, both limited to [0, 1].
+    The rate is `(k - 1) / ln(1 + (k - 1) theta / (lam i))` for `k < 1` and
+    `lam i / theta` for `k = 1`. Both are clipped to [0, 1].
 
     Args:
-        current: Number or array, the constant current `i`.
+        current: The constant current `i`, a number or an array.
         k: Fraction of the potential kept per timestep, in `(0, 1]`.
         lam: Gain of the current, above 0.
         theta: Firing threshold, above 0.
@@ -56,7 +56,7 @@ def firing_rate(
     current = np.asarray(current, dtype="float64")
     if k == 1:
         return np.clip(lam * current / theta, 0.0, 1.0)
-    # Up to `silence` the potential settles at or below the threshold. From
+    # Up to `silence`, the potential settles at or below the threshold. From
     # `saturation` on, one timestep is enough to cross it.
     silence = (1 - k) * theta / lam
     saturation = theta / lam * (k - 1) / math.expm1(k - 1)
@@ -72,7 +72,7 @@ def asymptote(
     """Computes the slant asymptote of the firing rate (Theorem 2).
 
     Args:
-        current: Number or array, the constant current `i`.
+        current: The constant current `i`, a number or an array.
         k: Fraction of the potential kept per timestep, in `(0, 1]`.
         lam: Gain of the current, above 0.
         theta: Firing threshold, above 0.
@@ -93,8 +93,8 @@ def asymptote(
 def transition_current(k: float, lam: float, theta: float) -> float:
     """Computes the current where the asymptote leaves zero: the bias of Eq. 11.
 
-    Under this current alone, the potential of every neuron settles at
-    `theta / 2`, half way to a spike.
+    With this current alone, the potential settles at `theta / 2`, halfway to
+    the threshold.
 
     Args:
         k: Fraction of the potential kept per timestep, in `(0, 1]`.
@@ -140,19 +140,19 @@ def simulate(
     theta: float,
     timesteps: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Iterates Eq. 2 under a constant current.
+    """Simulates Eq. 2 under a constant current.
 
     Args:
-        current: Number or array, the constant current `i`.
+        current: The constant current `i`, a number or an array.
         k: Fraction of the potential kept per timestep, in `(0, 1]`.
         lam: Gain of the current, above 0.
         theta: Firing threshold, above 0.
         timesteps: Number of timesteps, at least 1.
 
     Returns:
-        `(spikes, potential)`, each of shape `(timesteps, *current.shape)`:
-        the spikes `o_t`, 0 or 1, and the potential `u_t` before the reset. The
-        mean of the spikes over time is the firing rate.
+        `(spikes, potential)`, each of shape `(timesteps, *current.shape)`. They
+        are the spikes `o_t`, 0 or 1, and the potential `u_t` before the reset.
+        The mean of the spikes over time is the firing rate.
 
     Example:
     >>> spikes, potential = simulate(1.0, k=0.5, lam=1.0, theta=1.25,

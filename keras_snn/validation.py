@@ -1,7 +1,7 @@
-"""Argument checks that share one wording.
+"""Argument checks with uniform error messages.
 
-Each check returns the value as a plain Python object, so that a NumPy scalar
-never reaches a config. This module imports nothing else of the package.
+Each check returns the value as a plain Python object, so a NumPy scalar never
+ends up in a config. This module imports no other module of the package.
 """
 
 import math
@@ -33,8 +33,8 @@ def check_number(
         name: Name of the argument, for the message.
         value: The value to check.
         low: Lower bound.
-        high: Upper bound; infinity means none.
-        included: The bounds that belong to the range: `"high"`, `"low"` or
+        high: Upper bound. Infinity means no bound.
+        included: The bounds that are part of the range: `"high"`, `"low"` or
             `"both"`.
 
     Raises:
@@ -63,7 +63,7 @@ def check_number(
 
 
 def check_neuron(k: Any, lam: Any, theta: Any) -> tuple[float, float, float]:
-    """Returns the constants of Eq. 2 as floats if each is in its range."""
+    """Returns the constants of Eq. 2 as floats if they are in range."""
     return (
         check_number("k", k, high=1.0),
         check_number("lam", lam),
@@ -103,7 +103,7 @@ def check_seed(seed: Any, *kinds: type) -> Any:
 
 
 def check_choice(name: str, value: Any, choices: Sequence[Any]) -> Any:
-    """Returns the choice that `value` equals; 1 and 0 are not booleans."""
+    """Returns the choice equal to `value`. 1 and 0 do not count as booleans."""
     for choice in choices:
         if isinstance(value, type(choice)) and value == choice:
             return choice
@@ -114,7 +114,7 @@ def check_choice(name: str, value: Any, choices: Sequence[Any]) -> Any:
 
 
 def check_time_axis(layer: Any, input_shape: Sequence[int | None]) -> None:
-    """Raises unless the inputs have a time axis of at least one timestep."""
+    """Raises if the inputs have no time axis, or an empty one."""
     if len(input_shape) < 3 or input_shape[1] == 0:
         raise ValueError(
             f"`{type(layer).__name__}` expects inputs with a time axis of at "
@@ -124,7 +124,7 @@ def check_time_axis(layer: Any, input_shape: Sequence[int | None]) -> None:
 
 
 def check_shape(name: str, tensor: Any, expected: Sequence[int | None]) -> None:
-    """Raises if a tensor cannot have the expected shape; `None` fits all."""
+    """Raises if a tensor cannot have this shape. `None` fits any size."""
     shape = tensor.shape
     if len(shape) != len(expected) or any(
         None not in pair and pair[0] != pair[1]

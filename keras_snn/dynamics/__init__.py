@@ -1,10 +1,12 @@
 """Spiking neurons over time: one definition, one fused loop per backend.
 
-`neuron.py` defines one timestep (Eq. 2) and its gradient. `reference.py`
-unrolls it over time and leaves the gradient to the backend: that is the
-definition. `loop.py` writes the same as two loops, one forward and one
-backward, which TensorFlow and JAX compile with XLA; `torch.py` writes them for
-eager PyTorch, and `triton.py` as kernels for its GPUs.
+- `neuron.py` defines one timestep (Eq. 2) and its gradient.
+- `reference.py` unrolls it over time and leaves the gradient to the backend.
+  This is the definition.
+- `loop.py` computes the same with a forward and a backward loop, which
+  TensorFlow and JAX compile with XLA.
+- `torch.py` has these loops for eager PyTorch, and `triton.py` as kernels for
+  PyTorch on GPUs.
 """
 
 import importlib
@@ -15,7 +17,7 @@ from keras_snn.dynamics.neuron import RESETS, Neuron
 
 __all__ = ["RESETS", "Neuron", "lif"]
 
-# Keras has fixed its backend by now, so only that one is imported. Backends
+# Keras fixes its backend on import, so only one module is needed. Backends
 # without gradients (NumPy, OpenVINO) run the definition.
 _NAME = keras.config.backend()
 _FUSED = ("tensorflow", "jax", "torch")
@@ -27,19 +29,19 @@ _backend = importlib.import_module(
 def lif(neuron: Neuron, current, potential, mask=None):
     """Runs neurons over time.
 
-    A neuron whose potential is NaN emits NaN from then on, so that the loss
+    A neuron whose potential becomes NaN emits NaN from then on, so the loss
     shows it.
 
     Args:
         neuron: The `Neuron`.
         current: Float tensor `(batch, timesteps, units)`.
-        potential: Initial potential, float tensor `(batch, units)`. Its dtype
-            is the one in which potentials are integrated.
+        potential: Initial potential, float tensor `(batch, units)`. Potentials
+            are integrated in its dtype.
         mask: Optional boolean tensor `(batch, timesteps)`. Where it is false,
             the neuron keeps its potential and emits 0.
 
     Returns:
-        `(spikes, potential)`: 0 or 1 in the shape and dtype of `current`, and
-        the potential after the last timestep.
+        `(spikes, potential)`: the spikes, 0 or 1, in the shape and dtype of
+        `current`, and the potential after the last timestep.
     """
     return _backend.lif(neuron, current, potential, mask)

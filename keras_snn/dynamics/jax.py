@@ -12,7 +12,7 @@ __all__ = ["lif"]
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _run(neuron, current, potential, mask):
-    """Runs without a gradient, and so keeps nothing for one."""
+    """Runs without a gradient, so it keeps nothing for the backward pass."""
     return loop.forward(neuron, current, potential, mask, keep=False)[:2]
 
 
@@ -29,7 +29,7 @@ def _backward(neuron, residuals, gradients):
 
 
 _run.defvjp(_forward, _backward)
-# Compiled even where the caller runs eagerly.
+# Compiled even if the caller runs eagerly.
 _jitted = jax.jit(_run, static_argnums=0)
 
 

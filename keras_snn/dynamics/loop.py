@@ -1,14 +1,16 @@
-"""Neurons over time as one loop forward and one loop backward.
+"""Neurons over time as one forward and one backward loop.
 
-Written in `keras.ops` for the backends that compile loops with XLA, TensorFlow
-and JAX. The forward loop keeps one array for the gradient, `distance = u -
-theta`: its sign is the spike, and the surrogate takes its value.
+The loops use `keras.ops`. They serve the backends that compile loops with XLA:
+TensorFlow and JAX. The forward loop keeps one array for the gradient,
+`distance = u - theta`. Its sign determines the spike, and its value is the
+argument of the surrogate.
 
-Both loops read and write axis 1 in place, so that batch-major data never moves.
-Neither grows with the number of timesteps. Each loop carries what it writes:
-the potential before the reset, and the gradient at it. The reset and the leak
-come at the start of the next timestep. If the carried value and the written one
-differed, XLA would compute every timestep twice.
+Both loops read and write axis 1 in place, so batch-major data is never
+transposed. The size of the compiled program does not depend on the number of
+timesteps. Each loop carries the value that it writes: the potential before the
+reset, and the gradient at this potential. The reset and the leak therefore come
+at the start of the next timestep. If the carried value differed from the
+written one, XLA would compute every timestep twice.
 """
 
 from keras import ops
@@ -19,20 +21,20 @@ __all__ = ["backward", "forward"]
 
 
 def _read(array, t):
-    """Returns `array[:, t]` for an index known only inside the loop."""
+    """Returns `array[:, t]` for an index that is known only in the loop."""
     batch, _, *rest = ops.shape(array)
     start = (0, t) + (0,) * len(rest)
     return ops.squeeze(ops.slice(array, start, (batch, 1, *rest)), axis=1)
 
 
 def _write(array, t, value):
-    """Returns `array` after `array[:, t] = value`."""
+    """Returns `array` with `value` at `array[:, t]`."""
     value = ops.cast(ops.expand_dims(value, 1), array.dtype)
     return ops.slice_update(array, (0, t, 0), value)
 
 
 def _first(mask):
-    """Returns the index of the first timestep that runs, per sample."""
+    """Returns the first unmasked timestep of each sample."""
     if mask is None:
         return 0
     timesteps = ops.shape(mask)[1]
@@ -41,7 +43,7 @@ def _first(mask):
 
 
 def _last(mask, timesteps):
-    """Returns the index of the last timestep that runs, or -1, per sample."""
+    """Returns the last unmasked timestep of each sample, or -1."""
     if mask is None:
         return timesteps - 1
     indices = ops.where(mask, ops.arange(timesteps), -1)
@@ -54,26 +56,27 @@ def forward(neuron, current, potential, mask, keep=True):
     Args:
         neuron: The `Neuron`.
         current: `(batch, timesteps, units)`.
-        potential: `(batch, units)`; potentials are integrated in its dtype.
+        potential: `(batch, units)`. Potentials are integrated in its dtype.
         mask: Booleans `(batch, timesteps)`, or `None`.
         keep: Whether a backward pass will follow.
 
     Returns:
-        `(spikes, potential, distance)`: 0 or 1 in the shape and dtype of
-        `current`, the final potential, and `u - theta` in the shape and dtype
-        of `current`, 0 where masked. `distance` is `None` unless `keep`.
+        `(spikes, potential, distance)`. The spikes, 0 or 1, and `distance`,
+        `u - theta`, have the shape and dtype of `current` and are 0 where
+        masked. `potential` is the final potential. Unless `keep`, `distance` is
+        `None`.
     """
     first = _first(mask)
     timesteps = ops.shape(current)[1]
 
     def distance_of(integrated):
-        # The spike depends on the distance as it is stored, so that both
-        # passes agree on it in half precision, too.
+        # The spike is computed from the stored, rounded distance, so both
+        # passes see the same spikes even in half precision.
         return ops.cast(integrated - neuron.theta, current.dtype)
 
     def after_reset(t, integrated):
         after = neuron.reset_where(distance_of(integrated) > 0, integrated)
-        # No reset before the first timestep, wherever the potential starts.
+        # The initial potential is not reset, even above the threshold.
         return ops.where(t > first, after, integrated)
 
     def timestep(t, carry):
@@ -103,7 +106,7 @@ def backward(neuron, distance, spikes_gradient, potential_gradient, mask):
 
     Args:
         neuron: The `Neuron`.
-        distance: As `forward` returned it.
+        distance: As returned by `forward`.
         spikes_gradient: Gradient at the spikes, in the shape of `distance`.
         potential_gradient: Gradient at the final potential.
         mask: As given to `forward`.

@@ -6,9 +6,9 @@ Eq. 2 of the paper, with the potential `v`, the current `i` and the spikes `o`:
     o_t = H(u_t - theta), H(0) = 0     fire
     v_{t+1} = u_t (1 - o_t)            reset
 
-Throughout this package `u` is the potential before the reset and `v` the one
-after it. `distance` is `u - theta`: its sign is the spike, and the surrogate
-takes it as its argument.
+Throughout this package, `u` is the potential before the reset and `v` the
+potential after it. `distance` is `u - theta`. Its sign determines the spike,
+and it is the argument of the surrogate.
 """
 
 import dataclasses
@@ -26,23 +26,24 @@ RESETS = ("zero", "subtract", "none")
 
 @dataclasses.dataclass(frozen=True)
 class Neuron:
-    """The constants of a neuron, one timestep of it, and the adjoint.
+    """The constants of a neuron, its update for one timestep, and the adjoint.
 
-    Frozen and hashable: backends use it as the key of a compiled loop.
+    It is frozen and hashable, because backends use it as a key for compiled
+    loops.
 
     Args:
         k: Fraction of the potential kept per timestep, in `(0, 1]`.
         lam: Gain of the current, above 0.
         theta: Firing threshold, above 0, in the unit of the potential. A
             neuron fires strictly above it.
-        surrogate: A `surrogates.Surrogate`, or what `surrogates.get` takes.
+        surrogate: Anything that `surrogates.get` accepts.
         reset: What a spike does to the potential: `"zero"` clears it (Eq. 2),
             `"subtract"` lowers it by `theta`, `"none"` leaves it.
         detach_reset: Whether the gradient stops at the reset.
 
     Attributes:
-        plain: The six arguments as floats, strings and a boolean, which
-            `Neuron.from_plain` takes: PyTorch's operators accept no objects.
+        plain: The six arguments as floats, strings and a boolean, for
+            `Neuron.from_plain`. PyTorch operators do not accept objects.
     """
 
     k: float
@@ -60,7 +61,7 @@ class Neuron:
         text = json.dumps(surrogates.serialize(surrogate))
         plain = (k, lam, theta, text, self.reset, self.detach_reset)
         checked = {"k": k, "lam": lam, "theta": theta, "surrogate": surrogate}
-        # A frozen dataclass allows no plain assignment.
+        # A frozen dataclass does not allow plain assignment.
         for name, value in (checked | {"plain": plain}).items():
             object.__setattr__(self, name, value)
 
@@ -74,20 +75,21 @@ class Neuron:
         reset: str,
         detach_reset: bool,
     ) -> "Neuron":
-        """Returns the neuron whose `plain` these arguments are."""
+        """Rebuilds a neuron from its attribute `plain`."""
         return cls(k, lam, theta, json.loads(surrogate), reset, detach_reset)
 
     def integrate(self, potential, current):
-        """Returns `u_t` of `v_t` and `i_t`."""
+        """Computes `u_t` from `v_t` and `i_t`."""
         return self.k * potential + self.lam * current
 
     def reset_where(self, fired, potential):
-        """Returns `v_{t+1}` of `u_t`.
+        """Computes `v_{t+1}` from `u_t`.
 
-        It selects where Eq. 2 multiplies, because infinity times 0 is NaN.
+        It selects instead of multiplying as in Eq. 2, because infinity times 0
+        is NaN.
 
         Args:
-            fired: Boolean tensor, where the neuron fired.
+            fired: Boolean tensor, true where the neuron fired.
             potential: `u_t`, float tensor of the same shape.
         """
         if self.reset == "zero":
@@ -97,7 +99,7 @@ class Neuron:
         return potential
 
     def step(self, potential, current):
-        """Advances by one timestep, differentiably.
+        """Advances by one timestep. The backend can differentiate through it.
 
         Args:
             potential: `v_t`, float tensor of any shape.
@@ -111,8 +113,8 @@ class Neuron:
         after = self.reset_where(spikes > 0, potential)
         if self.detach_reset or self.reset == "none":
             return spikes, after
-        # The selection above has no gradient through the spikes. This term adds
-        # it; its value is 0.
+        # The selection above has no gradient through the spikes. This term has
+        # the value 0 and adds that gradient.
         jump = self.theta
         if self.reset == "zero":
             jump = ops.where(ops.isfinite(potential), potential, 0.0)
@@ -121,24 +123,24 @@ class Neuron:
     def adjoint(self, distance, silent):
         """Returns the gradient of one timestep as two factors.
 
-        It is linear in the gradients `g_o` at the spikes and `g_v` at the
-        potential after the reset: the gradient at `u_t` is
+        The gradient is linear in `g_o`, the gradient at the spikes, and `g_v`,
+        the gradient at the potential after the reset. At `u_t` it is
         `g_u = slope g_o + carried g_v`, at `i_t` it is `lam g_u`, and at `v_t`
         it is `k g_u`.
 
         Args:
             distance: `u_t - theta`, float tensor of any shape.
-            silent: `1 - o_t`, float tensor of the same shape; PyTorch
-                overwrites it.
+            silent: `1 - o_t`, float tensor of the same shape. On PyTorch it is
+                overwritten.
 
         Returns:
-            `(slope, carried)`, tensors of the shape of `distance`; `carried` is
-            the number 1.0 where it is constant.
+            `(slope, carried)`, tensors of the shape of `distance`. If `carried`
+            is constant, it is the number 1.0.
         """
         slope = self.surrogate.derivative(distance)
         if self.reset == "zero":
             if not self.detach_reset:
-                # `*=` and `-=` spare PyTorch an array each.
+                # `*=` and `-=` each save an array on PyTorch.
                 jump = distance + self.theta
                 jump *= slope
                 silent -= jump

@@ -1,4 +1,4 @@
-"""Neurons over time, one timestep after the other: the definition."""
+"""The definition of neurons over time: one timestep after another."""
 
 from keras import ops
 

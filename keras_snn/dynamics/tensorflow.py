@@ -1,7 +1,7 @@
 """The fused loop on TensorFlow.
 
-Each loop is an XLA computation inside the surrounding graph, whose convolutions
-stay on oneDNN or cuDNN.
+Each loop is compiled with XLA. The convolutions of the surrounding graph still
+use oneDNN or cuDNN.
 """
 
 import functools
@@ -13,10 +13,10 @@ from keras_snn.dynamics import loop
 __all__ = ["lif"]
 
 
-# Bounded, so that a sweep over neurons does not keep a program for each.
+# Bounded, so a sweep over neurons does not keep every compiled program.
 @functools.lru_cache(maxsize=128)
 def _compiled(function, neuron):
-    """Compiles a loop of a neuron, once per rank and dtype."""
+    """Compiles a loop for a neuron, once per rank and dtype."""
     return tf.function(
         functools.partial(function, neuron),
         jit_compile=True,
@@ -32,7 +32,7 @@ def lif(neuron, current, potential, mask=None):
 
     @tf.custom_gradient
     def run(current, potential):
-        # An eager caller's tape still records here; the gradient is ours.
+        # An eager caller's tape records here, too, but only `grad` may count.
         current, potential = map(tf.stop_gradient, (current, potential))
         spikes, final, distance = forward(current, potential, mask)
 

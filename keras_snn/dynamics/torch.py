@@ -1,13 +1,13 @@
 """The fused loop on PyTorch: one autograd node, or one operator.
 
-It keeps only the current for the gradient, without a copy, and computes the
-potentials again. On the CPU that is faster than a second array of the same
-size, because every large array costs a pass over fresh pages of memory.
+For the gradient it keeps only the current, without a copy, and recomputes the
+potentials. On the CPU this is faster than keeping a second array of the same
+size, because the system must clear the memory of every large new array.
 
-On a GPU the loops are the kernels of `triton.py`, where Triton is installed.
-Elsewhere they are elementwise operations, each a pass over memory. They work in
-place and block by block, so that the next one still finds the block in the
-cache.
+On a GPU the loops are the kernels of `triton.py`, if Triton is installed.
+Otherwise they are elementwise operations, and each operation is a pass over
+memory. They work in place and block by block, so each operation finds its block
+still in the cache.
 """
 
 import functools
@@ -24,14 +24,14 @@ from keras_snn.dynamics.neuron import Neuron
 
 __all__ = ["backward", "forward", "lif"]
 
-# Elements per block: 4 MB of float32, the fastest on two cores.
+# Elements per block: 4 MB of float32, which was fastest on two cores.
 BLOCK = 2**20
 
 
 def _blocks(array):
     """Returns slices of `(batch, timesteps, units)` of about `BLOCK` elements.
 
-    Both passes use the same ones, and so compute the same potentials to the
+    Both passes use the same blocks, so they compute the same potentials to the
     last bit.
     """
     batch, timesteps, units = array.shape
@@ -71,11 +71,11 @@ def forward(neuron, current, potential, mask):
     Args:
         neuron: The `Neuron`.
         current: `(batch, timesteps, units)`.
-        potential: `(batch, units)`; potentials are integrated in its dtype.
+        potential: `(batch, units)`. Potentials are integrated in its dtype.
         mask: Booleans `(batch, timesteps)`, or `None`.
 
     Returns:
-        `(spikes, potential)`, as `keras_snn.dynamics.lif`.
+        `(spikes, potential)`, like `keras_snn.dynamics.lif`.
     """
     if current.is_cuda and (kernels := _kernels()):
         return kernels.forward(neuron, current, potential, mask)
@@ -90,7 +90,7 @@ def forward(neuron, current, potential, mask):
         final[rows, columns] = after
         if math.isfinite(after.sum()):
             torch.gt(distance, 0, out=distance)
-        else:  # A potential that became NaN still is.
+        else:  # A potential may have become NaN, and it stays NaN.
             distance.copy_(surrogates.fire(distance))
     return spikes, final
 
@@ -100,7 +100,7 @@ def _integrate(neuron, current, start, runs, distance):
     potential = start.clone(memory_format=torch.contiguous_format)
     _advance(neuron, current, potential, runs, distance, _multiply)
     if not math.isfinite(potential.sum()):
-        # Infinity times 0 is NaN.
+        # Start over, without products: infinity times 0 is NaN.
         potential.copy_(start)
         _advance(neuron, current, potential, runs, distance, _select)
     return potential
@@ -111,8 +111,8 @@ def _advance(neuron, current, potential, runs, distance, reset):
     for t in range(current.shape[1]):
         before = potential if runs is None else potential.clone()
         potential.mul_(neuron.k).add_(current[:, t], alpha=neuron.lam)
-        # The spike depends on the distance as it is stored, so that both passes
-        # agree on it in half precision, too.
+        # The spike is computed from the stored, rounded distance, so both
+        # passes see the same spikes even in half precision.
         kept = distance[:, t]
         torch.sub(potential, neuron.theta, out=kept)
         reset(neuron, kept, potential)
@@ -124,8 +124,8 @@ def _advance(neuron, current, potential, runs, distance, reset):
 def _multiply(neuron, distance, potential):
     """Resets in place, ten times as fast as `_select`.
 
-    PyTorch vectorizes comparisons that write floats, not those that write
-    booleans.
+    PyTorch vectorizes comparisons that write floats, but not comparisons that
+    write booleans.
     """
     fired = torch.gt(distance, 0, out=torch.empty_like(potential))
     if neuron.reset == "zero":
@@ -135,7 +135,7 @@ def _multiply(neuron, distance, potential):
 
 
 def _select(neuron, distance, potential):
-    """Resets in place, infinite potentials too."""
+    """Resets in place, including infinite potentials."""
     potential.copy_(neuron.reset_where(distance > 0, potential))
 
 
@@ -147,7 +147,7 @@ def backward(neuron, current, potential, mask, gradients):
         current: As given to `forward`.
         potential: As given to `forward`.
         mask: As given to `forward`.
-        gradients: Those at the spikes and at the final potential.
+        gradients: Gradients at the spikes and at the final potential.
 
     Returns:
         `(current_gradient, potential_gradient)`: the gradients at the current
@@ -195,7 +195,7 @@ def _differentiate(neuron, distance, at_spikes, after, runs):
 
 
 class _LIF(torch.autograd.Function):
-    """The eager path."""
+    """The autograd node for eager code."""
 
     @staticmethod
     def forward(ctx, neuron, current, potential, mask):
@@ -211,9 +211,9 @@ class _LIF(torch.autograd.Function):
         return None, *found, None
 
 
-# The compiled path. `torch.compile` does not look into operators: it would
-# unroll the loop over time, and round in another way. They take the fields of
-# `Neuron.plain`.
+# The operators for compiled code. `torch.compile` does not look inside
+# operators. Otherwise it would unroll the loop over time and round differently.
+# Operators do not accept objects, so these take the fields of `Neuron.plain`.
 @torch.library.custom_op("keras_snn::lif", mutates_args=())
 def _forward_operator(
     current: Tensor,
@@ -280,7 +280,7 @@ _forward_operator.register_autograd(
 def lif(neuron, current, potential, mask=None):
     """See `keras_snn.dynamics.lif`."""
     if torch.compiler.is_exporting():
-        # An exported program runs where our operators are not installed.
+        # An exported program must run without our operators.
         return reference.lif(neuron, current, potential, mask)
     if torch.compiler.is_compiling():
         return _forward_operator(current, potential, mask, *neuron.plain)

@@ -1,10 +1,10 @@
 """The fused loop on PyTorch's GPUs, as Triton kernels.
 
-A program takes a block of neurons of one sample through all timesteps, with
-their potentials in registers, so that it reads and writes each array once. The
-backward pass first runs the forward kernel again, for the distances. The
-derivative of a surrogate that the kernel does not know is computed before, into
-an array of its own.
+A program advances a block of neurons of one sample through all timesteps. It
+keeps their potentials in registers, so it reads and writes each array once. The
+backward pass first runs the forward kernel again, to get the distances. If the
+kernel does not implement a surrogate, its derivative is computed beforehand, in
+a separate array.
 """
 
 import torch
@@ -16,8 +16,8 @@ from keras_snn import surrogates
 __all__ = ["backward", "forward"]
 
 LARGEST_BLOCK = 512
-# The kernel's name for each surrogate, and the factor from its steepness to the
-# kernel's: the smooth step tanh(a x) / 2 + 1 / 2 is the sigmoid of 2 a x.
+# The kernel's name for each surrogate, and the factor that converts its
+# steepness: the smooth step tanh(a x) / 2 + 1 / 2 is the sigmoid of 2 a x.
 KNOWN = {
     surrogates.Sigmoid: ("sigmoid", 1.0),
     surrogates.Tanh: ("sigmoid", 2.0),
@@ -64,8 +64,8 @@ def _forward_kernel(
 ):
     # Writes the spikes or, for the backward pass, the distances.
 
-    # Samples are on axis 0, whose limit is larger. In 64 bits, since
-    # batch * timesteps * units may exceed 2**31.
+    # Samples are on axis 0, which has the larger limit. Indices have 64 bits,
+    # because batch * timesteps * units may exceed 2**31.
     row = tl.program_id(0).to(tl.int64)
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = column < units
@@ -75,8 +75,8 @@ def _forward_kernel(
     for t in range(timesteps):
         now = tl.load(current + at, mask=inside, other=0.0)
         integrated = k * potential + lam * now.to(potential.dtype)
-        # The spike depends on the distance as it is stored, so that both passes
-        # agree on it in half precision, too.
+        # The spike is computed from the stored, rounded distance, so both
+        # passes see the same spikes even in half precision.
         kept = (integrated - theta).to(output.dtype.element_ty)
         after = integrated
         if RESET == "zero":
@@ -173,7 +173,7 @@ def _neuron_constants(neuron, mask):
 
 
 def _surrogate_constants(surrogate):
-    """Returns the kernel's name for a surrogate, `"given"` for unknown ones."""
+    """Returns the kernel's constants for a surrogate."""
     gated = type(surrogate) is surrogates.SpikeGated
     inner = surrogate.surrogate if gated else surrogate
     name, factor = KNOWN.get(type(inner), ("given", None))
@@ -191,10 +191,11 @@ def forward(neuron, current, potential, mask, spikes=True):
         current: See `keras_snn.dynamics.lif`.
         potential: See `keras_snn.dynamics.lif`.
         mask: See `keras_snn.dynamics.lif`.
-        spikes: Whether to return the spikes, or else `u - theta`.
+        spikes: Whether to return the spikes. Otherwise returns `u - theta`.
 
     Returns:
-        `(output, potential)`.
+        `(output, potential)`: the spikes or `u - theta`, and the final
+        potential.
     """
     current, potential = current.contiguous(), potential.contiguous()
     output = torch.empty_like(current)
@@ -204,7 +205,7 @@ def forward(neuron, current, potential, mask, spikes=True):
         current.shape,
         current,
         potential,
-        # The kernel wants a pointer even where it reads no mask.
+        # The kernel needs a pointer even if it reads no mask.
         current if mask is None else mask.contiguous(),
         output,
         final,
@@ -222,10 +223,11 @@ def backward(neuron, current, potential, mask, gradients):
         current: As given to `forward`.
         potential: As given to `forward`.
         mask: As given to `forward`.
-        gradients: Those at the spikes and at the final potential.
+        gradients: Gradients at the spikes and at the final potential.
 
     Returns:
-        `(current_gradient, potential_gradient)`.
+        `(current_gradient, potential_gradient)`: the gradients at the current
+        and at the initial potential.
     """
     spikes_gradient, potential_gradient = (x.contiguous() for x in gradients)
     distance, _ = forward(neuron, current, potential, mask, spikes=False)
@@ -244,7 +246,7 @@ def backward(neuron, current, potential, mask, gradients):
         spikes_gradient,
         potential_gradient,
         distance if mask is None else mask.contiguous(),
-        distance,  # Each thread overwrites what it alone has read.
+        distance,  # Overwritten: each thread reads only its own elements.
         initial_gradient,
         DETACHED=neuron.detach_reset,
         **constants,
