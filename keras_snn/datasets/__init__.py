@@ -1,6 +1,6 @@
-"""Datasets as NumPy arrays, prepared once, and batches of them.
+"""Datasets as NumPy arrays that are prepared once, and batches of them.
 
-`INFO` holds the facts about each dataset. Their sources:
+`INFO` gives the shape, classes and size of each dataset. Their sources:
 
 | name | source |
 | --- | --- |
@@ -12,32 +12,36 @@
 
 `"tiny_imagenet"`:
     `tiny-imagenet-200.zip`. Labels follow the order of `wnids.txt`. The
-    validation set has labels, so it is the test set. Gray images become RGB.
+    validation set serves as the test set, because the published test set has
+    no labels. Gray images become RGB.
 `"nmnist"`:
     `Train.zip` and `Test.zip`.
 `"cifar10_dvs"`:
-    `airplane.zip` to `truck.zip`. There is no published test set: one tenth
-    of each class, drawn once and for all, is the test set.
+    `airplane.zip` to `truck.zip`. There is no published test set. The test set
+    is a fixed random tenth of each class.
 `"dvs_gesture"`:
     `DvsGesture.tar.gz`. Each recording shows all gestures. The tables
     `*_labels.csv` give the clip of each gesture, `start <= t < end`. The lists
     `trials_to_train.txt` and `trials_to_test.txt` give the recordings of each
-    set. Class n has the label n - 1. Or folders `Train` and `Test` with one
-    folder per class, `1` to `11`, of clips in `.bin` or `.aedat` files.
+    set. Class n has the label n - 1. Alternatively, folders `Train` and `Test`
+    with one folder per class, `1` to `11`, of clips in `.bin` or `.aedat`
+    files.
 
-Archives are unpacked into `cache_dir()` once, and stay there. Archives that
-are damaged, or that would write elsewhere, are refused.
+Archives are unpacked into `cache_dir()` once and stay there. An archive raises
+an error if it is damaged or would write outside its folder.
 
-Recordings become frames of event counts (see `events.to_frames`). `cache_dir()`
-keeps them under a name made of all options and of the names, sizes and times
-of the source files. A killed preparation continues where it stopped, and a
-second process waits for the first. With the paper's options N-MNIST takes
-2.8 GB and CIFAR10-DVS 6.6 GB, and twice as much during preparation. Unpacked
-archives come on top. Tiny ImageNet takes 1.4 GB.
+Recordings become frames of event counts (see `events.to_frames`), which
+`cache_dir()` keeps. Their name depends on all options and on the names, sizes
+and times of the source files. An interrupted preparation resumes where it
+stopped. A second process waits for the first.
+
+With the paper's options, N-MNIST takes 2.8 GB and CIFAR10-DVS 6.6 GB, and twice
+as much during preparation. Unpacked archives take additional space. Tiny
+ImageNet takes 1.4 GB.
 
 Reference:
     Le and Yang, "Tiny ImageNet Visual Recognition Challenge", CS 231N, 2015.
-    For recordings see `events`.
+    For recordings, see `events`.
 """
 
 import os
@@ -67,27 +71,27 @@ def load(
 ) -> tuple[Split, Split]:
     """Loads a dataset of images or recordings.
 
-    The first load of MNIST or CIFAR leaves one `.npz` file in `cache_dir()`,
-    for example `mnist.npz`. After that, neither `tensorflow_datasets` nor
-    TensorFlow is needed, and the file may be copied to other machines. For
-    datasets in `data_dir` the first load prepares files in `cache_dir()`.
+    The first load of MNIST or CIFAR writes one `.npz` file to `cache_dir()`,
+    for example `mnist.npz`. Later loads need neither `tensorflow_datasets` nor
+    TensorFlow. You may copy the file to other machines. For datasets in
+    `data_dir`, the first load prepares files in `cache_dir()`.
 
     Args:
         name: One of `NAMES`.
         data_dir: Folder that holds the dataset. `"digits"` needs none. For
-            datasets of `tensorflow_datasets` the default is the folder that
-            the environment variable `TFDS_DATA_DIR` names.
+            datasets of `tensorflow_datasets`, the default is the environment
+            variable `TFDS_DATA_DIR`.
         progress: Whether to show a progress bar during preparation.
         **options: For recordings only: `timesteps=20`, `by="number"`,
             `duration=None`, `crop=None`, `downsample=1` and `binary=False`, as
-            in `events.to_frames`. `timesteps` must be an integer.
+            in `events.to_frames`. Here `timesteps` must be an integer.
 
     Returns:
         `(x_train, y_train), (x_test, y_test)`. Labels are `int64` of shape
         `(samples,)`. Images are `uint8` of shape `(samples, height, width,
         channels)`. Recordings are counts of shape `(samples, timesteps,
         height, width, 2)` in the smallest unsigned dtype that holds them.
-        Samples from `data_dir` are mapped from a file and read-only.
+        Samples from `data_dir` are memory-mapped and read-only.
 
     Raises:
         ValueError: If the name or an option is unknown, an option is out of

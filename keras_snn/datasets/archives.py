@@ -1,4 +1,4 @@
-"""Archives, which may be damaged or malicious."""
+"""Unpacks archives, which may be damaged or malicious."""
 
 import gzip
 import pathlib
@@ -11,7 +11,8 @@ from keras_snn.datasets.cache import create_once, damage
 
 __all__ = ["unpack"]
 
-# The published archives unpack to 10 GB and to ten times their size at most.
+# The published archives unpack to at most 10 GB, and at most ten times their
+# size.
 MOST_BYTES = 2**37
 MOST_RATIO = 100
 # Small archives may compress better.
@@ -21,15 +22,14 @@ FREE_BYTES = 2**20
 def unpack(archive, folder):
     """Unpacks a `.zip` or `.tar.gz` file into a new folder.
 
-    Refuses links, devices, encrypted members and members outside the folder,
-    and archives that are damaged or unpack to far more than their own size.
-
     Args:
         archive: Path of the archive.
         folder: Path of the folder. If it exists, nothing is done.
 
     Raises:
-        ValueError: If the archive is refused. It leaves nothing behind.
+        ValueError: If the archive is damaged, unpacks to far more than its own
+            size, or has links, devices, encrypted members or members outside
+            the folder. In this case no files are left behind.
     """
 
     def create(partial):
@@ -68,7 +68,7 @@ def _untar(path, folder, most):
                 size += member.size
                 _check(member.name, plain and not member.issparse(), size, most)
                 archive.extract(member, folder, filter="data")
-        # At the end of the file gzip compares the checksum.
+        # gzip checks the checksum when it reaches the end of the file.
         while file.read(2**20):
             pass
 
@@ -80,4 +80,4 @@ def _check(name, plain, size, most):
     if not plain:
         raise ValueError(f"Member {name!r} is neither a file nor a folder.")
     if size > most:
-        raise ValueError(f"Member {name!r} makes it exceed {most} bytes.")
+        raise ValueError(f"With member {name!r}, it exceeds {most} bytes.")

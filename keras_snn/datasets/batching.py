@@ -27,34 +27,34 @@ def batches(
 ) -> keras.utils.PyDataset:
     """Splits arrays into batches for `fit`, `evaluate` and `predict`.
 
-    The order of an epoch depends on `seed` and the number of the epoch alone.
-    So a run resumed at epoch n, with `first_epoch=n`, sees the same batches as
-    a run without interruption. Pass `shuffle=False` to `fit`: with
-    `fit(shuffle=True)` Keras asks for the batches in an order of its own.
+    The order of an epoch depends only on `seed` and the number of the epoch. A
+    run that resumes at epoch n, with `first_epoch=n`, therefore sees the same
+    batches as an uninterrupted run. Pass `shuffle=False` to `fit`. Otherwise
+    Keras shuffles the batches once more.
 
     Memory-mapped arrays stay on disk. Each batch is read when it is needed.
 
     Args:
-        x: Samples along the first axis: an array, or any object with a length
-            that an array of integers can index.
+        x: Samples along the first axis: an array, or any object that has a
+            length and can be indexed with an array of integers.
         y: Labels or targets of the samples, or `None`.
         batch_size: Samples per batch, at least 1.
-        shuffle: Whether to draw a new order for every epoch. Otherwise the
-            samples keep their order, as `predict` needs. So do samples that
-            fit into one batch.
+        shuffle: Whether to draw a new order for every epoch. Use `False` for
+            `predict`. If all samples fit into one batch, they keep their order.
         seed: Integer of at least 0.
         first_epoch: Number of the first epoch, at least 0. Also pass it to
             `fit` as `initial_epoch`.
         drop_remainder: Whether to leave out the last batch of an epoch if it
-            is not full. With shuffling, each epoch leaves out other samples.
+            is not full. With shuffling, each epoch leaves out different
+            samples.
 
     Returns:
         A `keras.utils.PyDataset` of batches `(x, y)`, or `x` if `y` is `None`.
         Index i is batch i of the current epoch. The next epoch begins after a
-        full pass of `fit` or of a `for` loop. `evaluate` and `predict` count
-        as passes, too, so give them a dataset of their own. Batches keep the
-        dtype of their array, except that `uint16` becomes `int32`, and
-        `uint32` and `uint64` become `int64`.
+        full pass of `fit` or a `for` loop. `evaluate` and `predict` count as
+        passes, too, so give them their own dataset. Batches keep the dtype of
+        their array, except that `uint16` becomes `int32`, and `uint32` and
+        `uint64` become `int64`.
 
     Raises:
         ValueError: If there are too few samples for one batch, the lengths of
@@ -76,7 +76,7 @@ def batches(
     check_choice("drop_remainder", drop_remainder, (False, True))
     check_count("seed", seed, low=0)
     check_count("first_epoch", first_epoch, low=0)
-    # Slicing an `np.memmap` is slow, slicing a plain view of it is not.
+    # Slicing an `np.memmap` is slow. Slicing a plain view of it is fast.
     arrays = [
         np.asarray(z) if isinstance(z, (list, tuple, np.memmap)) else z
         for z in ([x] if y is None else [x, y])
@@ -92,7 +92,7 @@ def batches(
             "`x` must have enough samples for one batch. "
             f"Received: {len(x)} samples, batch_size={batch_size}"
         )
-    # An epoch of one batch is not shuffled: its order would not matter.
+    # An epoch of one batch is not shuffled, because its order does not matter.
     shuffled = shuffle and len(x) > batch_size
     return _Batches(
         arrays, batch_size, number, seed if shuffled else None, first_epoch
@@ -135,13 +135,13 @@ class _Batches(keras.utils.PyDataset):
         self.on_epoch_end()
 
     def on_epoch_begin(self) -> None:
-        """Starts to count the batches of the epoch."""
+        """Starts counting the batches of the epoch."""
         self._left = min(self._left, self._number)
 
     def on_epoch_end(self) -> None:
         """Moves on to the next epoch after a full pass.
 
-        Keras also calls this before training, after a look at a batch or two.
+        Keras also calls this before training, after it has read a batch or two.
         """
         if self._left <= 0:
             self._begin(self._epoch + 1)
@@ -150,5 +150,5 @@ class _Batches(keras.utils.PyDataset):
 def _take(array, rows):
     taken = np.asarray(array[rows])
     dtype = SIGNED.get(taken.dtype.name, taken.dtype)
-    # Not a view, because Keras may pass the memory on to the backend.
+    # Not a view, because Keras may share the memory with the backend.
     return taken.astype(dtype, copy=isinstance(rows, slice))

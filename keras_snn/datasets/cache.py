@@ -1,4 +1,4 @@
-"""Datasets that are prepared once and then mapped from files."""
+"""Datasets that are prepared once and then memory-mapped."""
 
 import contextlib
 import hashlib
@@ -16,36 +16,36 @@ from keras_snn.files import locked, replacing
 
 __all__ = ["cache_dir", "create_once", "damage", "digest", "prepared"]
 
-# Approximate bytes of a shard: what a killed preparation loses at most.
+# Approximate bytes of a shard. An interrupted preparation loses at most one.
 SHARD = 2**25
-# Increase this when existing files of the cache become invalid.
+# Increase this when existing files in the cache become invalid.
 VERSION = 2
-# Numbers of an `OSError` that a damaged file causes. Decompressors set none.
-# Others, such as that of a full disk, have other causes.
+# Values of `OSError.errno` that a damaged file can cause. Decompressors set
+# none. Other values, such as that of a full disk, have other causes.
 FILE_ERRORS = (None, EEXIST, EINVAL, EISDIR, ENAMETOOLONG, ENOENT, ENOTDIR)
 
 
 def cache_dir() -> pathlib.Path:
     """Returns the folder of prepared datasets.
 
-    It is `keras_snn` in Keras's own folder, which is `~/.keras` unless the
-    environment variable `KERAS_HOME` names another one.
+    It is `~/.keras/keras_snn`, or `keras_snn` in the folder that the
+    environment variable `KERAS_HOME` names.
     """
     home = os.environ.get("KERAS_HOME") or pathlib.Path.home() / ".keras"
     return pathlib.Path(home) / "keras_snn"
 
 
 def digest(content):
-    """Returns a hash of 16 letters of anything that JSON can hold."""
+    """Returns a hash of 16 hexadecimal digits of a JSON value."""
     text = json.dumps(content, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @contextlib.contextmanager
 def damage(message):
-    """Turns any exception that a damaged file causes into a `ValueError`.
+    """Turns the exceptions that a damaged file causes into a `ValueError`.
 
-    NumPy, Pillow, `tarfile` and `zipfile` raise exceptions of many kinds.
+    NumPy, Pillow, `tarfile` and `zipfile` raise many kinds of exception.
 
     Args:
         message: A sentence that names the file and says what to do.
@@ -61,12 +61,12 @@ def damage(message):
 
 
 def create_once(folder, create):
-    """Creates a folder unless it exists. Other processes wait meanwhile.
+    """Creates a folder unless it exists. Other processes wait for it.
 
     Args:
         folder: Path of the folder.
-        create: Function that fills a folder under a temporary path. If it was
-            killed before, it finds there what it left.
+        create: Function that creates the folder at a temporary path. If an
+            earlier call was killed, the path holds what that call left.
     """
     if not folder.exists():
         with locked(folder):
@@ -77,19 +77,20 @@ def create_once(folder, create):
 
 
 def prepared(name, about, splits, shape, read, progress):
-    """Maps a dataset from the cache, after preparing it if necessary.
+    """Memory-maps a dataset from the cache, and prepares it if necessary.
 
-    A killed preparation continues where it stopped.
+    An interrupted preparation resumes where it stopped.
 
     Args:
         name: Name of the dataset.
-        about: Everything on which the samples depend, for JSON.
+        about: Dictionary of everything that determines the samples, as JSON
+            values.
         splits: Function that returns the training and the test files. Each is
-            a list of `(path, labels, clips)`, with one label for each sample
-            in the file.
+            a list of rows `(path, labels, clips)`, with one label for each
+            sample in the file.
         shape: Shape of a sample.
-        read: Function of such a row that yields its samples, which are arrays
-            of unsigned integers.
+        read: Function that yields the samples of a row, as arrays of unsigned
+            integers.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -102,7 +103,7 @@ def prepared(name, about, splits, shape, read, progress):
         try:
             _prepare(partial, about, splits, shape, read, progress)
         except (ValueError, FileNotFoundError):
-            # The source must change, and then these shards are of no use.
+            # The user must change the source, which makes these shards useless.
             shutil.rmtree(partial, ignore_errors=True)
             raise
 

@@ -36,7 +36,7 @@ def _imported(name, *modules, otherwise=""):
 
 
 def from_tfds(name, data_dir):
-    """Loads images of `tensorflow_datasets` and caches them in one file."""
+    """Loads images from `tensorflow_datasets` and caches them in one file."""
     path = cache_dir() / f"{name}.npz"
     if not path.exists():
         arrays = _read_tfds(name, data_dir, path)
@@ -54,16 +54,16 @@ def _read_tfds(name, data_dir, path):
     modules = ("tensorflow", "tensorflow_datasets")
     tf, tfds = _imported(name, *modules, otherwise=copy)
     if keras.config.backend() != "tensorflow":
-        # TensorFlow only reads files here. The GPU is for the backend.
+        # TensorFlow only reads files here. Leave the GPU to the backend.
         tf.config.set_visible_devices([], "GPU")
     try:
         builder = tfds.builder(name, data_dir=data_dir)
         builder.download_and_prepare()
-    # Network, disk and checksums raise exceptions of many kinds.
+    # Network, disk and checksums raise many kinds of exception.
     except Exception as error:
         raise RuntimeError(
-            f"{name!r} is not on this machine, and its download failed: let "
-            f"`data_dir` or TFDS_DATA_DIR name a folder that holds it{copy}. "
+            f"{name!r} is not on this machine, and its download failed: set "
+            f"`data_dir` or TFDS_DATA_DIR to a folder that holds it{copy}. "
             f"Received: {type(error).__name__}: {error}"
         ) from error
     splits = builder.as_dataset(
@@ -73,7 +73,7 @@ def _read_tfds(name, data_dir, path):
 
 
 def tiny_imagenet(data_dir, progress):
-    """Loads the images of the folder `tiny-imagenet-200` or its archive."""
+    """Loads the images from the folder `tiny-imagenet-200` or its archive."""
     name, part = "tiny_imagenet", "tiny-imagenet-200"
     found = places.place(name, data_dir, part, ".zip", ["wnids.txt"])
     about = {"source": places.fingerprint([found])}
@@ -91,7 +91,7 @@ def _tiny_splits(folder):
     for label, wnid in enumerate(wnids):
         where = folder / "train" / wnid / "images"
         train += places.labelled(where, label, ".jpeg")
-    # The published test set has no labels. The validation set stands in.
+    # The published test set has no labels, so the validation set replaces it.
     path = folder / "val" / "val_annotations.txt"
     images = path.parent / "images"
     for number, line in places.lines(path):
@@ -108,7 +108,7 @@ def _tiny_splits(folder):
 
 def _read_image(row):
     with damage(f"`{row[0]}` must be a JPEG image of 64 x 64 pixels."):
-        # Keras turns the 2 % of images that are gray into RGB.
+        # Keras converts gray images, 2 % of all, to RGB.
         pixels = np.asarray(keras.utils.load_img(row[0]))
         if pixels.shape != INFO["tiny_imagenet"].shape:
             raise ValueError(f"shape={pixels.shape}")

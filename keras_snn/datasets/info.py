@@ -12,8 +12,8 @@ class DatasetInfo:
     Attributes:
         classes: Number of classes.
         shape: Shape of an image, `(height, width, channels)`. For recordings,
-            the shape of one frame at the sensor's resolution: OFF and ON
-            events are the two channels.
+            the shape of one frame at the sensor's resolution. Its two channels
+            are OFF and ON events.
         train_samples: Number of training samples.
         test_samples: Number of test samples.
         events: Whether the samples are recordings of an event camera.

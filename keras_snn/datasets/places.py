@@ -1,4 +1,4 @@
-"""Files of a dataset in the folder that the user names."""
+"""Finds the files of a dataset in the folder that the user names."""
 
 import pathlib
 
@@ -16,7 +16,8 @@ def place(name, data_dir, part, suffix, marks=()):
         data_dir: The folder that the user names.
         part: Name of the part's folder, and of its archive without suffix.
         suffix: Suffix of the archive.
-        marks: If `data_dir` holds one of these, it is the part itself.
+        marks: Names of files. If `data_dir` holds one of them, `data_dir` is
+            the part itself.
     """
     found = None
     if data_dir is not None and pathlib.Path(data_dir).is_dir():
@@ -33,12 +34,12 @@ def place(name, data_dir, part, suffix, marks=()):
 
 
 def child(folder, name):
-    """Finds a file or folder in upper or lower case, or returns `None`."""
+    """Finds a file or folder, ignoring case. Returns `None` without one."""
     return {x.name.lower(): x for x in folder.iterdir()}.get(name.lower())
 
 
 def opened(found, part):
-    """Returns the folder of a part. Archives are unpacked into the cache."""
+    """Returns the folder of a part. Unpacks archives into the cache."""
     if found.is_dir():
         return found
     folder = cache_dir() / f"{part}-{fingerprint([found])}"
@@ -47,7 +48,7 @@ def opened(found, part):
 
 
 def fingerprint(found):
-    """Hashes names, sizes and times of the files of folders and archives."""
+    """Hashes the names, sizes and times of archives and files in folders."""
     rows = []
     for part in found:
         for path in _files(part) if part.is_dir() else [part]:
@@ -57,7 +58,7 @@ def fingerprint(found):
 
 
 def labelled(folder, label, *suffixes):
-    """Lists the files of a class as `prepared` needs them, sorted by name."""
+    """Lists the files of a class as rows for `prepared`, sorted by name."""
     paths = [x for x in _files(folder) if x.suffix.lower() in suffixes]
     if not paths:
         raise ValueError(
@@ -67,8 +68,8 @@ def labelled(folder, label, *suffixes):
 
 
 def lines(path):
-    """Returns the lines of a text that are not empty, with their numbers."""
-    with damage(f"`{path}` must be a text with lines. Copy the dataset again."):
+    """Returns the nonempty lines of a text file, with their numbers."""
+    with damage(f"`{path}` must be a nonempty text file. Copy it again."):
         text = enumerate(path.read_text("utf-8").splitlines(), 1)
         found = [(number, line) for number, line in text if line.strip()]
         if not found:

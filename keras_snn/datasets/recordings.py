@@ -67,7 +67,7 @@ def _nmnist(train, test):
 
 
 def _numbered(folder, low, high):
-    """Lists the recordings of folders that are named by numbers."""
+    """Lists the recordings in folders with numbers as names."""
     rows = []
     for number in range(low, high + 1):
         where = folder / str(number)
@@ -106,7 +106,7 @@ def _trials(path):
         recording = path.parent / line.strip()
         if recording.parent != path.parent or not recording.is_file():
             raise ValueError(
-                f"`{path}`, line {number}: {line!r} must be a file beside it."
+                f"`{path}`, line {number}: {line!r} must be a file next to it."
             )
         table = recording.with_name(f"{recording.stem}_labels.csv")
         with damage(f"`{table}` must have rows: class (1 to 11), start, end."):
@@ -119,8 +119,8 @@ def _trials(path):
     return rows
 
 
-# Names of the parts, suffix of their archives, files that mark the part itself,
-# and the function that lists the files of the parts' folders.
+# Names of the parts, suffix of their archives, names that mark the part itself,
+# and the function that lists the files in the folders of the parts.
 LAYOUTS = {
     "nmnist": (SPLITS, ".zip", (), _nmnist),
     "cifar10_dvs": (CIFAR10.split(), ".zip", (), _cifar10_dvs),

@@ -1,9 +1,9 @@
 """Recordings of event cameras: reading, writing and frames.
 
-Each pixel of an event camera watches the logarithm of its brightness. It sends
+Each pixel of an event camera monitors the logarithm of its brightness. It sends
 an *event* whenever that value has risen (ON) or fallen (OFF) by a threshold
-since its last event. A recording is the list of events in order of time, here
-a NumPy array with one record of dtype `DTYPE` per event:
+since its last event. A recording is the list of events in order of time. Here
+it is a NumPy array with one record of dtype `DTYPE` per event:
 
 | field | dtype | meaning |
 | --- | --- | --- |
@@ -15,35 +15,35 @@ a NumPy array with one record of dtype `DTYPE` per event:
 `read` and `write` access files, `to_frames` counts events in frames for
 training, and `saccade` turns an image into a recording.
 
-`read` knows three formats and tells them apart by the beginning of the file:
+`read` supports three formats and recognizes them by the beginning of the file:
 
-N-MNIST's format, also of N-Caltech101 and of many copies of DVS128 Gesture:
-    No header. Each event has five bytes, big-endian: `x` (8 bits), `y` (8
-    bits), `p` (1 bit) and `t` (23 bits, so less than 8.4 seconds). N-MNIST's
-    camera has rows 0 to 239. An event in row 240 belongs to the clock: it is
-    dropped and adds 2^13 us to all later times, as in the reader of N-MNIST's
+N-MNIST's format, also used by N-Caltech101 and many copies of DVS128 Gesture:
+    There is no header. Each event has five bytes, big-endian: `x` (8 bits), `y`
+    (8 bits), `p` (1 bit) and `t` (23 bits, so less than 8.4 seconds). N-MNIST's
+    camera has rows 0 to 239. An event in row 240 belongs to the clock. It is
+    dropped and adds 2^13 us to all later times, as in the reader by N-MNIST's
     author. None of the 738 recordings of N-MNIST that we checked has one.
 
 AEDAT 2.0 of a DVS128 camera, such as CIFAR10-DVS:
-    Header lines that begin with `#`, then eight bytes per event, big-endian: an
+    Header lines begin with `#`. Each event has eight bytes, big-endian: an
     address of 32 bits and an unsigned time in us. Bit 0 of the address is 0 for
-    ON and 1 for OFF, bits 1-7 count columns from the right, and bits 8-14 rows
-    from the bottom, as jAER displays them. (The published table of the format
-    swaps ON and OFF. jAER, the script of CIFAR10-DVS and SpikingJelly agree on
-    this reading.) Events with bit 15 or bit 31 come from the camera's input
-    pin and are left out. Any other bit belongs to another camera, so the file
-    is refused.
+    ON and 1 for OFF. Bits 1-7 count columns from the right, and bits 8-14 count
+    rows from the bottom, as jAER displays them. (The published table of the
+    format swaps ON and OFF. jAER, the script of CIFAR10-DVS and SpikingJelly
+    all read it as described here.) Events with bit 15 or bit 31 come from the
+    camera's input pin and are dropped. Any other bit belongs to a different
+    camera, so the file raises an error.
 
     SpikingJelly swaps `x` and `y` of CIFAR10-DVS. `np.swapaxes(frames, 1, 2)`
     gives its frames.
 
 AEDAT 3.1, such as the published DVS128 Gesture:
-    Header lines up to `#!END-HEADER`, then packets, little-endian: a header of
-    28 bytes, then `capacity` events, of which the first `number` are filled.
-    Polarity events have eight bytes: valid (bit 0), `p` (bit 1), `y` (bits
-    2-16), `x` (bits 17-31), and a time in us of 31 bits, to which the packet
-    adds its overflow times 2^31. Other packets and invalid events are left
-    out.
+    Header lines end with `#!END-HEADER`. Little-endian packets follow: a header
+    of 28 bytes, then space for `capacity` events. The first `number` events are
+    filled. Polarity events have eight bytes: valid (bit 0), `p` (bit 1), `y`
+    (bits 2-16), `x` (bits 17-31), and a time in us (31 bits). The overflow of
+    the packet times 2^31 is added to the time. Other packets and invalid events
+    are dropped.
 
 Reference:
     Orchard et al., "Converting Static Image Datasets to Spiking Neuromorphic

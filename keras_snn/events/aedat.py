@@ -1,7 +1,7 @@
 """AEDAT files, versions 2.0 and 3.1.
 
-Each reader takes the path, for messages, and the content of a file. It returns
-`t`, `x`, `y`, `p` and the position of each event in bytes.
+Each reader takes the path of a file, for messages, and its content. It returns
+`t`, `x`, `y`, `p` and the byte position of each event.
 """
 
 import re
@@ -11,17 +11,18 @@ import numpy as np
 
 __all__ = ["check_whole", "damaged", "read_aedat2", "read_aedat3"]
 
-# Of a 2.0 address: the last pixel of a row or column, the bits of events that
-# come from no pixel, and the bits that a DVS128 leaves empty.
+# Parts of a 2.0 address: the last pixel of a row or column, the bits of events
+# that come from no pixel, and the bits that a DVS128 leaves empty.
 LAST_PIXEL = 127
 SPECIAL = 0x8000_8000
 FOREIGN = 0x7FFF_0000
 
-# The header of a 3.1 packet: type, source, bytes per event, place of the time
-# in an event, overflow of the time, capacity, number of events, number valid.
+# The header of a 3.1 packet: type, source, bytes per event, position of the
+# time in an event, overflow of the time, capacity, number of events, and number
+# of valid events.
 PACKET = struct.Struct("<hhiiiiii")
-# The type of packets of polarity events, the bytes of such an event, and the
-# place of the time in it.
+# Polarity events: type of the packet, bytes per event, and position of the time
+# in an event.
 POLARITY = 1
 POLARITY_SIZE, POLARITY_TIME = 8, 4
 
@@ -32,7 +33,7 @@ def damaged(path, place, why):
 
 
 def check_whole(path, data, start, size):
-    """Raises if the last event, of `size` bytes, is incomplete."""
+    """Raises if the last event is incomplete. An event has `size` bytes."""
     over = (len(data) - start) % size
     if over:
         place = len(data) - over
@@ -41,7 +42,7 @@ def check_whole(path, data, start, size):
 
 
 def read_aedat2(path, data):
-    """Reads AEDAT 2.0 of a DVS128 camera."""
+    """Reads AEDAT 2.0 from a DVS128 camera."""
     header = next(re.finditer(rb"(#[^\n]*\n)*", data))[0]
     # jAER names the camera by the class that decodes it.
     chip = re.search(rb"# AEChip:(?!.*DVS128).*?(\w*)\s*\n", header)
@@ -65,7 +66,7 @@ def read_aedat2(path, data):
 
 
 def read_aedat3(path, data):
-    """Reads AEDAT 3.1, of which only polarity events of one camera count."""
+    """Reads the polarity events of one camera from AEDAT 3.1."""
     header = re.match(rb"(#[^\n]*\n)*?#!END-HEADER\r?\n", data)
     if not header:
         raise damaged(path, 0, "the header has no line #!END-HEADER")
@@ -90,7 +91,7 @@ def read_aedat3(path, data):
 
 
 def _packets(path, data, start):
-    """Yields place, number and overflow of each block of polarity events."""
+    """Yields the position, number and overflow of polarity events."""
     camera = None
     while start < len(data):
         body = start + PACKET.size
@@ -111,7 +112,7 @@ def _packets(path, data, start):
             raise damaged(path, start, why)
         if kind == POLARITY and number:
             if camera not in (None, source):
-                why = f"events of camera {source} follow some of {camera}"
+                why = f"events of cameras {camera} and {source} are mixed"
                 raise damaged(path, start, why)
             camera = source
             yield body, number, overflow

@@ -10,10 +10,11 @@ from keras_snn.validation import check_count, check_number
 
 __all__ = ["saccade"]
 
-# Brightness of a black pixel. A white pixel has 1 more. No screen is dark.
+# Brightness of a black pixel, because screens are never fully dark. A white
+# pixel has 1 more.
 BLACK = 0.2
-# Average number of images drawn per pixel of way. At full speed it is 1.6
-# times less.
+# Average number of images drawn per pixel of distance. At full speed the number
+# is lower by a factor of 1.6.
 DRAWN = 16
 
 
@@ -24,44 +25,45 @@ def saccade(
     duration: int = 105_000,
     distance: float = 6.0,
 ) -> np.ndarray:
-    """Turns an image into a recording by moving it before a simulated camera.
+    """Turns an image into a recording by moving it past a simulated camera.
 
     As for N-MNIST (Orchard et al. 2015), three saccades move the image along
     the sides of an isosceles triangle: down and half to the right, up and half
-    to the right, and back to the left. Each saccade starts and ends slowly:
-    after the fraction `s` of its time it has gone the fraction
-    `(1 - cos(pi s)) / 2` of its way.
+    to the right, and back to the left. Each saccade starts and ends slowly.
+    After a fraction `s` of its time, it has covered the fraction
+    `(1 - cos(pi s)) / 2` of its distance.
 
     A pixel of the camera sees the brightness `b`, between 0.2 (black) and 1.2
-    (white), interpolated linearly between the pixels of the image. The border
-    of the image extends to all sides. The pixel sends an event whenever `ln b`
-    differs by `threshold` from its value at the last event, or at the start:
-    ON if it rose, OFF if it fell. The image ends where it began, so every
-    pixel sends as many ON as OFF events.
+    (white). It is interpolated linearly between the pixels of the image. Beyond
+    its border, the image continues with the value at the border. The pixel
+    sends an event whenever `ln b` differs by `threshold` from its value at the
+    last event, or at the start: ON if it rose, OFF if it fell. The image ends
+    where it began, so every pixel sends as many ON as OFF events.
 
     The defaults are fitted to N-MNIST. Fifty of its recordings have 4108 events
-    on average. The most similar images of MNIST give 4116 here as
-    `saccade(255 - image)`, because N-MNIST's recordings show dark strokes on
-    light ground. In frames of 15 ms the two correlate by 0.59, pixel by pixel.
-    The simulation has no noise.
+    on average. The most similar MNIST images give 4116 events here with
+    `saccade(255 - image)`, because N-MNIST shows dark strokes on a light
+    background. In frames of 15 ms, the pixels of the two have a correlation of
+    0.59. The simulation has no noise.
 
     Args:
         image: `(height, width)` or `(height, width, 1)`, `uint8` or floats in
             [0, 1].
         sensor_size: `(height, width)` of the camera in pixels. The path of the
-            image is centered on it. The camera does not see what leaves it.
+            image is centered on the sensor. Parts of the image outside the
+            sensor are not seen.
         threshold: Change of `ln b` per event, above 0. A smaller threshold
             gives more events.
         duration: Microseconds per saccade, an integer of at least 1.
         distance: Height and base of the triangle in pixels, above 0.
 
     Returns:
-        An array of shape `(events,)` of dtype `DTYPE` in order of time, with
+        An array of shape `(events,)` and dtype `DTYPE` in order of time, with
         times in [0, 3 * duration] us. It may be empty.
 
     Raises:
-        ValueError: If the image has another shape or dtype, or an argument is
-            out of range.
+        ValueError: If the image has the wrong shape or dtype, or an argument
+            is out of range.
 
     Example:
     >>> image = np.zeros((28, 28), "uint8")
@@ -86,8 +88,8 @@ def saccade(
         for part in eased
     ]
     rest = _log_brightness(image, size, corners[0])
-    # In thresholds above `rest`: the brightness, and its value at the last
-    # event.
+    # The brightness now and at the last event, as multiples of the threshold
+    # above `rest`.
     level = told = np.zeros(size)
     found = []
     for step, corner in enumerate(path):
@@ -98,7 +100,7 @@ def saccade(
         y, x = np.nonzero(now != told)
         change = (now - told)[y, x].astype(int)
         told = now
-        # One entry for each threshold passed: the first, the second, ...
+        # One entry per threshold crossed: the first, the second, ...
         several = np.abs(change)
         ordinal = np.arange(several.sum()) + 1
         ordinal -= np.repeat(np.cumsum(several) - several, several)
@@ -128,13 +130,13 @@ def _brightness(image):
 
 
 def _log_brightness(image, size, corner):
-    """Returns what the camera sees with the first pixel at `corner`."""
+    """Returns the log brightness at each camera pixel."""
     # Linear interpolation, one axis after the other.
     down, right = map(_weights, size, image.shape, corner)
     return np.log(BLACK + down @ image @ right.T)
 
 
 def _weights(seen, shown, at):
-    """Returns the weights of `shown` pixels in `seen` pixels of the camera."""
+    """Returns the weights of `shown` image pixels in `seen` camera pixels."""
     places = np.clip(np.arange(seen) - at, 0, shown - 1)
     return np.maximum(1 - np.abs(places[:, None] - np.arange(shown)), 0)

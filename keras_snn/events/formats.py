@@ -1,4 +1,4 @@
-"""Files of recordings."""
+"""Reads and writes files of recordings."""
 
 import os
 import pathlib
@@ -19,14 +19,14 @@ from keras_snn.validation import check_choice
 
 __all__ = ["read", "write"]
 
-# Events in this row belong to the clock, and each adds so many microseconds.
+# Events in this row belong to the clock. Each adds this many microseconds.
 CLOCK_ROW, CLOCK_STEP = 240, 2**13
 # The format has 23 bits for the time in microseconds.
 BIN_TIME = 2**23
 
 READERS = {b"2.0": read_aedat2, b"3.1": read_aedat3}
-# Other formats by their beginning and suffixes. No recording of N-MNIST's
-# format begins with so many characters of text: their times would exceed 0.5 s.
+# Other formats by their beginning and suffixes. A recording in N-MNIST's format
+# cannot begin with this much text, because its times would exceed 0.5 s.
 OTHERS = (
     ("a NumPy file", rb"\x93NUMPY", ".npy"),
     ("a zip or NumPy archive", rb"PK(\x03\x04|\x05\x06)", ".zip .npz"),
@@ -48,23 +48,23 @@ def read(
 ) -> np.ndarray:
     """Reads the events of a recording.
 
-    The beginning of the file tells its format, see `keras_snn.events`.
+    The beginning of the file determines the format. See `keras_snn.events`.
 
     Args:
         path: The file.
         sensor_size: `(height, width)` of the sensor in pixels. Events outside
-            it are refused. `None` accepts every address.
-        sort: Whether to sort a file whose times run backwards, instead of
-            refusing it. Events of equal time keep their order.
+            the sensor raise an error. `None` accepts every address.
+        sort: Whether to sort the events if their times run backwards. Otherwise
+            such a file raises an error. Events of equal time keep their order.
 
     Returns:
-        An array of shape `(events,)` of dtype `DTYPE`, in order of time, with
+        An array of shape `(events,)` and dtype `DTYPE`, in order of time, with
         at least one event.
 
     Raises:
-        ValueError: If the file is truncated, damaged, empty or of another
+        ValueError: If the file is truncated, damaged, empty or in an unknown
             format, if its times run backwards, or if events lie outside the
-            sensor. The message names the file and the position in bytes.
+            sensor. The message gives the file and the position in bytes.
 
     Example:
     >>> import tempfile
@@ -98,13 +98,13 @@ def read(
 def write(path: str | os.PathLike[str], events: np.ndarray) -> None:
     """Writes a recording in N-MNIST's format of 40 bits per event.
 
-    An error or a killed process leaves an existing file as it was.
+    If the process fails or is killed, an existing file stays as it was.
 
     Args:
         path: The file to write or replace. Missing folders are created.
-        events: Array with the fields `t`, `x`, `y`, `p` and at least one event,
-            in order of time: `t` in [0, 2^23) us, `x` in [0, 255], `y` in
-            [0, 255] except 240, and `p` 0 or 1.
+        events: Array with the fields `t`, `x`, `y`, `p` in order of time, with
+            at least one event. `t` is in [0, 2^23) us, `x` in [0, 255], `y` in
+            [0, 255] except 240, and `p` is 0 or 1.
 
     Raises:
         TypeError: If `events` is not such an array.

@@ -10,7 +10,7 @@ from keras_snn.validation import check_choice, check_count
 
 __all__ = ["to_frames"]
 
-# Larger frames are a mistake: these take 8 GiB in float32.
+# More values, 8 GiB in float32, are probably a mistake.
 MOST_VALUES = 2**31
 
 
@@ -28,42 +28,43 @@ def to_frames(
     """Counts the events of a recording in frames.
 
     Each event counts in exactly one frame, so the sum of the frames is the
-    number of events. Only `crop`, `binary` and `timesteps` together with
+    number of events. Only `crop`, `binary`, and `timesteps` combined with
     `duration` drop events.
 
-    - `by="number"`, the paper's choice (Appendix F), as in SpikingJelly: of N
-      events each frame takes the next `N // timesteps`, and the last frame
-      also the remainder. With fewer events than frames the last has them all.
+    - `by="number"`, the paper's choice (Appendix F), as in SpikingJelly. Of N
+      events, each frame takes the next `N // timesteps`, and the last frame
+      also takes the remainder. If there are fewer events than frames, the last
+      frame takes all.
     - `by="time"`: frames of equal time between the first and the last event,
       `start <= t < end`. The last frame includes its end. Frames may be empty.
       (SpikingJelly rounds their length down to whole microseconds.)
-    - `by="time"` with a `duration`: the first frame begins at the first event,
-      and each frame lasts `duration` us, `start <= t < end`. Without
-      `timesteps`, there are as many frames as needed. With `timesteps`, later
-      events are dropped, and missing frames are empty. (SpikingJelly puts an
-      event at the end of its last frame into that frame.)
+    - `by="time"` with a `duration`: the first frame begins at the first event.
+      Each frame lasts `duration` us, `start <= t < end`. Without `timesteps`,
+      there are as many frames as needed. With `timesteps`, later events are
+      dropped and missing frames are empty. (SpikingJelly puts an event at the
+      end of its last frame into that frame.)
 
     Args:
         events: Array with the fields `t`, `x`, `y`, `p` in order of time, as
             `read` returns.
-        timesteps: Number of frames, at least 1. May be `None` if there is a
-            `duration`.
+        timesteps: Number of frames, at least 1. It may be `None` if `duration`
+            is given.
         sensor_size: `(height, width)` of the camera in pixels: (34, 34) for
             N-MNIST, (128, 128) for DVS128 Gesture and CIFAR10-DVS.
         by: `"number"` or `"time"`.
-        duration: Microseconds per frame, an integer of at least 1. Needs
+        duration: Microseconds per frame, an integer of at least 1. It requires
             `by="time"`.
-        crop: `(height, width)` of the central part to keep. If the margin is
-            odd, the larger one is at the bottom or right. (32, 32) gives
-            N-MNIST the paper's size. `None` keeps all.
-        downsample: Side of the squares of pixels to sum into one, after
-            `crop`. It must divide height and width. 4 reduces 128 x 128 to
-            32 x 32.
+        crop: `(height, width)` of the central part to keep. If the margins
+            cannot be equal, the larger one is at the bottom or right. (32, 32)
+            gives N-MNIST the paper's size. `None` keeps all pixels.
+        downsample: Side of the squares of pixels that are summed into one
+            pixel, after `crop`. It must divide the height and width. 4 reduces
+            128 x 128 to 32 x 32.
         binary: Whether to clip the counts to {0, 1}.
 
     Returns:
         Frames of shape `(timesteps, height, width, 2)`, float32. The channels
-        are OFF and ON. SpikingJelly has the channels before the height.
+        are OFF and ON. In SpikingJelly the channel axis precedes the height.
 
     Raises:
         TypeError: If `events` is not such an array.
@@ -117,7 +118,7 @@ def to_frames(
 
 
 def _number(t, timesteps: Any, by, duration):
-    """Checks the options of the frames and returns their number."""
+    """Checks the options and returns the number of frames."""
     check_choice("by", by, ("number", "time"))
     if duration is not None:
         check_count("duration", duration)
@@ -134,7 +135,7 @@ def _number(t, timesteps: Any, by, duration):
 
 
 def _edges(t, frames, by, duration):
-    """Returns the first event of each frame, and the end of the last frame."""
+    """Returns the index of the first event of each frame, and the end."""
     if by == "number":
         edges = np.arange(frames + 1) * (len(t) // frames)
         edges[-1] = len(t)
@@ -146,6 +147,6 @@ def _edges(t, frames, by, duration):
     if duration is not None:
         times = [min(first + i * int(duration), last + 1) for i in steps]
         return np.searchsorted(t, times)
-    # Times are whole, so the beginning of a frame may be rounded up.
+    # Times are integers, so the beginning of a frame can be rounded up.
     times = [first - -i * (last - first) // frames for i in steps]
     return np.append(np.searchsorted(t, times[:-1]), len(t))

@@ -1,4 +1,4 @@
-"""Recordings in memory."""
+"""The array that holds a recording."""
 
 from typing import Any
 
@@ -19,11 +19,11 @@ def event_array(t: Any, x: Any, y: Any, p: Any) -> np.ndarray:
 
 
 def fields(events: Any, **limits: int) -> list[np.ndarray]:
-    """Checks the events of a user.
+    """Checks events that a user passes.
 
     Args:
         events: Array with the integer fields `t`, `x`, `y` and `p`.
-        **limits: For some fields the end of their range, which starts at 0.
+        **limits: Upper limits of some fields, exclusive. The lower limit is 0.
 
     Returns:
         The four fields as `intp`, the dtype of indices.

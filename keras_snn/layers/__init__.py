@@ -1,7 +1,7 @@
-"""Spiking neurons as Keras layers, and what stands around them.
+"""Spiking neurons as Keras layers, and layers for use around them.
 
-Axes are `(batch, timesteps, ...)`. Synapses are ordinary Keras layers; neurons
-own no weights.
+Axes are `(batch, timesteps, ...)`. Synapses are ordinary Keras layers. Neurons
+have no weights.
 """
 
 from keras_snn.layers.neurons import LIF, LIFRNNCell

@@ -1,6 +1,6 @@
 """Spiking neurons as Keras layers.
 
-Axes are `(batch, timesteps, ...)`. Neurons own no weights.
+Axes are `(batch, timesteps, ...)`. Neurons have no weights.
 """
 
 import math
@@ -21,14 +21,14 @@ __all__ = ["LIF", "LIFRNNCell"]
 
 
 class _Spiking:
-    """The constants of a neuron, for the cell and the layer."""
+    """Holds the constants of a neuron, for the cell and the layer."""
 
     def _set_neuron(self, k, lam, theta, surrogate, reset, detach_reset):
         self.neuron = dynamics.Neuron(
             k, lam, theta, surrogate, reset, detach_reset
         )
 
-    # Read-only, since the neuron is frozen.
+    # Read-only, because the neuron is frozen.
     k = property(lambda self: self.neuron.k)
     lam = property(lambda self: self.neuron.lam)
     theta = property(lambda self: self.neuron.theta)
@@ -51,20 +51,22 @@ class _Spiking:
 class LIFRNNCell(_Spiking, keras.layers.Layer):
     """One timestep of leaky integrate-and-fire neurons (Eq. 2).
 
-    Use it in `keras.layers.RNN`, for instance for `keras.layers.Bidirectional`.
-    `LIF` computes the same for a whole sequence, faster and for any feature
-    shape. With a mask on JAX, pass `unroll=True` to `RNN`: the loop of Keras
-    3.15 fills masked timesteps with the potential.
+    Use it in `keras.layers.RNN`, for instance inside
+    `keras.layers.Bidirectional`. `LIF` computes the same for a whole sequence.
+    It is faster and accepts features of any shape.
+
+    With a mask on JAX, pass `unroll=True` to `RNN`. Otherwise Keras 3.15 fills
+    masked timesteps with the potential.
 
     Args:
         units: Number of neurons, and of features of the current.
         k: Fraction of the potential kept per timestep, in `(0, 1]`.
         lam: Gain of the input current, above 0.
         theta: Firing threshold, above 0, in the unit of the potential.
-        surrogate: Name, config or object of a `keras_snn.surrogates`
-            surrogate, whose derivative replaces that of the spike.
-        reset: What a spike does to the potential: `"zero"` clears it (Eq. 2),
-            `"subtract"` lowers it by `theta`, `"none"` leaves it.
+        surrogate: Surrogate from `keras_snn.surrogates`: a name, a config or an
+            object. Its derivative replaces the derivative of the spike.
+        reset: Effect of a spike on the potential: `"zero"` clears it (Eq. 2),
+            `"subtract"` lowers it by `theta`, `"none"` leaves it unchanged.
         detach_reset: Whether the gradient stops at the reset.
         **kwargs: Keywords of `keras.layers.Layer`.
 
@@ -73,7 +75,8 @@ class LIFRNNCell(_Spiking, keras.layers.Layer):
         states: List of one tensor, the potential `(batch, units)`.
 
     Returns:
-        `(spikes, [potential])`: 0 or 1, and the potential after the reset.
+        `(spikes, [potential])`: the spikes, 0 or 1, and the potential after the
+        reset.
 
     Reference:
         "Accelerating Training of Deep Spiking Neural Networks with Parameter
@@ -136,39 +139,42 @@ class LIFRNNCell(_Spiking, keras.layers.Layer):
 class LIF(_Spiking, keras.layers.Layer):
     """Leaky integrate-and-fire neurons over a whole sequence (Eq. 2).
 
-    It computes what `keras.layers.RNN(LIFRNNCell(...))` computes, as one fused
-    loop over time with a gradient written by hand, for any feature shape.
-    Potentials start at zero at every call, unless given or `stateful`. A NaN
-    potential gives NaN spikes. Second derivatives are not available: backends
-    return wrong ones, or raise an error.
+    It computes the same as `keras.layers.RNN(LIFRNNCell(...))`, but accepts
+    features of any shape. It uses one fused loop over time with a hand-written
+    gradient.
+
+    Potentials start at zero at every call, unless `initial_state` is given or
+    the layer is `stateful`. A NaN potential gives NaN spikes. Second
+    derivatives are not supported: backends return wrong values or raise an
+    error.
 
     Args:
         k: Fraction of the potential kept per timestep, in `(0, 1]`.
         lam: Gain of the input current, above 0.
         theta: Firing threshold, above 0, in the unit of the potential.
-        surrogate: Name, config or object of a `keras_snn.surrogates`
-            surrogate, whose derivative replaces that of the spike.
-        reset: What a spike does to the potential: `"zero"` clears it (Eq. 2),
-            `"subtract"` lowers it by `theta`, `"none"` leaves it.
+        surrogate: Surrogate from `keras_snn.surrogates`: a name, a config or an
+            object. Its derivative replaces the derivative of the spike.
+        reset: Effect of a spike on the potential: `"zero"` clears it (Eq. 2),
+            `"subtract"` lowers it by `theta`, `"none"` leaves it unchanged.
         detach_reset: Whether the gradient stops at the reset.
-        return_sequences: Whether to return the spikes of all timesteps, or
-            only the last ones.
+        return_sequences: Whether to return the spikes of all timesteps.
+            Otherwise returns those of the last timestep.
         return_state: Whether to return the final potential as well.
-        stateful: Whether each batch starts from the final potential of the one
-            before, which needs a fixed batch size.
+        stateful: Whether each batch starts from the final potential of the
+            previous batch. This requires a fixed batch size.
         **kwargs: Keywords of `keras.layers.Layer`.
 
     Call arguments:
         sequences: Current, `(batch, timesteps, ...)`.
-        initial_state: Potential to start from, `(batch, ...)`, or a list that
-            holds it.
+        initial_state: Initial potential, `(batch, ...)`, or a list that holds
+            it.
         mask: Booleans `(batch, timesteps)`. As in `keras.layers.RNN`, a masked
-            timestep leaves the potential and repeats the previous output.
+            timestep keeps the potential and repeats the previous output.
 
     Returns:
-        Spikes, 0 or 1, in the shape of `sequences`, without the time axis
-        unless `return_sequences`. With `return_state` also the potential, which
-        is float32 under a half-precision policy.
+        Spikes, 0 or 1, in the shape of `sequences`. Unless `return_sequences`,
+        there is no time axis. With `return_state`, also the potential, which is
+        float32 under a half-precision policy.
 
     Reference:
         "Accelerating Training of Deep Spiking Neural Networks with Parameter
@@ -204,7 +210,7 @@ class LIF(_Spiking, keras.layers.Layer):
         self.supports_masking = True
 
     def build(self, sequences_shape):
-        """Checks the time axis; adds the potential if stateful."""
+        """Checks the time axis, and adds the potential if stateful."""
         check_time_axis(self, sequences_shape)
         state_shape = _without_time(sequences_shape)
         if self.stateful:
@@ -228,7 +234,7 @@ class LIF(_Spiking, keras.layers.Layer):
         if mask is not None:
             check_shape("mask", mask, sequences.shape[:2])
             mask = ops.cast(mask, "bool")
-        # Event counts come as integers.
+        # Event counts may be integers.
         sequences = ops.cast(sequences, self.compute_dtype)
         shape = ops.shape(sequences)
         dtype = at_least_float32(self.compute_dtype)
@@ -274,7 +280,7 @@ class LIF(_Spiking, keras.layers.Layer):
             self.potential.assign(ops.zeros_like(self.potential.value))
 
     def compute_output_spec(self, sequences, initial_state=None, mask=None):
-        """Returns shapes and dtypes of the outputs without running the loop."""
+        """Returns shapes and dtypes of the outputs. Does not run the loop."""
         del mask
         check_time_axis(self, sequences.shape)
         state_shape = _without_time(sequences.shape)
@@ -292,7 +298,7 @@ class LIF(_Spiking, keras.layers.Layer):
         return output, keras.KerasTensor(state_shape, dtype=potential_dtype)
 
     def compute_mask(self, sequences, mask):
-        """Returns the mask where the output is a sequence."""
+        """Returns the mask if the output is a sequence."""
         del sequences
         mask = mask if self.return_sequences else None
         return [mask, None] if self.return_state else mask
@@ -315,10 +321,10 @@ def _without_time(shape):
 
 
 def _hold(spikes, mask):
-    """Repeats the last output before a masked timestep there."""
+    """Fills masked timesteps with the last output before them."""
     mask = ops.cast(mask, "int32")
     ran = ops.cumsum(mask, axis=1)
-    # Selects the last timestep that ran; before the first one it selects
+    # Selects the last unmasked timestep. Before the first one it selects
     # nothing, which gives 0.
     same = ops.equal(ops.expand_dims(ran, 2), ops.expand_dims(ran, 1))
     select = ops.cast(same, spikes.dtype)

@@ -1,13 +1,13 @@
 """Batch normalization of sequences, between synapses and neurons.
 
-For statistics over batch, space and time together,
-`keras.layers.BatchNormalization()` takes `(batch, timesteps, ...)` as it takes
-any other shape; with channels first, pass `axis=2`. It takes masks `(batch,
-timesteps)` only for inputs `(batch, timesteps, channels)` (Keras 3.15).
-`TDBN(theta=1.0, epsilon=1e-3, momentum=0.99)` computes the same and takes masks
-for every shape.
+For statistics over batch, space and time together, use
+`keras.layers.BatchNormalization()`. It accepts `(batch, timesteps, ...)` like
+any other shape. With channels first, pass `axis=2`. In Keras 3.15 it supports
+masks `(batch, timesteps)` only for inputs `(batch, timesteps, channels)`.
+`TDBN(theta=1.0, epsilon=1e-3, momentum=0.99)` computes the same and supports
+masks for every shape.
 
-All of them subtract a mean, so that a bias before them has no effect.
+All of these layers subtract a mean, so a bias before them has no effect.
 """
 
 import functools
@@ -28,10 +28,11 @@ __all__ = ["BNTT", "TDBN"]
 
 
 class _BatchNormalization(keras.layers.Layer):
-    """Base: batch statistics in training, moving averages in inference.
+    """Base class: batch statistics in training, moving averages in inference.
 
-    A subclass sets `_per_timestep` (whether each timestep has statistics of its
-    own), `_center` (whether a shift is learnt) and `_factor` (on the output).
+    A subclass sets `_per_timestep` (whether each timestep has its own
+    statistics), `_center` (whether to learn a shift) and `_factor` (multiplies
+    the output).
     """
 
     def __init__(self, epsilon, momentum, axis, **kwargs):
@@ -53,7 +54,7 @@ class _BatchNormalization(keras.layers.Layer):
         axis = self.axis + len(shape) if self.axis < 0 else self.axis
         if not 2 <= axis < len(shape):
             raise ValueError(
-                "`axis` must be a channel axis, behind batch and time. "
+                "`axis` must be a channel axis, after batch and time. "
                 f"Received: axis={self.axis}, shape={tuple(shape)}"
             )
         return axis
@@ -67,8 +68,8 @@ class _BatchNormalization(keras.layers.Layer):
                 f"`{type(self).__name__}` expects a fixed number of channels. "
                 f"Received: axis={self.axis}, shape={tuple(input_shape)}"
             )
-        # As in Keras, half precision rounds neither the weights on their way
-        # into `call` nor the statistics.
+        # As in Keras, a half-precision policy rounds neither the weights that
+        # `call` reads nor the statistics.
         make = functools.partial(
             self.add_weight,
             shape=self._statistics_shape(channels),
@@ -89,7 +90,7 @@ class _BatchNormalization(keras.layers.Layer):
         )
 
     def call(self, inputs, training=None, mask=None):
-        """Normalizes, at least in float32."""
+        """Normalizes, in float32 or wider."""
         axis = self._channel_axis(inputs.shape)
         if self._per_timestep and inputs.shape[1] is None:
             inputs = self._check_when_run(inputs)
@@ -112,7 +113,8 @@ class _BatchNormalization(keras.layers.Layer):
         scale = self._factor * spread(self.gamma)
         scale = scale * ops.rsqrt(variance + self.epsilon)
         if self._per_timestep:
-            # Broadcast here, so that the gradients are summed as in `_mean`.
+            # Broadcasts the batch here, so that gradients are summed over space
+            # first, as in `_mean`.
             batch = ops.shape(x)[0]
             mean, scale = (
                 ops.broadcast_to(each, (batch, *each.shape[1:]))
@@ -142,11 +144,11 @@ class _BatchNormalization(keras.layers.Layer):
 
 
 def _moments(x, axes, mask, otherwise):
-    """Returns mean and variance over axes, which stay as ones, where unmasked.
+    """Returns mean and variance over the unmasked values, with axes kept.
 
-    The variance is the mean of centered squares. Keras on PyTorch takes the
-    difference of two means, which loses all digits beside a large mean. The
-    gradient of the variance with respect to the mean is zero, exactly.
+    The variance is the mean of centered squares. Keras on PyTorch uses the
+    difference of two means, which loses all digits if the mean is large. The
+    gradient of the variance with respect to the mean is exactly zero.
     """
     if mask is None:
         mean = _mean(x, axes)
@@ -158,10 +160,10 @@ def _moments(x, axes, mask, otherwise):
     some = counted > 0
     counted = ops.where(some, counted, 1)
     mean = _mean(ops.where(mask, x, 0), axes) / counted
-    # Masked before squaring, since masked values may be NaN.
+    # Masked before squaring, because masked values may be NaN.
     centered = ops.where(mask, x - ops.stop_gradient(mean), 0)
     variance = _mean(ops.square(centered), axes) / counted
-    # Where everything is masked, the statistics stay.
+    # Where everything is masked, the statistics stay the same.
     return (
         ops.where(some, mean, otherwise[0]),
         ops.where(some, variance, otherwise[1]),
@@ -169,8 +171,8 @@ def _moments(x, axes, mask, otherwise):
 
 
 def _mean(x, axes):
-    # Space first: with axes on both sides of one that stays, TensorFlow takes
-    # 15 times as long.
+    # Reduces space first. TensorFlow takes 15 times as long if it reduces axes
+    # on both sides of an axis that stays.
     for some in ([i for i in axes if i > 1], [i for i in axes if i <= 1]):
         if some:
             x = ops.mean(x, some, keepdims=True)
@@ -181,36 +183,39 @@ def _mean(x, axes):
 class BNTT(_BatchNormalization):
     """Batch normalization through time: one per timestep (Kim & Panda 2020).
 
-    In training it computes `gamma_t (x_t - mean(x_t)) / sqrt(var(x_t) +
-    epsilon)` with mean and variance over batch and space of timestep `t` alone;
-    in inference, and when not `trainable`, with their moving averages. It
-    learns a scale per timestep and channel, but no shift.
+    Computes `gamma_t (x_t - mean(x_t)) / sqrt(var(x_t) + epsilon)`. In
+    training, the mean and variance are taken over batch and space, separately
+    for each timestep `t`. In inference, and if the layer is not `trainable`, it
+    uses their moving averages. It learns a scale per timestep and channel, but
+    no shift.
 
     Args:
         timesteps: Length of the time axis, at least 1.
         epsilon: Added to the variance, above 0.
-        momentum: Fraction that a moving average keeps per batch, in `[0, 1]`;
-            the paper gives the new value a weight of 0.1.
-        axis: Axis of the channels, behind batch and time; 2 for channels first.
+        momentum: Fraction that a moving average keeps per batch, in `[0, 1]`.
+            The paper gives the new value a weight of 0.1.
+        axis: Channel axis, after batch and time. Use 2 for channels first.
         **kwargs: Keywords of `keras.layers.Layer`.
 
     Call arguments:
         inputs: `(batch, timesteps, ..., channels)`.
-        training: Whether to take the statistics of the batch and to update the
+        training: Whether to use the statistics of the batch and update the
             moving averages.
-        mask: Booleans `(batch, timesteps)`. Statistics ignore masked timesteps;
-            those of a timestep that is masked everywhere stay.
+        mask: Booleans `(batch, timesteps)`. Statistics ignore masked timesteps.
+            If a timestep is masked in all samples, its statistics stay the
+            same.
 
     Returns:
         Floats in the shape of `inputs`.
 
     Raises:
-        ValueError: If there are not `timesteps` timesteps.
+        ValueError: If the inputs do not have `timesteps` timesteps.
 
     Reference:
         Kim and Panda, "Revisiting batch normalization for training low-latency
         deep spiking neural networks from scratch", 2020. The moving variance
-        averages the batch's, as in Keras; PyTorch's is larger by n / (n - 1).
+        averages the variance of the batch, as in Keras. PyTorch's is larger by
+        a factor of n / (n - 1).
 
     Example:
     >>> x = ops.reshape(ops.arange(8, dtype="float32"), (4, 2, 1))
@@ -238,9 +243,9 @@ class BNTT(_BatchNormalization):
         return axis
 
     def _check_when_run(self, inputs):
-        # A TensorFlow graph may not know the length, even if the model fixes
-        # it: Keras traces for any length once it has seen two. A single
-        # timestep would be broadcast to all.
+        # A TensorFlow graph may not know the number of timesteps, even if the
+        # model fixes it: Keras traces for any number once it has seen two.
+        # Without the check, a single timestep would be broadcast to all.
         import tensorflow as tf
 
         shape = inputs.shape.as_list()
@@ -259,22 +264,23 @@ class TDBN(_BatchNormalization):
     """Threshold-dependent batch normalization (Zheng et al. 2021).
 
     Scales the currents to the threshold: `gamma alpha theta (x - mean(x)) /
-    sqrt(var(x) + epsilon) + beta`. In training, mean and variance are those
-    over batch, space and time together; in inference, and when not `trainable`,
-    their moving averages. It learns `gamma` and `beta`, one per channel.
+    sqrt(var(x) + epsilon) + beta`. In training, the mean and variance are taken
+    over batch, space and time together. In inference, and if the layer is not
+    `trainable`, it uses their moving averages. It learns `gamma` and `beta`,
+    one per channel.
 
     Args:
-        theta: Firing threshold of the neurons behind it, above 0.
-        alpha: A second factor, above 0: 1, or `1 / sqrt(n)` where n branches
-            are added.
+        theta: Firing threshold of the neurons that follow, above 0.
+        alpha: A second factor, above 0. Use `1 / sqrt(n)` if the outputs of n
+            branches are added.
         epsilon: Added to the variance, above 0.
         momentum: Fraction that a moving average keeps per batch, in `[0, 1]`.
-        axis: Axis of the channels, behind batch and time; 2 for channels first.
+        axis: Channel axis, after batch and time. Use 2 for channels first.
         **kwargs: Keywords of `keras.layers.Layer`.
 
     Call arguments:
         inputs: `(batch, timesteps, ..., channels)`.
-        training: Whether to take the statistics of the batch and to update the
+        training: Whether to use the statistics of the batch and update the
             moving averages.
         mask: Booleans `(batch, timesteps)`. Statistics ignore masked timesteps.
 

@@ -1,7 +1,7 @@
 """Time folded into the batch, for layers without a state.
 
-Convolutions and dense layers treat every timestep alike, so that one call on
-`batch * timesteps` samples takes the place of `timesteps` calls.
+Convolutions and dense layers treat every timestep alike, so one call on
+`batch * timesteps` samples replaces `timesteps` calls.
 """
 
 import keras
@@ -26,11 +26,11 @@ def _unfold(inputs, timesteps):
 class PerTimestep(keras.layers.Wrapper):
     """Applies a layer to every timestep at once.
 
-    It computes what `keras.layers.TimeDistributed` computes, in a single call
-    of the layer. Use `FoldTime` and `UnfoldTime` around several layers.
+    It computes the same as `keras.layers.TimeDistributed`, in a single call of
+    the layer. For several layers in a row, use `FoldTime` and `UnfoldTime`.
 
     Args:
-        layer: Any `keras.layers.Layer` without a time axis of its own.
+        layer: Any `keras.layers.Layer` that does not need the time axis.
         **kwargs: Keywords of `keras.layers.Layer`.
 
     Call arguments:
@@ -56,12 +56,12 @@ class PerTimestep(keras.layers.Wrapper):
         self.built = True
 
     def call(self, inputs):
-        """Folds time into the batch, applies the layer, unfolds."""
+        """Folds time into the batch, applies the layer, and unfolds time."""
         check_time_axis(self, inputs.shape)
         return _unfold(self.layer(_fold(inputs)), ops.shape(inputs)[1])
 
     def compute_output_shape(self, input_shape):
-        """Returns `(batch, timesteps)` and the shape of the layer's output."""
+        """Returns `(batch, timesteps, ...)` with the layer's output shape."""
         check_time_axis(self, input_shape)
         output = self.layer.compute_output_shape((None, *input_shape[2:]))
         return (*input_shape[:2], *output[1:])
@@ -83,7 +83,7 @@ class FoldTime(keras.layers.Layer):
     """
 
     def call(self, inputs):
-        """Reshapes."""
+        """Reshapes the inputs."""
         check_time_axis(self, inputs.shape)
         return _fold(inputs)
 
@@ -97,7 +97,7 @@ class FoldTime(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class UnfoldTime(keras.layers.Layer):
-    """Takes the time axis out of the batch axis again, without a copy.
+    """Reverses `FoldTime`: restores the time axis, without a copy.
 
     Args:
         timesteps: Length of the time axis, at least 1.
@@ -119,11 +119,11 @@ class UnfoldTime(keras.layers.Layer):
         self.timesteps = check_count("timesteps", timesteps)
 
     def call(self, inputs):
-        """Reshapes."""
+        """Reshapes the inputs."""
         return _unfold(inputs, self.timesteps)
 
     def compute_output_shape(self, input_shape):
-        """Returns the shape with `timesteps` behind the batch axis."""
+        """Returns the shape with `timesteps` after the batch axis."""
         samples, *features = input_shape
         batch = samples and samples // self.timesteps
         return (batch, self.timesteps, *features)

@@ -1,4 +1,4 @@
-"""The dtype for arithmetic that half precision would spoil."""
+"""The dtype for arithmetic that needs more than half precision."""
 
 import keras
 
@@ -8,7 +8,7 @@ __all__ = ["at_least_float32"]
 def at_least_float32(dtype: str) -> str:
     """Returns float64 for float64 and float32 for every narrower dtype.
 
-    `keras.backend.result_type` would narrow float64, too.
+    `keras.backend.result_type` would narrow float64 as well.
     """
     wide = keras.backend.standardize_dtype(dtype) == "float64"
     return "float64" if wide else "float32"

@@ -1,7 +1,7 @@
-"""Less memory for more time: layers that run again in the backward pass.
+"""Trades time for memory: runs layers again in the backward pass.
 
 `keras.remat` does the same, but keeps its inputs as floats. `Recompute` keeps
-spikes as bytes, and can take the batch in parts.
+spikes as bytes and can process the batch in parts.
 """
 
 import functools
@@ -18,30 +18,32 @@ __all__ = ["Recompute"]
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class Recompute(keras.layers.Wrapper):
-    """Keeps only a layer's input for the gradient, and runs the layer again.
+    """Keeps only a layer's input for the gradient, and runs the layer twice.
 
-    Trades time for memory: no current or potential inside the layer outlives
-    the forward pass. What the layer needs while it runs remains; `parts` makes
-    that smaller. Gradients are the same, in parts up to rounding. On JAX's CPU,
-    convolutions in parts are slow. Under `torch.compile` the layer has no
-    effect, because that compiler decides what to keep. Masks end here.
+    Trades time for memory: recomputes the activations inside the layer in the
+    backward pass. The memory that the layer needs while it runs stays the same,
+    unless `parts` reduces it.
+
+    Gradients are the same. With `parts`, they agree up to rounding. On JAX's
+    CPU, convolutions in parts are slow. Under `torch.compile` the layer has no
+    effect, because that compiler decides what to keep. Masks are not passed on.
 
     Args:
         layer: The layer to run twice, for instance a `keras.Sequential`. It
-            draws the same random numbers both times, and updates its running
-            statistics once. It has no activity regularizers.
-        spikes: Whether the inputs are spikes, or counts up to 255, which are
+            draws the same random numbers both times and updates its running
+            statistics once. It must have no activity regularizers.
+        spikes: Whether the inputs are spikes, or counts up to 255. They are
             kept as bytes, a quarter of float32. Other inputs would be rounded.
-        parts: Number of parts of the batch that go through the layer one after
-            the other, forward and backward. The layer needs that much less
-            memory while it runs. Above 1, the layer must not change a state
-            (running statistics, random generators), and no sample may depend
-            on another. If `parts` does not divide the batch, the largest
-            smaller number that does is used.
+        parts: Number of parts into which the batch is split. The parts pass
+            through the layer one after another, forward and backward, which
+            divides the memory of the running layer by this number. Above 1, the
+            layer must not change its state (running statistics, random
+            generators), and samples must not depend on each other. If `parts`
+            does not divide the batch size, the next smaller divisor is used.
         **kwargs: Keywords of `keras.layers.Layer`.
 
     Call arguments:
-        inputs: One tensor, as the layer takes it.
+        inputs: One tensor, as the layer accepts it.
 
     Returns:
         One tensor, the layer's output.
@@ -63,8 +65,8 @@ class Recompute(keras.layers.Wrapper):
         for inside in walk(self.layer):
             if inside.activity_regularizer is not None:
                 raise ValueError(
-                    "`layer` must have no activity regularizer, whose penalty "
-                    f"would be lost. Received: {inside.name!r} with one"
+                    "`layer` must have no activity regularizer, because its "
+                    f"penalty would be lost. Received: layer {inside.name!r}"
                 )
         if not self.layer.built:
             self.layer.build(input_shape)
@@ -73,12 +75,12 @@ class Recompute(keras.layers.Wrapper):
         self.built = True
 
     def call(self, inputs, training=None):
-        """Runs the layer, with its state going in and coming out."""
+        """Runs the layer as a function of its inputs, weights and state."""
         trainable = self.layer.trainable_variables
         state = self.layer.non_trainable_variables
         taken = inspect.signature(self.layer.call).parameters
         options = {"training": training} if "training" in taken else {}
-        changed = []  # Indices in `state`; frozen weights are in it, too.
+        changed = []  # Indices in `state`, which also has frozen weights.
 
         def function(inputs, weights):
             before = weights[len(trainable) :]
@@ -96,7 +98,7 @@ class Recompute(keras.layers.Wrapper):
             pack=lambda x: ops.cast(x, "uint8") if self.spikes else x,
             unpack=lambda x: ops.cast(x, dtype) if self.spikes else x,
         )
-        # Copied, because the state is overwritten before the second run.
+        # The state is copied, because it is overwritten before the second run.
         weights = [
             *map(ops.convert_to_tensor, trainable),
             *map(ops.copy, state),
@@ -132,12 +134,12 @@ class Recompute(keras.layers.Wrapper):
 
 
 def _in_parts(function, inputs, parts, output):
-    """Maps `function` over parts of the batch, one after the other.
+    """Maps `function` over parts of the batch, one after another.
 
     Args:
-        function: From a part of `inputs` to the same part of the output.
+        function: Maps a part of `inputs` to the same part of the output.
         inputs: Tensor `(batch, ...)`.
-        parts: Number of parts; at most, if it does not divide the batch.
+        parts: Largest number of parts. The actual number divides the batch.
         output: A `KerasTensor` like the output.
     """
     backend = keras.config.backend()
@@ -145,7 +147,7 @@ def _in_parts(function, inputs, parts, output):
     if backend == "tensorflow":
         import tensorflow as tf
 
-        # A graph may not know the batch, nor how many parts divide it.
+        # A graph may not know the batch size, and so not its divisors.
         counts = tf.range(1, parts + 1)
         count = tf.reduce_max(tf.where(batch % counts == 0, counts, 1))
         rows = tf.reshape(inputs, (count, batch // count, *rest))
@@ -168,8 +170,8 @@ def _in_parts(function, inputs, parts, output):
 
 
 # Each of these calls `function(inputs, weights)`, which returns a list of
-# tensors, and keeps only `pack(inputs)` and the weights for the gradient of the
-# first one. `function` computes the same when it is called again.
+# tensors. For the gradient of the first tensor, they keep only `pack(inputs)`
+# and the weights, and call `function` again.
 
 
 def _without_gradient(function, inputs, weights, pack, unpack):
@@ -183,19 +185,21 @@ def _tensorflow(function, inputs, weights, pack, unpack):
     @tf.custom_gradient
     def call(inputs, *weights):
         kept = pack(inputs)
-        # An eager caller's tape still records here; the gradient is ours.
+        # An eager caller's tape records here, too, but only `grad` may count.
         inputs, *weights = map(tf.stop_gradient, (inputs, *weights))
         outputs = function(inputs, weights)
 
         def grad(gradient, *_, variables=()):
-            # Neither before the gradient is there, nor merged with the first.
+            # Makes TensorFlow wait for the gradient. Otherwise it could merge
+            # this call with the first.
             with tf.control_dependencies([gradient]):
                 sources = [unpack(tf.identity(kept)), *weights]
             with tf.GradientTape() as tape:
                 tape.watch([x for x in sources if x.dtype.is_floating])
                 output = function(sources[0], sources[1:])[0]
             found = tape.gradient(output, sources, gradient)
-            # TensorFlow also lists the variables, which `weights` stand for.
+            # TensorFlow also expects gradients for variables. Their values are
+            # in `weights`, so the variables themselves get none.
             return (found, [None] * len(variables)) if variables else found
 
         return outputs, grad
@@ -214,7 +218,7 @@ def _jax(function, inputs, weights, pack, unpack):
         return call(inputs, weights), (pack(inputs), weights)
 
     def backward(residuals, gradients):
-        # Otherwise XLA merges the second call with the first.
+        # Keeps XLA from merging the second call with the first.
         (kept, weights), gradients = jax.lax.optimization_barrier(
             (residuals, gradients)
         )
@@ -229,7 +233,7 @@ def _torch(function, inputs, weights, pack, unpack):
 
     if torch.compiler.is_compiling():
         return function(inputs, weights)
-    # Keras draws dropout without a seed from PyTorch's own generators.
+    # Without a seed, Keras draws dropout from PyTorch's own generators.
     devices = [inputs.device] if inputs.is_cuda else []
     states = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, devices)]
 

@@ -1,4 +1,4 @@
-"""All layers inside a layer."""
+"""Finds all layers inside a layer."""
 
 from collections.abc import Iterator
 
@@ -8,11 +8,11 @@ __all__ = ["walk"]
 
 
 def walk(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
-    """Yields a layer and all layers below it, each once, in order.
+    """Yields a layer and all layers inside it, each once, in order.
 
     Args:
-        layer: Any layer or model. Looked into are the `layers` of a model and
-            the attributes of every other layer, with lists and dictionaries.
+        layer: Any layer or model. The search covers the `layers` of a model and
+            the attributes of any other layer, including lists and dictionaries.
     """
     seen = set()
 

@@ -1,4 +1,4 @@
-"""Functional builders of spiking networks, and a probe of their spikes."""
+"""Functions that build spiking networks, and a probe of their spikes."""
 
 from keras_snn.models.paper import (
     five_layer_snn,

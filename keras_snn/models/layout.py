@@ -1,4 +1,4 @@
-"""Layouts: networks written as words, in the notation of Table A4."""
+"""Parses layouts: networks in the notation of Table A4."""
 
 import re
 
@@ -8,14 +8,14 @@ _WORD = re.compile(r"(C|FC)([1-9]\d*)|([PG])|(D)(0?\.\d+|0)")
 
 
 def parse(layout: str) -> list[tuple[str, int | float | None]]:
-    """Splits a layout into words, and puts in the flattening.
+    """Splits a layout into words, and inserts the flattening.
 
     Args:
         layout: Words separated by spaces: `C32`, `P`, `G`, `FC500`, `D0.5`.
 
     Returns:
         Pairs of a kind (`"C"`, `"P"`, `"G"`, `"flatten"`, `"FC"` or `"D"`) and
-        the number behind it, or `None`.
+        its number, or `None` if it has none.
 
     Raises:
         ValueError: If a word is unknown or out of place.
@@ -36,8 +36,8 @@ def parse(layout: str) -> list[tuple[str, int | float | None]]:
         kind = sized or plain or drop
         if flat and kind in ("C", "P", "G"):
             raise ValueError(
-                "`layout` must have C, P and G before FC, D and a G. "
-                f"Received: {word!r} late in layout={layout!r}"
+                "`layout` must not have C, P or G after FC, D or G. "
+                f"Received: {word!r} in layout={layout!r}"
             )
         if kind in ("FC", "D") and not flat:
             words.append(("flatten", None))

@@ -1,4 +1,4 @@
-"""The networks of the paper (Table A4, and Kim & Panda 2020)."""
+"""The networks of the paper (Table A4 and Kim & Panda 2020)."""
 
 import numpy as np
 
@@ -29,7 +29,8 @@ def five_layer_snn(
 ):
     """Builds the five-layer network of MNIST and N-MNIST (Table A4).
 
-    `C32 P C32 P FC500 FC100` and a dense layer without neurons.
+    The layout is `C32 P C32 P FC500 FC100`, followed by a dense layer without
+    neurons.
 
     Args:
         input_shape: `(height, width, channels)`, at least 4x4.
@@ -38,19 +39,19 @@ def five_layer_snn(
         k: Fraction of the potential kept per timestep, in `(0, 1]`.
         lam: Gain of the current, above 0.
         theta: Firing threshold, above 0.
-        surrogate: See `sequential_snn`, as for all below.
+        surrogate: See `sequential_snn`, also for the arguments below.
         initializer: `"asymptote"`, `"glorot"`, `"he"`, `"wu"` or `"lee"`.
         encoder: `"constant"`, `"poisson"`, `"retina"` or `None`.
         pooling: `"average"` or `"max"`.
         normalization: `None`, `"batch"`, `"bntt"` or `"tdbn"`.
-        width: Factor on the numbers of filters and units, above 0.
+        width: Factor for the numbers of filters and units, above 0.
         data_format: `None`, `"channels_first"` or `"channels_last"`.
         seed: `None`, or an integer that fixes weights, encoder and dropout.
         recompute: Whether to trade time for memory in training.
         name: Name of the model.
 
     Returns:
-        A `keras.Model`, as that of `sequential_snn`.
+        A `keras.Model`, as from `sequential_snn`.
 
     Example:
     >>> five_layer_snn(timesteps=5).output_shape
@@ -99,8 +100,8 @@ def vgg9_snn(
 ):
     """Builds the VGG9 of CIFAR-10 (Table A4).
 
-    `C128 C128 P C256 C256 P C256 C256 C256 P FC1024`, dropout, and a dense
-    layer without neurons.
+    The layout is `C128 C128 P C256 C256 P C256 C256 C256 P FC1024`, followed by
+    dropout and a dense layer without neurons.
 
     Args:
         input_shape: `(height, width, channels)`, at least 8x8.
@@ -109,21 +110,21 @@ def vgg9_snn(
         k: Fraction of the potential kept per timestep, in `(0, 1]`.
         lam: Gain of the current, above 0.
         theta: Firing threshold, above 0.
-        surrogate: See `sequential_snn`, as for all below.
+        surrogate: See `sequential_snn`, also for the arguments below.
         initializer: `"asymptote"`, `"glorot"`, `"he"`, `"wu"` or `"lee"`.
         encoder: `"constant"`, `"poisson"`, `"retina"` or `None`.
         pooling: `"average"` or `"max"`.
         normalization: `None`, `"batch"`, `"bntt"` or `"tdbn"`.
-        width: Factor on the numbers of filters and units, above 0.
-        dropout: Fraction of the spikes dropped, in `[0, 1)`; the paper does not
-            give one. A sample keeps its mask over time.
+        width: Factor for the numbers of filters and units, above 0.
+        dropout: Fraction of the spikes to drop, in `[0, 1)`. The paper does not
+            give it. All timesteps of a sample share one mask.
         data_format: `None`, `"channels_first"` or `"channels_last"`.
         seed: `None`, or an integer that fixes weights, encoder and dropout.
         recompute: Whether to trade time for memory in training.
         name: Name of the model.
 
     Returns:
-        A `keras.Model`, as that of `sequential_snn`.
+        A `keras.Model`, as from `sequential_snn`.
 
     Example:
     >>> vgg9_snn(timesteps=2, width=1 / 32).output_shape
@@ -170,10 +171,10 @@ def vgg9_dvs_snn(
     recompute=False,
     name="vgg9_dvs_snn",
 ):
-    """Builds the VGG9 of event cameras, for CIFAR10-DVS (Table A4).
+    """Builds the VGG9 for event cameras, such as CIFAR10-DVS (Table A4).
 
-    `C64 C128 P C128 C128 P C128 P C128 P C128 P FC1024`, dropout, `FC1024`,
-    dropout, and a dense layer without neurons.
+    The layout is `C64 C128 P C128 C128 P C128 P C128 P C128 P FC1024 FC1024`,
+    with dropout after each `FC1024`, followed by a dense layer without neurons.
 
     Args:
         input_shape: `(height, width, channels)` of a frame, at least 32x32.
@@ -182,21 +183,21 @@ def vgg9_dvs_snn(
         k: Fraction of the potential kept per timestep, in `(0, 1]`.
         lam: Gain of the current, above 0.
         theta: Firing threshold, above 0.
-        surrogate: See `sequential_snn`, as for all below.
+        surrogate: See `sequential_snn`, also for the arguments below.
         initializer: `"asymptote"`, `"glorot"`, `"he"`, `"wu"` or `"lee"`.
         encoder: `"constant"`, `"poisson"`, `"retina"` or `None`.
         pooling: `"average"` or `"max"`.
         normalization: `None`, `"batch"`, `"bntt"` or `"tdbn"`.
-        width: Factor on the numbers of filters and units, above 0.
-        dropout: Fraction of the spikes dropped, in `[0, 1)`; the paper does not
-            give one. A sample keeps its mask over time.
+        width: Factor for the numbers of filters and units, above 0.
+        dropout: Fraction of the spikes to drop, in `[0, 1)`. The paper does not
+            give it. All timesteps of a sample share one mask.
         data_format: `None`, `"channels_first"` or `"channels_last"`.
         seed: `None`, or an integer that fixes weights, encoder and dropout.
         recompute: Whether to trade time for memory in training.
         name: Name of the model.
 
     Returns:
-        A `keras.Model`, as that of `sequential_snn`.
+        A `keras.Model`, as from `sequential_snn`.
 
     Example:
     >>> vgg9_dvs_snn((32, 32, 2), timesteps=2, width=1 / 32).input_shape
@@ -247,8 +248,8 @@ def vgg11_snn(
 ):
     """Builds the VGG11 of CIFAR-100 and Tiny ImageNet (Kim & Panda 2020).
 
-    `C64 P C128 P C256 C256 P C512 C512 P C512 C512`, pooling of the whole
-    image, `FC4096`, and a dense layer without neurons.
+    The layout is `C64 P C128 P C256 C256 P C512 C512 P C512 C512 G FC4096`,
+    where `G` pools the whole image. A dense layer without neurons follows.
 
     Args:
         input_shape: `(height, width, channels)`, at least 16x16.
@@ -257,21 +258,21 @@ def vgg11_snn(
         k: Fraction of the potential kept per timestep, in `(0, 1]`.
         lam: Gain of the current, above 0.
         theta: Firing threshold, above 0.
-        surrogate: See `sequential_snn`, as for all below.
+        surrogate: See `sequential_snn`, also for the arguments below.
         initializer: `"asymptote"`, `"glorot"`, `"he"`, `"wu"` or `"lee"`.
         encoder: `"constant"`, `"poisson"`, `"retina"` or `None`.
         pooling: `"average"` or `"max"`.
         normalization: `None`, `"batch"`, `"bntt"` or `"tdbn"`.
-        width: Factor on the numbers of filters and units, above 0.
-        dropout: Fraction of the spikes dropped, in `[0, 1)`; the paper does not
-            give one. A sample keeps its mask over time.
+        width: Factor for the numbers of filters and units, above 0.
+        dropout: Fraction of the spikes to drop, in `[0, 1)`. The paper does not
+            give it. All timesteps of a sample share one mask.
         data_format: `None`, `"channels_first"` or `"channels_last"`.
         seed: `None`, or an integer that fixes weights, encoder and dropout.
         recompute: Whether to trade time for memory in training.
         name: Name of the model.
 
     Returns:
-        A `keras.Model`, as that of `sequential_snn`.
+        A `keras.Model`, as from `sequential_snn`.
 
     Example:
     >>> vgg11_snn(timesteps=2, width=1 / 64).output_shape
@@ -300,7 +301,7 @@ def vgg11_snn(
 
 
 def _drop(rate):
-    """Returns the word of a layout for a dropout rate, if there is any."""
+    """Returns the layout's word for a dropout rate, or nothing for rate 0."""
     rate = check_number("dropout", rate, high=1.0, included="low")
-    # All digits and no exponent, which layouts do not have.
+    # With all digits and without an exponent, which layouts do not support.
     return f"D{np.format_float_positional(rate)}" if rate else ""

@@ -11,13 +11,14 @@ __all__ = ["ImageModel", "PortableModel"]
 class PortableModel(keras.Model):
     """A functional model whose compiled file loads on every backend.
 
-    On PyTorch, Keras files its own optimizers under a module that imports
-    torch. Without torch such a file does not load. Where torch comes with
-    Triton, its LLVM and TensorFlow's abort the process.
+    On PyTorch, Keras records its own optimizers under a module that imports
+    torch. Without torch, such a file does not load. If torch comes with Triton,
+    loading the file on TensorFlow aborts the process, because both bring their
+    own LLVM.
     """
 
     def get_compile_config(self):
-        """Returns Keras's config, with an optimizer that every backend has."""
+        """Returns Keras's config, with an optimizer for every backend."""
         config = super().get_compile_config()
         optimizer = config.get("optimizer")
         while optimizer:
@@ -30,10 +31,10 @@ class PortableModel(keras.Model):
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class ImageModel(PortableModel):
-    """The class of files saved by version 0.1, which scaled images here.
+    """The class of models saved by version 0.1, which scaled images here.
 
-    Builders now scale images in their first layer, so that every part of a
-    model sees the same images.
+    Builders now scale images in the first layer, so every sub-model sees the
+    same images.
     """
 
     def call(self, inputs, training=None, mask=None):

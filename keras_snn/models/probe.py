@@ -1,4 +1,4 @@
-"""A model of the spikes inside another model."""
+"""A model that returns the spikes inside another model."""
 
 import collections
 
@@ -13,22 +13,23 @@ __all__ = ["probe", "spiking_outputs"]
 def probe(model):
     """Builds a model that returns the spikes of every layer of neurons.
 
-    It shares the layers and weights of `model`, and runs, compiles and
-    predicts as every Keras model does.
+    It shares the layers and weights of `model`. It runs, compiles and predicts
+    like any Keras model.
 
     Args:
-        model: A built functional or `Sequential` model. Models inside it, and
-            what `Recompute` wraps, are looked into.
+        model: A built functional or `Sequential` model. The probe includes
+            models inside it and layers that `Recompute` wraps.
 
     Returns:
-        A `keras.Model` from the inputs of `model` to a dictionary from the name
-        of each `LIF` layer, and each `keras.layers.RNN` of a `LIFRNNCell`, in
-        the order of the graph, to its output. The second call of one layer is
-        named `name:2`.
+        A `keras.Model` with the inputs of `model`. Its output is a dictionary,
+        in the order of the graph, that maps names of layers to their outputs.
+        It has every `LIF` layer and every `keras.layers.RNN` of a `LIFRNNCell`.
+        The second call of a layer is named `name:2`.
 
     Raises:
-        ValueError: If the model has no neurons, or has some that a graph does
-            not show: inside a custom layer, a wrapper or a subclassed model.
+        ValueError: If the model has no neurons, or if its graph does not show
+            some of them, because they are inside a custom layer, a wrapper or a
+            subclassed model.
 
     Example:
     >>> from keras_snn.models import five_layer_snn
@@ -45,22 +46,22 @@ def probe(model):
 
 
 def spiking_outputs(model):
-    """Builds the graph of a model again and keeps every spike.
+    """Rebuilds the graph of a model and keeps the outputs of all neurons.
 
     Args:
         model: See `probe`.
 
     Returns:
         `(graph, found)`: a model that shares the layers of `model`, and a
-        dictionary from the names that `probe` documents to `(layer, output)`.
+        dictionary that maps the names of `probe` to `(layer, output)`.
 
     Raises:
         ValueError: See `probe`.
     """
     if _ends(model) is None:
         raise ValueError(
-            "`model` must be a built functional or Sequential model. "
-            f"Received: {model!r}"
+            "`model` must be a built functional or Sequential model without a "
+            f"`call` of its own. Received: {model!r}"
         )
     graph, found = _observed(model)
     if not found:
@@ -85,7 +86,7 @@ def _observed(model):
         if isinstance(layer, Recompute):
             layer = layer.layer
         if isinstance(layer, keras.Model) and _ends(layer):
-            # The model inside, with its spikes as further outputs.
+            # The inner model, with its spikes as additional outputs.
             graph, inside = _observed(layer)
             spikes = [output for _, output in inside.values()]
             more = keras.Model(
@@ -103,12 +104,12 @@ def _observed(model):
         elif isinstance(layer, keras.layers.Layer):
             for inside in filter(_spikes, walk(layer)):
                 raise ValueError(
-                    "`model` must show its neurons in its graph. Received: "
+                    "`model` must have all neurons in its graph. Received: "
                     f"layer {layer.name!r}, with {inside.name!r} inside"
                 )
         return outputs
 
-    # Of the bare graph: cloning a compiled model would compile the clone.
+    # Clones the bare graph, because Keras compiles clones of compiled models.
     clone = keras.models.clone_model(
         keras.Model(*_ends(model)),
         clone_function=lambda layer: layer,
@@ -118,14 +119,22 @@ def _observed(model):
 
 
 def _ends(model):
-    """Returns the inputs and outputs of a model's graph, or `None`."""
+    """Returns the inputs and outputs of a model's graph, or `None`.
+
+    `None` also for a class with a `call` of its own, which may do more than the
+    graph.
+    """
     if isinstance(model, keras.Sequential):
         # Its `output` is the one in the graph around it.
-        return (model.inputs[0], model.outputs[0]) if model.built else None
-    try:
-        return model.input, model.output
-    except (AttributeError, ValueError):
-        return None
+        plain = keras.Sequential
+        ends = (model.inputs[0], model.outputs[0]) if model.built else None
+    else:
+        try:
+            ends = model.input, model.output
+        except (AttributeError, ValueError):
+            return None
+        plain = type(keras.Model(*ends))
+    return ends if type(model).call is plain.call else None
 
 
 def _spikes(layer):

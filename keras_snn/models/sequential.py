@@ -1,4 +1,4 @@
-"""Any sequential network of spiking neurons, from one line of text."""
+"""Builds sequential networks of spiking neurons from one line of text."""
 
 import collections
 
@@ -43,7 +43,7 @@ POOLING = {
 }
 NORMALIZATIONS = (None, "batch", "bntt", "tdbn")
 DATA_FORMATS = ("channels_first", "channels_last")
-PARTS = 8  # of the batch, one after the other, under `recompute`
+PARTS = 8  # parts of the batch for `recompute`
 
 
 def sequential_snn(
@@ -76,48 +76,53 @@ def sequential_snn(
     | `G` | pooling of the whole image |
     | `D0.5` | dropout of half the spikes, the same ones at every timestep |
 
-    The spikes of the last word are averaged over time, and a dense layer
-    without neurons turns them into logits. Layers are named after what they
-    are: `conv1`, `norm1`, `lif1`, `pool1`, `dense1`, `dropout1`, `logits`.
+    The last spikes are averaged over time, and a dense layer without neurons
+    turns them into logits. Layers are named by their kind: `conv1`, `norm1`,
+    `lif1`, `pool1`, `dense1`, `dropout1`, `logits`.
 
     Args:
         layout: Words separated by spaces. `C`, `P` and `G` come before `FC`.
         input_shape: `(height, width, channels)` of an image, without the time
-            axis. Both sides are at least 2 to the power of the number of `P`.
-            Pooling drops the last row of an odd side.
+            axis. Height and width must be at least 2 to the power of the number
+            of `P`. Pooling drops the last row or column of an odd number.
         classes: Number of classes, at least 1.
         timesteps: Length of the time axis, at least 1.
         k: Fraction of the potential kept per timestep, in `(0, 1]`.
         lam: Gain of the current, above 0.
         theta: Firing threshold, above 0.
-        surrogate: Name, config or object of a `keras_snn.surrogates` surrogate.
+        surrogate: Surrogate from `keras_snn.surrogates`: a name, a config or an
+            object.
         initializer: `"asymptote"`, `"glorot"`, `"he"`, `"wu"` or `"lee"`.
-        encoder: `"constant"`, `"poisson"` or `"retina"`, or `None` if the
-            input already has a time axis, as event frames have.
-        pooling: `"average"` or `"max"`; the paper does not say which.
-        normalization: `None`; `"batch"`, `keras.layers.BatchNormalization`
-            over batch, time and space; `"bntt"`, `layers.BNTT`; or `"tdbn"`,
-            `layers.TDBN`. The layers before it then have no bias.
-        width: Factor above 0 on the numbers of filters and units, which are
-            rounded, to at least 1.
-        data_format: `"channels_first"` or `"channels_last"`, the axes on which
-            the layers work. The default is the faster one: the former on
-            PyTorch, the latter elsewhere. Images and weights are the same.
+        encoder: `"constant"`, `"poisson"` or `"retina"`. Use `None` if the
+            input already has a time axis, like event frames.
+        pooling: `"average"` or `"max"`. The paper does not say which.
+        normalization: `None`, `"batch"` (`keras.layers.BatchNormalization`
+            over batch, time and space), `"bntt"` (`layers.BNTT`) or `"tdbn"`
+            (`layers.TDBN`). With normalization, the layers before it have no
+            bias.
+        width: Factor for the numbers of filters and units, above 0. The
+            results are rounded to integers of at least 1.
+        data_format: `"channels_first"` or `"channels_last"`, the order of axes
+            inside the network. The default is the faster one:
+            `"channels_first"` on PyTorch, `"channels_last"` elsewhere. Images
+            and weights are the same for both.
         seed: `None`, or an integer that fixes weights, encoder and dropout.
-        recompute: Whether to trade time for memory in training. The layers
-            between the encoder and the first dropout become one
-            `layers.Recompute`, which takes an eighth of the batch at a time.
-            Not with `normalization`, whose statistics need the whole batch.
+        recompute: Whether to trade time for memory in training. One
+            `layers.Recompute` wraps the layers between the encoder and the
+            first dropout and processes an eighth of the batch at a time. Not
+            available with `normalization`, whose statistics need the whole
+            batch.
         name: Name of the model.
 
     Returns:
-        A `keras.Model` from images `(batch, *input_shape)`, bytes or floats in
-        [0, 1], to logits `(batch, classes)`. With `encoder=None` the input is
-        `(batch, timesteps, *input_shape)`, taken as it is.
+        A `keras.Model` that maps images `(batch, *input_shape)`, bytes or
+        floats in [0, 1], to logits `(batch, classes)`. With `encoder=None`, the
+        input has the shape `(batch, timesteps, *input_shape)` and is not
+        scaled.
 
     Raises:
-        ValueError: If an argument is out of range, the layout is wrong, or the
-            image is too small for it.
+        ValueError: If an argument is out of range, the layout is invalid, or
+            the image is too small for the layout.
 
     Example:
     >>> model = sequential_snn("C8 P FC50 D0.5", (8, 8, 1), 10, timesteps=5)
@@ -158,9 +163,9 @@ class _Network:
     Attributes:
         x: The output so far.
         axes: `"time"` if `x` is `(batch, timesteps, ...)`, `"folded"` if it is
-            `(batch * timesteps, ...)`. Under constant coding everything before
-            the first neurons is the same at every timestep and runs once; there
-            `x` is `(batch, ...)`, and `axes` is `"still"`.
+            `(batch * timesteps, ...)`, and `"still"` if it is `(batch, ...)`.
+            With constant coding, the layers before the first neurons are
+            `"still"`: they give the same at every timestep, so they run once.
     """
 
     def __init__(
@@ -186,7 +191,7 @@ class _Network:
         self._counts = collections.Counter()
 
     def encode(self, input_shape, encoder):
-        """Starts the graph; returns its input."""
+        """Starts the graph and returns its input."""
         check_choice("encoder", encoder, ENCODERS)
         time = () if encoder else (self.timesteps,)
         self.x = inputs = keras.Input((*time, *input_shape))
@@ -211,13 +216,14 @@ class _Network:
         """Adds the words before the first dropout as one `Recompute`.
 
         Args:
-            words: Those of the layout.
+            words: The words of the layout.
             spikes: Whether the inputs are spikes.
 
         Returns:
-            The words that are left.
+            The remaining words.
         """
-        # Dropout draws random numbers, and a layer in parts has no state.
+        # `Recompute` in parts needs layers without state. Dropout has one: it
+        # draws random numbers.
         kinds = [kind for kind, _ in words]
         end = kinds.index("D") if "D" in kinds else len(words)
         if end:
@@ -232,7 +238,7 @@ class _Network:
         return words[end:]
 
     def add_words(self, words):
-        """Adds the layers of some words of a layout."""
+        """Adds the layers for some words of a layout."""
         adders = {
             "C": self._convolution,
             "FC": self._dense,
@@ -245,9 +251,9 @@ class _Network:
             adders[kind](*() if number is None else (number,))
 
     def logits(self, classes):
-        """Adds the readout; returns its output."""
-        # The last layer is linear, so that averaging over time before it gives
-        # the same logits as after it, for one multiplication.
+        """Adds the readout and returns its output."""
+        # The last layer is linear, so averaging over time before it gives the
+        # same logits as after it, with a single matrix product.
         self._over_time(
             keras.layers.GlobalAveragePooling1D(
                 data_format="channels_last", name="mean"
@@ -282,7 +288,7 @@ class _Network:
         self._neurons(-1)
 
     def _neurons(self, axis):
-        """Adds normalization, if any, of the channels on an axis, and LIF."""
+        """Adds normalization, if any, with channels on `axis`, and neurons."""
         name = self._name("norm")
         if self.normalization == "batch":
             normalize = keras.layers.BatchNormalization(axis=axis, name=name)
@@ -307,8 +313,8 @@ class _Network:
         self._per_timestep(whole(data_format=self.data_format, name=name))
 
     def _flatten(self):
-        # Keras flattens channels last under both data formats, so that the
-        # weights behind it fit both.
+        # Keras flattens in channels-last order for both data formats, so the
+        # weights of the next layer fit both.
         self._per_timestep(
             keras.layers.Flatten(data_format=self.data_format, name="flatten")
         )
@@ -320,7 +326,7 @@ class _Network:
         self._over_time(keras.layers.Dropout(rate, shape, seed, name=name))
 
     def _per_timestep(self, layer):
-        """Applies a layer that knows no time."""
+        """Applies a layer that does not need the time axis."""
         if self.axes == "time":
             self.x = FoldTime(name=self._name("fold"))(self.x)
             self.axes = "folded"
@@ -349,9 +355,10 @@ class _Network:
         )
 
     def _seed(self, *key):
-        """Derives the seed of a layer: 0 the encoder, 1, 2, ... the synapses.
+        """Derives the seed of a layer from a key.
 
-        Dropout has keys of its own, so that it does not change the weights.
+        The encoder has the key 0, and the layers of synapses 1, 2, and so on.
+        Dropout has keys of two numbers, so it does not change the weights.
         """
         if self.seed is None:
             return None
@@ -362,7 +369,7 @@ class _Network:
         return max(1, round(number * self.width))
 
     def _name(self, kind):
-        # By hand: Keras's own counters run on from model to model.
+        # Keras's own counters would go on from model to model.
         self._counts[kind] += 1
         return f"{kind}{self._counts[kind]}"
 
@@ -370,8 +377,8 @@ class _Network:
 def _fast_data_format():
     """Returns the data format that is fast on this backend.
 
-    On PyTorch, Keras moves `channels_last` data to `channels_first` and back
-    around every convolution and pooling.
+    On PyTorch, Keras transposes `channels_last` data before and after every
+    convolution and pooling.
     """
     on_torch = keras.config.backend() == "torch"
     return "channels_first" if on_torch else "channels_last"

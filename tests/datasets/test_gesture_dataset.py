@@ -119,7 +119,9 @@ def test_missing_texts_are_named(home, gesture, name, monkeypatch):
 def test_an_empty_list_is_named(home, gesture):
     path = gesture / "trials_to_test.txt"
     path.write_text("\n")
-    with pytest.raises(ValueError, match=f"`{path}` must be a text with lines"):
+    with pytest.raises(
+        ValueError, match=f"`{path}` must be a nonempty text file"
+    ):
         load(gesture, "dvs_gesture")
 
 

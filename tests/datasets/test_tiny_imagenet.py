@@ -131,7 +131,7 @@ def test_a_missing_text_is_named(home, tiny, name, packed):
         zip_up(tiny)
         where = f".*/tiny-imagenet-200/{name}"
     with pytest.raises(
-        ValueError, match=f"`{where}` must be a text with lines"
+        ValueError, match=f"`{where}` must be a nonempty text file"
     ):
         datasets.load("tiny_imagenet", tiny.parent, progress=False)
     kept = all_files(home)
@@ -174,7 +174,7 @@ def test_a_text_in_another_encoding_is_named(home, tiny):
     path = tiny / "val" / "val_annotations.txt"
     path.write_bytes(b"\xff\xfe" + path.read_bytes())
     with pytest.raises(
-        ValueError, match=f"`{path}` must be a text with lines. .*utf-8"
+        ValueError, match=f"`{path}` must be a nonempty text file. .*utf-8"
     ):
         datasets.load("tiny_imagenet", tiny, progress=False)
 
@@ -190,7 +190,5 @@ def test_a_class_without_images_is_named(home, tiny):
 @pytest.mark.parametrize("name", ["wnids.txt", "val/val_annotations.txt"])
 def test_empty_texts_are_named(home, tiny, name):
     (tiny / name).write_text("\n")
-    with pytest.raises(
-        ValueError, match=f"`{tiny / name}` must be a text with"
-    ):
+    with pytest.raises(ValueError, match=f"`{tiny / name}` must be a nonempty"):
         datasets.load("tiny_imagenet", tiny, progress=False)

@@ -226,7 +226,7 @@ def test_aedat3_is_read_as_by_spikingjelly(path, spikingjelly, rng):
         pytest.param(
             AEDAT3 + ONE + packet(aedat3_event(9), source=2),
             NEXT,
-            "events of camera 2 follow some of 1",
+            "events of cameras 1 and 2 are mixed",
             id="3.1 two cameras",
         ),
         pytest.param(
