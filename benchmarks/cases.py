@@ -1,4 +1,4 @@
-"""The networks that are measured, described as data.
+"""The networks to measure, described as data.
 
 Every contender builds its own network from this description. Shapes are
 channels last.
@@ -127,7 +127,7 @@ TITLES = {
     "W3": "convolutions with batch normalization, one training step",
     "W4": "VGG9, one training step",
 }
-# In the size for a GPU.
+# Sizes for a GPU.
 CASES = {
     name: Case(name, TITLES[name], *fields)
     for name, fields in {
@@ -138,7 +138,7 @@ CASES = {
         "W4": (VGG9, (32, 32, 3), 32, 20),
     }.items()
 }
-# What a CPU measures instead.
+# Sizes for a CPU, where they differ.
 ON_CPU = {
     "W0": {},
     "W1": {"layers": _dense(1024), "input_shape": (1024,)},
@@ -150,11 +150,11 @@ ON_CPU = {
 
 
 def make(name: str, on_gpu: bool, **changes: Any) -> Case:
-    """Returns a case in the size for this machine.
+    """Returns a case with the size for this machine.
 
     Args:
         name: `"W0"` to `"W4"`.
-        on_gpu: Whether the size is that for a GPU.
+        on_gpu: Whether to use the size for a GPU.
         **changes: Fields of `Case` to replace. `None` keeps the default.
     """
     chosen = {key: x for key, x in changes.items() if x is not None}

@@ -1,4 +1,4 @@
-"""All contenders must compute the same before anything is timed."""
+"""Checks that all contenders compute the same, before anything is timed."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ GRADIENT_TOLERANCE = 1e-3
 
 
 class Different(Exception):
-    """Contenders do not compute the same."""
+    """Raised if contenders do not compute the same."""
 
 
 def firing_rates(case: Case, spikes: list[np.ndarray]) -> list[float]:
@@ -75,7 +75,7 @@ def same_gradients(norms: dict[str, list[float]]) -> None:
 
 
 def _names(case):
-    """A readable name for every layer of neurons, "2 (after conv 32)"."""
+    """Returns a name per layer of neurons, such as "2 (after conv 32)"."""
     names, before = [], "the input"
     for layer in case.layers:
         if layer.kind == "lif":

@@ -37,7 +37,7 @@ def _checkout(text):
 def _parser():
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Speed and memory of keras_snn beside its peers.\n\n"
+        description="Compares keras_snn with other libraries.\n\n"
         + "\n".join(f"{x.name}: {x.title}" for x in cases.CASES.values()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -61,7 +61,7 @@ def _parser():
         choices=(*contenders.OWN, *contenders.PEERS),
         nargs="+",
         metavar="NAME",
-        help="those to run beside keras_snn: %(choices)s; default: all",
+        help="compared with keras_snn: %(choices)s; default: all",
     )
     add("--timesteps", type=_positive, nargs="+", help="one run each")
     add("--batch", type=_positive, help="batch size")
@@ -72,10 +72,10 @@ def _parser():
         "--against",
         type=_checkout,
         metavar="FOLDER",
-        help="another checkout of this project, whose keras_snn runs beside "
-        "this one; stored only with --out",
+        help="another checkout of this project, to compare its keras_snn; "
+        "stored only with --out",
     )
-    tiny = "a tiny run that shows that all works; stored only with --out"
+    tiny = "a tiny run to check that all works; stored only with --out"
     add("--smoke", action="store_true", help=tiny)
     add(
         "--out",
@@ -117,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.command == "table":
         print(results.tables(results.load()))
         return 0
-    # For `results.store`, which imports Keras in this process.
+    # `results.store` imports Keras in this process.
     os.environ["KERAS_BACKEND"] = args.backend
     try:
         measured = [_run(args, length) for length in args.timesteps or [None]]
@@ -128,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args, timesteps):
-    """Measures, prints and stores; returns whether `keras_snn` was measured."""
+    """Measures, prints and stores. Returns whether it measured `keras_snn`."""
     changes = {"timesteps": timesteps, "batch": args.batch, "dtype": args.dtype}
     case = cases.make(args.workload, machine.has_gpu(), **changes)
     plan = (args.backend, args.rounds, args.steps, args.against)

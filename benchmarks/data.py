@@ -1,8 +1,8 @@
-"""Weights and inputs, equal for all contenders.
+"""Weights and inputs, the same for all contenders.
 
-The check uses dyadic numbers. float32 holds them exactly, so the order of a
+The check uses dyadic numbers. float32 represents them exactly, so the order of
 summation does not matter and spikes can be compared with `==`. The timed steps
-use the asymptote initialization, so every layer fires there too.
+use the asymptote initialization, so every layer fires there, too.
 """
 
 import dataclasses
@@ -25,8 +25,8 @@ class Neuron:
     a: float = 2.0
 
 
-# In the check all potentials are dyadic, so none equals this threshold. At the
-# threshold SpikingJelly fires and the others do not.
+# In the check all potentials are dyadic, so none equals this threshold. Exactly
+# at the threshold, SpikingJelly fires and the others do not.
 EXACT = Neuron(0.5, 0.5, float(np.float32(1.03)))
 TIMED = Neuron(0.8, 0.2, 1.0)
 
@@ -38,11 +38,11 @@ EPSILON = 2.0**-10
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """What a contender computes with.
+    """The numbers that a contender computes with.
 
     Args:
         neuron: The `Neuron`.
-        weights: For every layer its arrays, in the order and layout of Keras.
+        weights: The arrays of every layer, in the order and layout of Keras.
         x: Images in [0, 1], `(batch, height, width, channels)`, for a training
             step. Otherwise input spikes `(batch, timesteps, ...)`, or currents
             if the network has no weights.
@@ -56,16 +56,16 @@ class Data:
 
 
 def checked_case(case: Case) -> Case:
-    """The short version of a case in which spikes are compared.
+    """Returns the short version of a case, for comparing spikes.
 
     Every timestep halves the potential, which costs one of the 24 bits of
-    float32. Ten timesteps fit.
+    float32. There are enough bits for ten timesteps.
     """
     return dataclasses.replace(case, batch=2, timesteps=10, dtype="float32")
 
 
 def make(case: Case, exact: bool) -> Data:
-    """Makes weights and inputs, the same at every call.
+    """Makes weights and inputs. Every call returns the same.
 
     Args:
         case: The `Case`.
@@ -130,8 +130,8 @@ def channels_first(
 ) -> list[list[np.ndarray]]:
     """Reorders weights for a network that computes channels first.
 
-    Only the dense layer after a flattening differs: its inputs arrive in
-    another order.
+    Only the dense layer after a flattening changes, because its inputs have a
+    different order.
     """
     reordered, image = [], None
     for (layer, shape), arrays in zip(case.trace(), weights, strict=True):

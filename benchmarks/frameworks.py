@@ -11,27 +11,27 @@ CLEAR = pathlib.Path("/proc/self/clear_refs")
 
 
 class CPU:
-    """A framework without a GPU. Linux counts the memory.
+    """A framework without a GPU. Linux reports the memory.
 
-    The pages of files do not count. They hold the code of libraries, which the
-    system drops and reads again as it likes.
+    Pages of mapped files do not count. They hold library code, which the system
+    may drop and read again at any time.
     """
 
     def device(self) -> str:
-        """The GPU's name, or `"cpu"`."""
+        """Returns the GPU's name, or `"cpu"`."""
         return "cpu"
 
     def wait(self, outputs: Any = ()) -> None:
-        """Returns when the device has computed `outputs`."""
+        """Waits until the device has computed `outputs`."""
 
     def in_use(self) -> int | None:
-        """Bytes in use now, or `None` if unknown."""
+        """Returns the bytes in use now, or `None` if unknown."""
         return self._resident("VmRSS:")
 
     def peak_of(self, step: Callable[[], Any]) -> int | None:
-        """Runs `step`. Returns the most bytes in use meanwhile, if known.
+        """Runs `step` and returns the peak of the bytes in use, if known.
 
-        Run `step` once before, so that its code is in memory already.
+        Run `step` once before, so that its code is already in memory.
         """
         try:
             CLEAR.write_text("5")

@@ -16,7 +16,7 @@ TUNING = ("MALLOC_", "THP_", "OMP_", "MKL_")
 
 
 def describe() -> dict[str, Any]:
-    """Describes machine, system, checkout and time as plain JSON values."""
+    """Returns machine, system, checkout and time as plain JSON values."""
     return {
         "cpu": _cpu(),
         "cores": cores(),
@@ -34,17 +34,17 @@ def describe() -> dict[str, Any]:
 
 
 def cores() -> int | None:
-    """The number of cores that this process may use."""
+    """Returns the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count()
 
 
 def has_gpu() -> bool:
-    """Whether an NVIDIA GPU is there and visible.
+    """Says whether an NVIDIA GPU is present and visible.
 
-    The parent asks this to choose default sizes, because it imports no
-    framework. Every contender reports the device that it really uses.
+    The parent uses this to choose default sizes, because it imports no
+    framework. Every contender reports the device that it actually uses.
     """
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
     return pathlib.Path("/dev/nvidiactl").exists() and not hidden
@@ -59,9 +59,9 @@ def _cpu():
 
 
 def commit() -> str | None:
-    """The commit of this checkout, with "+" if tracked files have changed.
+    """Returns the commit of this checkout, with "+" if tracked files changed.
 
-    `None` without git or a repository.
+    Returns `None` without git or a repository.
     """
     command = "git describe --always --dirty=+ --abbrev=40 --exclude=*"
     try:

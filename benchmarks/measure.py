@@ -1,4 +1,4 @@
-"""Measures the contenders of a case: check, rounds in turns, memory."""
+"""Measures the contenders of a case: check, rounds, memory."""
 
 import contextlib
 import sys
@@ -19,7 +19,7 @@ PAUSE = 0.05
 # The caches hold the data of the previous contender: a turn's first step is
 # not timed.
 UNTIMED = 1
-# What is stored of a case.
+# Fields of a case to store.
 FIELDS = ("name", "title", "input_shape", "batch", "timesteps", "dtype")
 
 
@@ -35,7 +35,7 @@ def measure(
 
     Args:
         case: The `Case`.
-        names: Names of the contenders. Ratios refer to the first.
+        names: Names of the contenders. Ratios are relative to the first.
         backend: Keras backend.
         rounds: Number of turns of every contender.
         steps: Timed steps per turn.
@@ -55,7 +55,7 @@ def measure(
     with Race(spiking, backend, against) as race:
         checked, failed = verify(case, race), race.failed
     names = [name for name in names if name not in failed]
-    # New processes, because the first step is that of a fresh one.
+    # New processes, because the first step must run in a fresh one.
     with Race(names, backend, against) as race:
         rows = race.hellos
         for name, answer in race.ask("prepare", case):
@@ -88,8 +88,8 @@ def verify(case: Case, race: "Race") -> dict[str, Any]:
         race: The contenders.
 
     Returns:
-        Shape, number of spikes, firing rates and gradient norms, or nothing if
-        all contenders failed.
+        Shape, number of spikes, firing rates and gradient norms. Empty if all
+        contenders failed.
 
     Raises:
         check.Different: If contenders do not compute the same.
@@ -154,10 +154,10 @@ class Race(contextlib.ExitStack):
             yield name, answer
 
     def rounds(self, rounds: int, steps: int) -> dict[str, list[list[float]]]:
-        """Returns for every contender the times of every round.
+        """Returns the times of every round, for every contender.
 
-        Each round starts with another contender, so none always follows the
-        same neighbour.
+        Each round starts with a different contender, so no contender always
+        follows the same one.
         """
         times = {name: [] for name in self.processes}
 
@@ -194,14 +194,14 @@ def summary(values: Iterable[float]) -> dict[str, float]:
 def ratios(
     rounds: Iterable[list[float]], reference: Iterable[list[float]]
 ) -> dict[str, float]:
-    """Summarizes the ratios of a contender's times to those of another.
+    """Summarizes the ratios of the times of two contenders.
 
     Both medians of a ratio come from the same round, so a slow minute of the
-    machine favours neither.
+    machine favors neither.
 
     Args:
-        rounds: For every round the times of the contender.
-        reference: For every round the times of the other.
+        rounds: Times of the contender in every round.
+        reference: Times of the other contender in every round.
 
     Example:
     >>> ratios([[2.0], [6.0]], [[1.0], [2.0]])["median"]

@@ -27,20 +27,20 @@ LABELS = {
 
 
 def path_of(result: dict[str, Any], folder: pathlib.Path = FOLDER):
-    """The file of a result: `<GPU or CPU with cores>-<backend>.json`."""
+    """Returns the path of a result: `<GPU or CPU and cores>-<backend>.json`."""
     machine = re.sub(r"[^a-z0-9]+", "-", _machine(result).lower()).strip("-")
     return folder / f"{machine}-{result['backend']}.json"
 
 
 def store(path: pathlib.Path, key: str, result: dict[str, Any]) -> None:
-    """Adds a result to a file, in place of an older one of the same key.
+    """Adds a result to a file. Replaces an older result with the same key.
 
     Args:
         path: The JSON file. It and its folder need not exist.
         key: `Case.key` of the result's case.
         result: What `measure` returned.
     """
-    # Imported late: it imports Keras, which the parent does without.
+    # Imported late, because it imports Keras. Only `store` needs it here.
     from keras_snn.files import replacing
 
     stored = json.loads(path.read_text()) if path.exists() else {}
@@ -50,17 +50,17 @@ def store(path: pathlib.Path, key: str, result: dict[str, Any]) -> None:
 
 
 def load(folder: pathlib.Path = FOLDER) -> list[dict[str, dict[str, Any]]]:
-    """Reads all files of a folder, in the order of their names."""
+    """Reads all files of a folder, sorted by name."""
     return [
         json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))
     ]
 
 
 def tables(stored: Iterable[dict[str, dict[str, Any]]]) -> str:
-    """Markdown tables for every case and machine, with a column per backend.
+    """Returns Markdown tables per case and machine, with a column per backend.
 
     Args:
-        stored: Results by `Case.key`, for every machine and backend.
+        stored: For every machine and backend, the results by `Case.key`.
     """
     grouped = {}
     for file in stored:
@@ -104,7 +104,7 @@ def _section(heading, results):
 
 
 def _machine(result):
-    """The GPU of `keras_snn`, or the CPU with its number of cores."""
+    """Returns the GPU of `keras_snn`, or the CPU and its number of cores."""
     devices = [row["device"] for row in result["contenders"].values()]
     if devices and devices[0] != "cpu":
         return devices[0]
@@ -137,7 +137,7 @@ def _memory(row):
 
 
 def notes(result: dict[str, Any]) -> str:
-    """Lines that say what was checked, what failed and what looks doubtful."""
+    """Returns notes on what was checked, what failed and what is doubtful."""
     machine, check = result["machine"], result["check"]
     lines = []
     if check:

@@ -1,4 +1,4 @@
-"""A process per contender: the parent's end of the pipe, and the child's."""
+"""One process per contender: both ends of the pipe to it."""
 
 import contextlib
 import gc
@@ -25,13 +25,14 @@ WARM_UP = 2
 
 
 class Failed(Exception):
-    """A worker could not do what it was asked. The message says why."""
+    """Raised if a worker fails. The message says why."""
 
 
 class Process:
-    """The process of a contender, as the parent sees it.
+    """The process of a contender, as seen by the parent.
 
-    It first sends the answer of `Worker.hello`, then answers what `ask` sends.
+    The process first sends the result of `Worker.hello`. Then it answers the
+    calls of `ask`.
 
     Args:
         name: Name of the contender.
@@ -68,7 +69,7 @@ class Process:
         return self.hear()
 
     def hear(self) -> Any:
-        """Waits for the next answer; raises as `ask` does."""
+        """Waits for the next answer. Raises like `ask`."""
         if not self.pipe.poll(self.timeout):
             self.process.kill()
             raise Failed(f"no answer within {self.timeout:g} s")
@@ -118,7 +119,7 @@ class Worker:
         start = time.perf_counter()
         self.step = self.contender.prepare(case, arrays)
         built = time.perf_counter() - start
-        # The NumPy arrays are not part of a step's memory.
+        # The NumPy arrays must not count as memory of a step.
         del arrays
         gc.collect()
         self.before = self.framework.in_use()
@@ -138,14 +139,14 @@ class Worker:
         return times
 
     def memory(self) -> int | None:
-        """Returns the peak of a step above the memory before the first one."""
+        """Returns the peak memory of a step, above that before the first."""
         self.step()
         peak = self.framework.peak_of(self.step)
         return None if None in (peak, self.before) else peak - self.before
 
 
 def _version(module):
-    """Name and version of an imported library."""
+    """Returns the name and version of an imported library."""
     name = module.__name__
     if hasattr(module, "__version__"):
         return name, module.__version__
@@ -155,7 +156,7 @@ def _version(module):
 
 
 def _serve(pipe, name, backend, against):
-    """Runs in the child: makes the worker and answers until the pipe closes."""
+    """Makes the worker and answers until the pipe closes. Runs in the child."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles it
     os.dup2(2, 1)  # libraries must not print into the parent's table
     os.environ |= {
@@ -171,7 +172,7 @@ def _serve(pipe, name, backend, against):
             return function(*arguments)
         except Exception as error:
             text = " ".join(str(error).split())
-            # Without the folders of this machine: results are published.
+            # Removes folder names, because results are published.
             text = re.sub(r"(/[\w.+-]+)+/", "", text)
             return Failed(f"{type(error).__name__}: {text[:300]}")
 

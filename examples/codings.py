@@ -1,11 +1,11 @@
 """One image under every coding that turns it into spikes over time.
 
-Constant coding repeats the image. Poisson coding draws spikes whose probability
-is the intensity, so the rate of a pixel scatters about its intensity. The
-retina-like code adds up intensities to a threshold and has no noise. Its pixels
-have a few rates if they restart from zero after a spike, and almost exact rates
-if they keep the remainder. An event camera reports where the brightness changes
-while the image moves.
+Constant coding repeats the image. In Poisson coding the intensity is the
+probability of a spike, so the rate of a pixel scatters around its intensity.
+Retina-like coding accumulates the intensity up to a threshold and has no noise.
+Its pixels have only a few rates if they restart from zero after a spike, and
+almost exact rates if they keep the remainder. An event camera reports where the
+brightness changes while the image moves.
 
     python examples/codings.py
 
@@ -21,9 +21,9 @@ from keras_snn import datasets, encoders, events, plots
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
 parser.add_argument("--dataset", choices=["digits", "mnist"], default="digits")
-parser.add_argument("--index", type=int, default=15, help="of the image")
+parser.add_argument("--index", type=int, default=15, help="which image")
 parser.add_argument("--timesteps", type=int, default=20)
-parser.add_argument("--seed", type=int, default=0, help="of the Poisson spikes")
+parser.add_argument("--seed", type=int, default=0, help="for Poisson coding")
 parser.add_argument("--out", type=pathlib.Path, default="results")
 args = parser.parse_args()
 args.out.mkdir(parents=True, exist_ok=True)
@@ -50,7 +50,7 @@ coded = {
     title: keras.ops.convert_to_numpy(layer(image[None]))[0]
     for title, layer in layers.items()
 }
-# The image moves as far, for its height, as those of N-MNIST.
+# Relative to its height, the image moves as far as in N-MNIST.
 recording = events.saccade(
     image, sensor_size=(height, width), distance=6 * height / 28
 )

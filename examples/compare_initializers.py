@@ -1,9 +1,9 @@
-"""Five initializations of one spiking network: which of them learns?
+"""Five initializations of one spiking network: which ones learn?
 
-Trains one network five times, all else equal. Under the asymptote
-initialization every layer spikes before the first iteration, and the loss falls
-at once. Under the others the deep layers are silent and pass no gradient on.
-Their loss stays at that of guessing until the biases reach the threshold.
+Trains one network under five initializations, all else equal. Under the
+asymptote initialization, every layer spikes before the first iteration, and the
+loss falls at once. Under the others, the deep layers are silent. The loss stays
+at chance level until the biases have grown to the threshold.
 
     python examples/compare_initializers.py
 

@@ -1,8 +1,8 @@
 """From the recordings of an event camera to a trained network and its spikes.
 
 An event camera reports each change of brightness as an event. The script moves
-digits past a simulated camera, or reads the folders `Train` and `Test` of
-N-MNIST. It counts the events in frames and trains a network on the frames.
+digits past a simulated camera, or reads N-MNIST from the folders `Train` and
+`Test`. It counts the events in frames and trains a network on the frames.
 
     python examples/event_camera.py
     python examples/event_camera.py --data-dir N-MNIST
@@ -26,7 +26,7 @@ parser.add_argument("--data-dir", type=pathlib.Path, help="folder of N-MNIST")
 parser.add_argument("--epochs", type=int, default=10)
 parser.add_argument("--timesteps", type=int, default=20)
 parser.add_argument("--seed", type=int, default=0)
-parser.add_argument("--shown", type=int, default=0, help="test recording")
+parser.add_argument("--shown", type=int, default=0, help="which recording")
 parser.add_argument("--out", type=pathlib.Path, default="results")
 args = parser.parse_args()
 args.out.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """A spiking network on MNIST with plain Keras: build, compile, fit, evaluate.
 
-The network turns the images into Poisson spikes itself, so they go into `fit`
+The network itself turns images into Poisson spikes, so `fit` takes the images
 as they are. It learns within one epoch, because the asymptote initialization
 makes every layer spike from the start.
 

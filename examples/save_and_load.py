@@ -5,10 +5,10 @@ second Python process loads the file, on another backend if you like:
 
     python examples/save_and_load.py --backend jax
 
-Prints the largest difference between the predictions of the two processes,
-which is 0 on one backend. Backends round differently, and a rounding error may
-move a potential across the threshold. The coding is constant, because Poisson
-coding would draw new spikes. Takes about 20 seconds.
+Prints the largest difference between the predictions of the two processes. It
+is 0 if both use the same backend. Backends round differently, and a rounding
+error may move a potential across the threshold. The example uses constant
+coding, because Poisson coding would draw new spikes. Takes about 20 seconds.
 """
 
 import argparse

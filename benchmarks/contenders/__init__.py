@@ -2,7 +2,7 @@
 
 A contender has:
 
-- `libraries`: the imported modules whose versions matter;
+- `libraries`: the imported modules whose versions are stored;
 - `check(case, data)`: returns the spikes of every layer, `(batch, timesteps,
   ...)`, and the norms of the gradients at all weights, or at the input if there
   are no weights;
@@ -22,30 +22,30 @@ __all__ = ["BACKENDS", "OWN", "PEERS", "framework", "make", "missing", "names"]
 BACKENDS = ("tensorflow", "jax", "torch")
 # - relu: the same network with ReLU in place of the neurons.
 # - rnn: Keras's own RNN of the cell.
-# - copy: copies of the bytes that neurons must move, for W2.
+# - copy: copies as many bytes as neurons must move, for W2.
 OWN = ("keras_snn", "relu", "rnn", "copy")
 PEERS = {
     "spikingjelly": "torch",
     "snntorch": "torch",
     "spyx": "jax",
 }
-# These have no neurons, so no spikes to compare.
+# These have no neurons, so there are no spikes to compare.
 SILENT = ("relu", "copy")
 
 
 def names(case: str) -> list[str]:
-    """The names of the contenders that a case has."""
+    """Returns the names of the contenders for a case."""
     own = [name for name in OWN if name != "copy" or case == "W2"]
     return [*own, *PEERS]
 
 
 def framework(name: str, backend: str) -> str:
-    """The framework of a contender: its own, or the Keras backend."""
+    """Returns the framework of a contender: its own, or the Keras backend."""
     return PEERS.get(name, backend)
 
 
 def missing(name: str, backend: str) -> str | None:
-    """The package that a contender lacks on this machine, or `None`."""
+    """Returns the package that a contender lacks here, or `None`."""
     library = name if name in PEERS else "keras"
     for package in (framework(name, backend), library):
         if importlib.util.find_spec(package) is None:

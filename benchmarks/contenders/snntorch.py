@@ -14,7 +14,7 @@ class Contender(Peer):
     libraries = (snntorch, torch)
 
     def neurons(self, constants):
-        """`Leaky` is Eq. 2 without the gain."""
+        """Makes a `Leaky`, which is Eq. 2 without the gain."""
         return snntorch.Leaky(
             beta=constants.k,
             threshold=constants.theta,
@@ -25,7 +25,7 @@ class Contender(Peer):
         )
 
     def network(self, modules, case, neuron):
-        """Runs the layers that run at every timestep in a loop."""
+        """Puts the layers that run at every timestep into a loop."""
         return _Loop(modules, case.timed, neuron.lam)
 
 

@@ -16,7 +16,7 @@ class Contender(Peer):
     layers, options = layer, {"step_mode": "m"}
 
     def neurons(self, constants):
-        """`h = v + (x - v) / tau` is Eq. 2 if the gain is `1 - k`."""
+        """Makes a `LIFNode`, which is Eq. 2 if the gain is `1 - k`."""
         if abs(constants.lam - (1 - constants.k)) > 1e-9:
             raise ValueError(
                 "SpikingJelly's LIFNode needs lam = 1 - k. "
@@ -34,5 +34,5 @@ class Contender(Peer):
         )
 
     def reset(self, network):
-        """SpikingJelly's neurons keep their potential until they are reset."""
+        """Resets the potentials, which SpikingJelly keeps between batches."""
         functional.reset_net(network)

@@ -141,7 +141,7 @@ def _layer(layer, shape, arrays, neuron):
 
 
 def _network(case, layers):
-    """A pure function of weights and a time-major sequence, and the weights."""
+    """Returns a pure function of weights and sequence, and the weights."""
     timed = spyx.nn.Sequential(*layers[: case.timed])
     after = nnx.List(layers[case.timed + 1 :])
     graph, weights = nnx.split((timed, after))
@@ -176,7 +176,7 @@ def _both_passes(case, layers, data):
 
 
 def _in_order(gradients):
-    """The kernel and bias of layer after layer, like the other contenders."""
+    """Returns kernel and bias layer by layer, like the other contenders."""
     leaves = jax.tree_util.tree_leaves_with_path(gradients)
     ordered = sorted(leaves, key=lambda pair: _position(pair[0]))
     return [leaf for _, leaf in ordered]

@@ -1,7 +1,7 @@
 """Common parts of the PyTorch libraries: layers, weights, steps, precision.
 
-These libraries have time first and channels first. Inputs and weights are
-reordered once, outside the timed step.
+These libraries put time first, and channels before height and width. Inputs and
+weights are reordered once, outside the timed step.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ class Peer:
     """
 
     libraries = ()
-    # Where the layers come from that run at every timestep, and their options.
+    # The module with the layers that run at every timestep, and their options.
     layers, options = torch.nn, {}
 
     def __init__(self, framework):
@@ -151,7 +151,7 @@ class _Mean(torch.nn.Module):
 
 
 def _synapses(layer, features, library, options):
-    """The module of a library for anything but neurons."""
+    """Returns a library's module for any layer but neurons."""
     size = layer.size
     make = {
         "conv": lambda: library.Conv2d(features, size, 3, padding=1, **options),
@@ -178,7 +178,7 @@ def _set_weights(layers, modules, weights):
 
 
 def _keeping(spikes):
-    """A hook that appends the spikes of a module to a list, per timestep."""
+    """Returns a hook that appends the spikes of each timestep to a list."""
 
     def hook(module, inputs, output):
         del module, inputs

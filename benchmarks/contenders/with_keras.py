@@ -1,4 +1,4 @@
-"""The contenders in Keras: with `LIF`, with ReLU, with Keras's RNN, copies."""
+"""The contenders in Keras: with `LIF`, ReLU or Keras's RNN, and copies."""
 
 import importlib
 import math
@@ -15,7 +15,7 @@ from keras_snn.surrogates import Arctan
 
 __all__ = ["Contender", "build", "set_weights"]
 
-# cuDNN's order on PyTorch.
+# On PyTorch, as in the builders of `keras_snn`.
 CHANNELS_FIRST = keras.config.backend() == "torch"
 
 
@@ -85,8 +85,8 @@ def build(name, case, neuron, encoded):
         name: `"keras_snn"`, `"against"`, `"relu"` or `"rnn"`.
         case: The `Case`.
         neuron: The `data.Neuron`.
-        encoded: Whether the input is images, Poisson-encoded inside, instead of
-            sequences.
+        encoded: Whether the inputs are images, which the network encodes as
+            Poisson spikes, instead of sequences.
 
     Returns:
         `(model, fired, weighted)`: the model, the symbolic outputs of the
@@ -128,7 +128,7 @@ def set_weights(case, layers, weights):
 
 
 def _synapses(layer):
-    """The Keras layer for anything but neurons."""
+    """Returns the Keras layer for any layer but neurons."""
     order = "channels_first" if CHANNELS_FIRST else "channels_last"
     make = {
         "conv": lambda: keras.layers.Conv2D(
@@ -138,7 +138,7 @@ def _synapses(layer):
             1 if CHANNELS_FIRST else -1, epsilon=EPSILON
         ),
         "pool": lambda: keras.layers.AveragePooling2D(2, data_format=order),
-        # Keeps the order in memory. The next layer's weights are reordered.
+        # Keeps the order in memory, because the weights are reordered instead.
         "flatten": lambda: keras.layers.Flatten(data_format="channels_last"),
         "dense": lambda: keras.layers.Dense(layer.size),
         # One mask for all timesteps, like SpikingJelly's.
@@ -153,7 +153,7 @@ def _synapses(layer):
 
 
 def _neurons(name, case, neuron, shape):
-    """A function that applies the layers for neurons."""
+    """Returns a function that applies the layers for neurons."""
     if name == "relu":
         return keras.layers.ReLU()
     constants = {
@@ -185,10 +185,10 @@ def _channels_last(spikes):
 
 
 def _both_passes(model, case, data, training):
-    """A function that runs a model forward and backward, compiled if possible.
+    """Returns a function for both passes of a model, compiled if possible.
 
-    It returns the output and the gradients at the trainable weights, or at the
-    input if there are none.
+    The function returns the output and the gradients at the trainable weights,
+    or at the input if there are none.
     """
     x = ops.convert_to_tensor(data.x, model.input.dtype)
     cotangent = ops.convert_to_tensor(data.y, model.output.dtype)
@@ -250,11 +250,12 @@ def _torch(model, x, cotangent, learns, training):
 
 
 def _copies(data):
-    """A function that copies three arrays into fresh memory.
+    """Returns a function that copies three arrays into new memory.
 
-    Neurons cannot move fewer bytes: forward, they read the current and write
-    spikes and potential; backward, they read gradient and potential and write
-    a gradient. It adds 1, because a plain copy might be optimized away.
+    Neurons cannot move fewer bytes. The forward pass reads the current and
+    writes spikes and potential. The backward pass reads gradient and potential
+    and writes a gradient. The function adds 1, because a plain copy might be
+    optimized away.
     """
     dtype = keras.config.dtype_policy().compute_dtype
     arrays = (data.x, data.y, data.x + data.y)
