@@ -10,13 +10,13 @@ Run these in the top folder of the checkout.
 | module | content |
 | --- | --- |
 | `recipes` | recipes: data, network and training (Tables A4, A5, A8) |
-| `catalogue` | which recipes make up a figure or table |
+| `catalogue` | the recipes of every figure and table |
 | `training` | the training loop, with checkpoints |
-| `records` | what a run leaves, and the file that keeps it |
+| `records` | the results of a run, and the file that stores them |
 | `workers` | runs in this process, or on Ray |
 | `published` | the paper's numbers |
-| `results`, `comparison`, `claims` | what the stored runs say |
-| `figures`, `headline`, `report` | how that is written and drawn |
+| `results`, `comparison`, `claims` | the evaluation of stored runs |
+| `figures`, `headline`, `report` | the output: figures and text |
 | `environment` | machine, versions and commit |
 
 Reference:

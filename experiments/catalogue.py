@@ -1,4 +1,4 @@
-"""The experiments: what is run for every figure and table."""
+"""The experiments: the runs behind every figure and table."""
 
 import dataclasses
 
@@ -20,8 +20,8 @@ class Experiment:
 
     Args:
         title: What it shows.
-        panels: Recipe of each panel or row, by a tuple of its labels. The
-            initialization and the seed of the recipe are replaced.
+        panels: Maps the labels of each panel or row, a tuple, to its recipe.
+            `runs` replaces the initialization and the seed of the recipe.
         quick: Iterations of a quick run, or `None` for the paper's.
         epochs: Epochs of the paper's run, or `None` for the recipe's.
         few: Initializations of a quick run.
@@ -47,13 +47,13 @@ class Experiment:
         """Returns the runs to train.
 
         Args:
-            seeds: Number of seeds, from 0.
+            seeds: Number of seeds, starting from 0.
             full: Whether to train as long as the paper, with all methods.
-            iterations: Number of iterations instead.
-            methods: Initializations instead.
+            iterations: Number of iterations, which overrides `full`.
+            methods: Initializations, which override `full`.
 
         Returns:
-            A `Run` by `(panel, method, seed)`.
+            Dictionary that maps `(panel, method, seed)` to a `Run`.
         """
         most = iterations or (None if full else self.quick)
         methods = methods or (METHODS if full else self.few)
@@ -157,7 +157,7 @@ EXPERIMENTS = {
         f"table2-{name}": Experiment(
             f"Test accuracy: {recipe}",
             _one(recipe),
-            # Two epochs of the small network, the early curve of the others.
+            # Two epochs of the small network, the first iterations of others.
             quick=2 * EPOCH if name.startswith("mnist") else 300,
             few=TWO,
         )
@@ -196,14 +196,14 @@ def select(names: list[str]) -> list[str]:
     """Finds experiments by their names.
 
     Args:
-        names: Such as `"fig5"`, `"table2"` for all that begin with it,
-            `"figA10"` for the curves of a table, or `"all"`.
+        names: Names such as `"fig5"`; `"table2"` for all names that begin with
+            it; `"figA10"` for the curves of a table; or `"all"`.
 
     Returns:
-        Names, in the order of `EXPERIMENTS`.
+        Names of experiments, in the order of `EXPERIMENTS`.
 
     Raises:
-        ValueError: If nothing has one of the names.
+        ValueError: If a name fits no experiment.
     """
     chosen = set()
     for name in names:

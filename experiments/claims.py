@@ -1,4 +1,4 @@
-"""The paper's claims, and what the stored runs say about them."""
+"""Checks the paper's claims against the stored runs."""
 
 import numpy as np
 
@@ -19,8 +19,8 @@ HOLDS, FAILS, OPEN = "holds", "does not hold", "not measured"
 NOTHING = "·"
 SPEEDUP = 11  # Section 4: iterations to 60 % under Glorot over ours
 ONE_EPOCH = 0.98
-BNTT_SPREAD = 1.0  # points of accuracy that we take as "little"
-# The paper's own network does not train here either.
+BNTT_SPREAD = 1.0  # points of accuracy that count as "little"
+# In this cell, the paper's own network does not train either.
 EXCEPTION = (neuron(0.5, 4.0, 1.0), "sgd")
 
 
@@ -28,10 +28,10 @@ def check(gathered: dict[str, results.Gathered]) -> list[tuple[str, ...]]:
     """Checks all claims.
 
     Args:
-        gathered: What `results.gather` returns of each experiment.
+        gathered: What `results.gather` returns for each experiment.
 
     Returns:
-        For each claim its text, the paper's number, ours, and the verdict.
+        For each claim, its text, the paper's number, ours, and the verdict.
     """
     checks = (one_epoch, faster, trains_alone, first, bntt)
     return [
@@ -74,11 +74,11 @@ def faster(gathered) -> tuple[str, str]:
             text.append(f"{name}: asymptote not in {limit}")
             met.append(False)
             continue
-        # Glorot takes longer than the limit where it does not get there.
+        # If Glorot does not reach 60 %, it takes longer than the limit.
         more = "> " * (None in theirs)
         ratio = np.mean([x or limit for x in theirs]) / np.mean(ours)
         text.append(f"{name}: {more}{ratio:.1f}{_seeds(ours)}")
-        # "More than 3" does not decide whether it is more than 11.
+        # "More than 3" leaves open whether it is more than 11.
         met.append(None if more and ratio < SPEEDUP else ratio > SPEEDUP)
     decided = [x for x in met if x is not None]
     verdict = _verdict(decided)
@@ -163,7 +163,7 @@ def bntt(gathered) -> tuple[str, str]:
 def _chance(percents, samples):
     """Returns the 95 % quantile of the spread of equally good networks.
 
-    It is that of the studentized range of binomial test accuracies, in points.
+    The spread, in points, is the studentized range of binomial test accuracies.
     """
     from scipy import stats
 
@@ -174,7 +174,7 @@ def _chance(percents, samples):
 
 
 def _seeds(values):
-    """Names the number of seeds if there is more than one."""
+    """Returns the number of seeds as text if there is more than one."""
     return f", {len(values)} seeds" * (len(values) > 1)
 
 

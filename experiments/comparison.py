@@ -15,10 +15,10 @@ POINT = 1.0  # percent
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """Our runs of a cell and the published number.
+    """Our runs for a cell, and the published number.
 
     Args:
-        records: One or more per seed, of any length.
+        records: One or more records per seed, of any length.
         theirs: Published accuracy in percent; `None` if training failed.
         full: Number of iterations of the published run.
     """
@@ -36,22 +36,22 @@ class Cell:
 
     @property
     def trains(self) -> bool:
-        """Whether ours trains."""
+        """Whether our network trains."""
         return trains(results.longest(self.records), self.length)
 
     @property
     def agrees(self) -> bool:
-        """Whether ours trains exactly if the published network does."""
+        """Whether our network trains if and only if the published one does."""
         return self.trains == (self.theirs is not None)
 
     @property
     def waits(self) -> bool:
-        """Whether ours does not train, in a reduced run."""
+        """Whether our network does not train, in a reduced run."""
         return not self.trains and self.length < self.full
 
     @property
     def distance(self) -> float | None:
-        """Points from the published number, if both are full runs."""
+        """Difference from the published number, for full runs that train."""
         if self.length < self.full or not self.trains or self.theirs is None:
             return None
         return self.score(self.full) - self.theirs
@@ -62,7 +62,7 @@ class Cell:
         It is the test accuracy of full runs, the training accuracy of reduced
         runs, and 0 if the network does not train.
         """
-        # Shorter runs take part if they are long enough.
+        # Includes runs that are not the longest, if they are long enough.
         records = [x for x in self.records if x.iterations >= at]
         if not trains(records, at):
             return 0.0
@@ -111,8 +111,8 @@ class Row:
         """Compares the asymptote with another method.
 
         Returns:
-            The number of iterations that both have, and the scores of the
-            asymptote and the other method there; `None` if one is missing.
+            The number of iterations that both have reached, and the scores of
+            the asymptote and the other method there. `None` if one is missing.
         """
         ours, other = self.cells["asymptote"], self.cells[method]
         at = min(ours.length, other.length)
@@ -122,8 +122,8 @@ class Row:
         """Says whether the better of the two is the same as in the paper.
 
         Returns:
-            `None` if one is missing or the paper's two train equally well,
-            which ours never do.
+            The answer, or `None` if one is missing or the two train equally
+            well in the paper, which never happens in ours.
         """
         scores = self.scores(method)
         theirs = [self.cells[x].theirs or 0 for x in ("asymptote", method)]

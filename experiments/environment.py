@@ -1,4 +1,4 @@
-"""What a run's numbers depend on besides its recipe."""
+"""What the numbers of a run depend on, besides the recipe."""
 
 import importlib
 import os
@@ -16,7 +16,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 def _commit() -> str | None:
     """Returns the checkout's commit, or `None` without git.
 
-    A `+` marks changes that are not committed. Stored results do not count.
+    A `+` marks uncommitted changes, except to stored results.
     """
 
     def git(*words):
@@ -32,7 +32,7 @@ def _commit() -> str | None:
         return None
 
 
-# Read on import, like the code: the checkout may move on while it runs.
+# Read on import, because the checkout may change while the program runs.
 COMMIT = _commit()
 
 

@@ -1,4 +1,4 @@
-"""The paper's figures, drawn from stored runs."""
+"""Draws the paper's figures from stored runs."""
 
 import dataclasses
 import math
@@ -27,7 +27,7 @@ COLORS = {
     "wu": "#CC79A7",
     "lee": "#E69F00",
 }
-# The curves of silent networks coincide. Gaps show each of them.
+# The curves of silent networks coincide. Gaps reveal each of them.
 DASHES: dict[str, Any] = {
     "he": (0, (12, 2)),
     "wu": (0, (4, 8)),
@@ -69,7 +69,7 @@ def _draw_metric(axis, records, name, method, limit):
     if not length:
         return
     values = np.array([y[:length] for _, y in found])
-    # Later values are means already.
+    # Later values are already means.
     fine = min(length, *(len(getattr(x, name)) for x in records))
     values[:, :fine] = np.transpose(
         [values[:, max(0, i - SMOOTH) : i].mean(1) for i in range(1, fine + 1)]
@@ -243,8 +243,9 @@ def firing_rates(gathered, title: str):
     return figure
 
 
-# Under Eq. 11 and inputs with a firing rate of 0.05, as in the five-layer
-# network, currents have a standard deviation of sqrt(2 x 0.05) theta / lam.
+# With the weights of Eq. 11 and inputs that fire at a rate of 0.05, as in the
+# five-layer network, currents have a standard deviation of sqrt(2 x 0.05)
+# theta / lam.
 NOISE = 0.32
 
 
@@ -257,9 +258,9 @@ def responses(neurons, title: str, timesteps: int = 2000):
         timesteps: Length of the simulation.
 
     Returns:
-        The figure, and for every neuron the largest distances from Theorem 1
-        to the rate under constant currents, from Theorem 1 to the asymptote,
-        and from the asymptote to the rate under noisy currents.
+        The figure, and a dictionary with three largest distances per neuron:
+        from Theorem 1 to the rate under constant currents, from Theorem 1 to
+        the asymptote, and from the asymptote to the rate under noisy currents.
     """
     columns = min(3, len(neurons))
     rows = math.ceil(len(neurons) / columns)
@@ -306,10 +307,10 @@ def _noisy(current, k, lam, theta, timesteps):
 
 
 def surrogates(steepness: dict[str, float], title: str):
-    """Draws surrogates over the distance to the threshold (Fig. A7).
+    """Draws surrogates against the distance to the threshold (Fig. A7).
 
     Args:
-        steepness: `a` by the name of the surrogate.
+        steepness: Maps the name of each surrogate to `a`.
         title: Title of the figure.
 
     Returns:

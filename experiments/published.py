@@ -1,7 +1,7 @@
-"""The paper's claims and numbers: accuracies in percent of single runs.
+"""The paper's claims and numbers: accuracies of single runs, in percent.
 
-`None` is the paper's hyphen: training did not begin, or failed. The tables'
-"ours" is "asymptote" here.
+`None` stands for the paper's hyphen: training did not begin, or failed. The
+method that the tables call "ours" is "asymptote" here.
 
 Source: "Accelerating Training of Deep Spiking Neural Networks with Parameter
 Initialization" (ICLR 2022 submission), Tables 2, A6, A7 and A8.

@@ -1,7 +1,7 @@
 """Recipes: the paper's experiments as data (Tables A4, A5 and A8).
 
-A recipe names a dataset, a network and its training. Its parts hold the
-keywords of the function that uses them, and that function checks them.
+A recipe consists of a dataset, a network and its training. Each part holds the
+keywords of the function that uses it, and this function checks them.
 
     recipe = recipes.get("cifar10-poisson").vary({"training.epochs": 3})
     (x_train, y_train), (x_test, y_test) = recipe.load()
@@ -22,9 +22,10 @@ from keras_snn.validation import check_choice
 __all__ = ["OPTIMIZERS", "RECIPES", "Recipe", "Training", "get"]
 
 # Table A5: class, learning rate and settings. For Adagrad the table gives only
-# the rate. We take the other settings from PyTorch: the table's names for
-# averaged SGD are PyTorch's. Keras's defaults (an accumulator that starts at
-# 0.1, and 1e-7 inside the root) would drown gradients of 1e-3.
+# the rate. We take the other settings from PyTorch, because the table uses
+# PyTorch's names for averaged SGD. With Keras's defaults (an accumulator that
+# starts at 0.1, and 1e-7 inside the root), gradients of 1e-3 have hardly any
+# effect.
 OPTIMIZERS = {
     "adam": (keras.optimizers.Adam, 1e-3, {"beta_1": 0.9, "beta_2": 0.99}),
     "sgd": (keras.optimizers.SGD, 0.5, {"momentum": 0.9}),
@@ -48,7 +49,7 @@ class Training:
         batch_size: Samples per iteration.
         drop_remainder: Whether to leave out the last, smaller batch.
         optimizer: A name in `OPTIMIZERS`.
-        learning_rate: Rate of the first iteration, or `None` for Table A5's.
+        learning_rate: Rate of the first iteration. `None` takes Table A5's.
         schedule: `"cosine"` decays to 0 over all epochs, `"multistep"` divides
             by 10 at epochs 50, 90 and 130, `"constant"` keeps the rate.
     """
@@ -70,7 +71,7 @@ class Training:
         if self.schedule == "cosine":
             rate = schedules.CosineDecay(rate, self.epochs * steps_per_epoch)
         elif self.schedule == "multistep":
-            # Keras applies the next value after a boundary, not at it.
+            # Keras switches to the next value after a boundary, not at it.
             rate = schedules.PiecewiseConstantDecay(
                 [epoch * steps_per_epoch - 1 for epoch in DROPS],
                 [rate / 10**drops for drops in range(len(DROPS) + 1)],
@@ -83,8 +84,8 @@ class Recipe:
     """An experiment.
 
     Args:
-        data: `"name"` of the dataset, and keywords of `datasets.load`.
-            Recordings also get the `timesteps` of the network.
+        data: `"name"` of the dataset, and keywords of `datasets.load`. For
+            recordings, the `timesteps` of the network are added.
         network: `"name"` of a builder in `keras_snn.models`, and its keywords.
             `"a"` is the steepness of the surrogate.
         training: How the network is trained.
@@ -134,8 +135,8 @@ class Recipe:
     def key(self) -> str:
         """Twelve hexadecimal digits that identify the course of training.
 
-        A short run is the beginning of a longer one. The number of epochs
-        therefore only counts if the schedule depends on it.
+        A short run is the beginning of a longer one. The number of epochs is
+        therefore part of the key only if the schedule depends on it.
         """
         fields = dataclasses.asdict(self)
         if self.training.schedule != "cosine":
@@ -245,12 +246,12 @@ RECIPES = {
     "mnist-analysis": _recipe("mnist", "poisson", FIVE, ANALYSIS),
     # The central 32x32 of the sensor's 34x34 pixels (Table A4).
     "nmnist": _recipe("nmnist", None, FIVE, Training(), crop=[32, 32]),
-    # Table A4 gives no frame size. Five poolings turn the sensor's 128x128
-    # pixels into 4x4, as VGG9's three do for 32x32, so we keep all pixels.
+    # Table A4 gives no frame size. We keep all 128x128 pixels of the sensor:
+    # five poolings reduce them to 4x4, as VGG9's three poolings reduce 32x32.
     "cifar10-dvs": _recipe("cifar10_dvs", None, VGG9_DVS, LONG_DVS),
     "cifar100-bntt": _recipe("cifar100", "poisson", BNTT, LONG),
     "tiny-imagenet-bntt": _recipe("tiny_imagenet", "poisson", BNTT, LONG),
-    # Not in the paper: trained like the other camera of 128x128 pixels.
+    # Not in the paper: trained like the other dataset with 128x128 pixels.
     "dvs-gesture": _recipe("dvs_gesture", None, VGG9_DVS, LONG_DVS),
     # Not in the paper: trains in seconds.
     "digits-poisson": _recipe(

@@ -1,4 +1,4 @@
-"""Writes REPORT.md, its figures and the headline from stored runs."""
+"""Writes REPORT.md, its figures and the headline results from stored runs."""
 
 import pathlib
 
@@ -201,7 +201,7 @@ class Report:
 
 
 def compared(extent, corner: str, rows: list[Row]) -> list[str]:
-    """Shows a table beside the published one, and how far they agree."""
+    """Compares a table with the published one, and says how far they agree."""
     head = [corner, *rows[0].cells]
     paragraphs = [
         str(extent),

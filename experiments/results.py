@@ -1,4 +1,4 @@
-"""Which runs are stored, how long they are, and what they say together."""
+"""Gathers stored runs: which exist, how long they are, and their means."""
 
 import dataclasses
 import math
@@ -27,14 +27,14 @@ Gathered = dict[tuple, dict[str, list[Record]]]
 def gather(records: dict[str, Record], experiment: Experiment) -> Gathered:
     """Finds the stored runs of an experiment.
 
-    Untrained networks only count where the experiment needs nothing more.
+    Untrained networks only count if the experiment needs no training.
 
     Args:
         records: What `Store.read` returns.
         experiment: The experiment.
 
     Returns:
-        Lists of records, one per seed, by panel and method.
+        Lists of records, one record per seed, by panel and method.
     """
     least = 0 if experiment.epochs == 0 else 1
     seeds = sorted({x.recipe.seed for x in records.values()})
@@ -51,19 +51,19 @@ def gather(records: dict[str, Record], experiment: Experiment) -> Gathered:
 
 
 def longest(records: list[Record]) -> list[Record]:
-    """Returns the longest of some records."""
+    """Returns the records with the most iterations."""
     most = max((x.iterations for x in records), default=0)
     return [x for x in records if x.iterations == most]
 
 
 def common(gathered: Gathered) -> tuple[int, Gathered]:
-    """Finds the length up to which all methods with runs can be compared.
+    """Finds the largest length that all methods with runs have reached.
 
     Args:
         gathered: What `gather` returns, or some of its panels.
 
     Returns:
-        That number of iterations, and the records that are as long.
+        The number of iterations, and the records that have reached it.
     """
     cells = [x for methods in gathered.values() for x in methods.values() if x]
     limit = min((longest(x)[0].iterations for x in cells), default=0)
@@ -114,8 +114,8 @@ class Extent:
     """How much of an experiment is stored.
 
     Args:
-        runs: Per run its iterations, those of the paper's run, its training
-            samples, and those of the paper's run.
+        runs: For each run: its iterations, the paper's iterations, its training
+            samples, the paper's training samples.
         seeds: Number of seeds of each cell that has a run.
         cells: Number of cells.
     """
@@ -126,19 +126,19 @@ class Extent:
 
     @property
     def reduced(self) -> bool:
-        """Whether it is less than in the paper."""
+        """Whether this is less than in the paper."""
         return len(self.seeds) < self.cells or any(
             length != full or samples < published
             for length, full, samples, published in self.runs
         )
 
     def __add__(self, other: "Extent") -> "Extent":
-        """Joins two experiments."""
+        """Joins the extents of two experiments."""
         pairs = zip(vars(self).values(), vars(other).values(), strict=True)
         return Extent(*(x + y for x, y in pairs))
 
     def __str__(self) -> str:
-        """Describes it on a figure."""
+        """Describes the extent, for a figure."""
         if not self.seeds:
             return "not run"
         lengths, full, samples, published = zip(*self.runs, strict=True)
@@ -169,7 +169,7 @@ def extent(
     Args:
         experiment: The experiment.
         gathered: Its records, from `gather` or `common`.
-        limit: Number of iterations shown of each run.
+        limit: Number of iterations of each run that are shown.
     """
     runs, seeds, cells = [], [], 0
     for panel, methods in gathered.items():

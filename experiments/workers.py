@@ -34,8 +34,8 @@ class Workers:
 
     Args:
         store: Where the records go.
-        checkpoints: Folder for what killed runs go on from. For Ray, a folder
-            that all machines share.
+        checkpoints: Folder for the checkpoints of unfinished runs. For Ray, all
+            machines must share it.
         data_dir: Folder of the data, or `None` for the default.
         again: Whether to train and replace what is stored.
     """
@@ -48,13 +48,13 @@ class Workers:
     def folder(self, run: Run) -> pathlib.Path:
         """Returns the checkpoint folder of a run.
 
-        It names the length, since a short run uses fewer test samples.
+        Its name includes the length, because short runs use fewer test samples.
         """
         name = f"{run.recipe.key}-{run.iterations}-{keras.config.backend()}"
         return self.checkpoints / name
 
     def train(self, run: Run) -> Record:
-        """Trains one run, also within a Ray task."""
+        """Trains one run, in this process or in a Ray task."""
         data = run.recipe.load(self.data_dir)
         folder = self.folder(run)
         try:
@@ -66,8 +66,8 @@ class Workers:
     def here(self, runs: list[Run]):
         """Trains runs in this process.
 
-        Several processes can share the same runs: each leaves for last what
-        another one trains, and by then finds it stored.
+        Several processes can share the same runs. Each process leaves the runs
+        that others are training for last. By then, they are usually stored.
 
         Args:
             runs: The runs.
@@ -100,14 +100,14 @@ class Workers:
     def on_ray(self, runs: list[Run], address: str, cpus=1.0, gpus=None):
         """Trains runs as Ray tasks.
 
-        Ray retries a task whose process or machine died. The task then goes on
-        from its checkpoint.
+        If the process or machine of a task dies, Ray retries the task, which
+        resumes from its checkpoint.
 
         Args:
             runs: The runs.
             address: Address of the cluster, or `"local"` for this machine.
             cpus: Cores per run.
-            gpus: GPUs per run; with a fraction, runs share one. `None` means
+            gpus: GPUs per run. With a fraction, runs share a GPU. `None` means
                 one if the cluster has any.
 
         Yields:
@@ -141,7 +141,7 @@ class Workers:
                     # The task's own error, without Ray's traceback.
                     yield run, getattr(error, "cause", None) or error
                     continue
-                # A cluster gets the code without its history.
+                # The code on a cluster has no git history.
                 commit = environment.COMMIT
                 record = dataclasses.replace(record, commit=commit)
                 self.store.add(record, self.again)
@@ -152,14 +152,14 @@ class Workers:
 
 
 def _task(workers, run):
-    """Trains a run within a Ray task."""
+    """Trains a run in a Ray task."""
     # A retry may start while the first attempt still runs.
     with locked(workers.folder(run)):
         return workers.train(run)
 
 
 def _check_resources(machines, **wanted):
-    """Refuses what no machine has: its tasks would wait forever."""
+    """Raises if no machine has enough, because tasks would wait forever."""
     for name, number in wanted.items():
         most = max(x.get(name, 0) for x in machines)
         if number > most:
