@@ -40,20 +40,20 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
         add("--results", type=pathlib.Path, default=FOLDER, metavar="FOLDER")
     for command in (listed, run):
         add = command.add_argument
-        add("--seeds", type=positive_integer, default=1, help="from 0 on")
+        add("--seeds", type=positive_integer, default=1, help="number of seeds")
         add("--full", action="store_true", help="as long as in the paper")
     for command in (run, trained):
         add = command.add_argument
-        add("--iterations", type=positive_integer, help="stop after these")
+        add("--iterations", type=positive_integer, help="stop after this many")
         add("--data-dir", metavar="FOLDER", help="folder of the data")
 
     add = run.add_argument
     add("names", nargs="+", metavar="NAME", help="as `list` shows, or all")
     add("--initializers", nargs="+", choices=catalogue.METHODS)
-    add("--again", action="store_true", help="train what is stored as well")
+    add("--again", action="store_true", help="also train stored runs again")
     add("--ray", metavar="ADDRESS", help='a Ray cluster, or "local"')
     add("--cpus", type=float, default=1, help="cores per Ray task")
-    add("--gpus", type=float, help="GPUs per Ray task; 0.25: four share one")
+    add("--gpus", type=float, help="GPUs per Ray task, may be 0.25")
     add("--checkpoints", type=pathlib.Path, default=OUT / "experiments")
 
     add = trained.add_argument
@@ -62,12 +62,12 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     fields = {"default": [], "metavar": "FIELD=VALUE", "help": text}
     add("--set", nargs="+", type=assignment, **fields)
     add("--out", type=pathlib.Path, help=f"folder (default: {OUT}/RECIPE)")
-    add("--resume", action="store_true", help="go on from --out")
+    add("--resume", action="store_true", help="resume the run in --out")
     return parser.parse_args(argv)
 
 
 def positive_integer(text):
-    """Converts a flag; argparse names this function if it fails."""
+    """Converts a flag. argparse shows the function's name in its errors."""
     value = int(text)
     if value < 1:
         raise ValueError
@@ -86,7 +86,7 @@ def assignment(text):
 
 
 class Stop(Exception):
-    """A message for the user."""
+    """Raised to end a command with a message for the user."""
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -102,7 +102,7 @@ def main(argv: list[str] | None = None) -> None:
         if args.command == "train" and not args.resume:
             argv = [*argv, "--resume"]
         command = f"python -m experiments {shlex.join(argv)}"
-        print(f"\nStopped. To go on, run\n{command}")
+        print(f"\nStopped. To resume, run\n{command}")
         raise SystemExit(130) from None
 
 
@@ -154,7 +154,7 @@ def run(args):
     )
     todo = list(longest.values()) if args.again else missing
     for each in set(longest) - {x.recipe.key for x in todo}:
-        # Left by a run that was killed just after it was stored.
+        # Left over from a run that was killed just after it was stored.
         shutil.rmtree(workers.folder(longest[each]), ignore_errors=True)
     if not todo:
         return
@@ -221,7 +221,7 @@ def train(args):
 
 
 def check_folder(folder, recipe, resume):
-    """Stops unless the folder is free, or holds a run that can go on."""
+    """Stops unless the folder is free, or holds a run that can resume."""
     path = folder / "run.json"
     if not resume:
         if (folder / "checkpoint.keras").exists():
@@ -237,7 +237,7 @@ def check_folder(folder, recipe, resume):
             f"Received: {type(error).__name__}: {error}"
         ) from error
     new = recipe.flat() | {"backend": keras.config.backend()}
-    # A key leaves out the epochs if the schedule does.
+    # The key ignores the epochs if the schedule does.
     if before.key != recipe.key or old["backend"] != new["backend"]:
         names = [x for x in old | new if old.get(x) != new.get(x)]
         then, now = (

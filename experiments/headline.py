@@ -1,4 +1,4 @@
-"""The headline results: the asymptote initialization beside Glorot's."""
+"""The headline results: the asymptote initialization against Glorot's."""
 
 import json
 import pathlib
@@ -18,11 +18,11 @@ NAMES += ["fig5"]
 
 
 def headline(records: dict[str, Record]) -> list[dict]:
-    """Returns the headline results, a dictionary per network and method.
+    """Returns the headline results, one dictionary per network and method.
 
     `to_60` is the mean number of iterations to 60 % training accuracy, or
-    `None` if some seed does not get there in `iterations`. `test_accuracy` is
-    the mean at the end, and `interval` its 95 % interval.
+    `None` if a seed does not reach it within `iterations`. `test_accuracy` is
+    the mean at the end, and `interval` is its 95 % interval.
 
     Args:
         records: What `Store.read` returns.
@@ -83,7 +83,7 @@ def to_markdown(rows: list[dict]) -> str:
 
 
 def markdown(rows) -> str:
-    """Returns rows of text as a Markdown table; the first is its head."""
+    """Returns rows of text as a Markdown table. The first row is the head."""
     head, *body = ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join([head, "| --- " * len(rows[0]) + "|", *body])
 

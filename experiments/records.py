@@ -1,4 +1,4 @@
-"""Runs, their records, and the file that keeps the records."""
+"""Runs, their records, and the file that stores the records."""
 
 import dataclasses
 import json
@@ -18,8 +18,8 @@ __all__ = ["FOLDER", "Damaged", "Record", "Run", "Store"]
 FOLDER = pathlib.Path(__file__).parent / "results"
 LAST = 20  # iterations averaged at the end of a curve
 # A network trains if its training accuracy is this many times that of chance.
-# Always naming the most frequent digit gives 1.1, with a standard deviation of
-# 0.1 over 20 batches of 64.
+# Always predicting the most frequent digit gives 1.1, with a standard deviation
+# of 0.1 over 20 batches of 64.
 TRAINS = 1.5
 
 
@@ -29,7 +29,7 @@ class Run:
 
     Args:
         recipe: What to train. Its epochs set the schedule, not the end.
-        iterations: Where to stop; 0 measures the untrained network only.
+        iterations: Where to stop. 0 only measures the untrained network.
     """
 
     recipe: Recipe
@@ -48,7 +48,7 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """What a run leaves.
+    """The results of a run.
 
     Args:
         recipe: The recipe.
@@ -58,18 +58,19 @@ class Record:
         train_samples: Number of training samples.
         test_samples: Number of test samples.
         tested: Pairs of an iteration and the number of correct test samples.
-        rates: The iterations of the measurements under `"iteration"`, and the
-            firing rates of each layer under its name.
+        rates: Iterations of the measurements under `"iteration"`, and firing
+            rates of each layer under its name.
         loss: Loss of each of the first 3000 iterations.
         accuracy: Training accuracy of the same iterations.
-        later: Means of loss and accuracy over `"every"` iterations after those.
+        later: Means of loss and accuracy of the following iterations, each over
+            `"every"` iterations.
         seconds: Duration.
         backend: Keras backend.
         versions: Version of each package.
         device: Accelerator or CPU.
         cores: Number of cores.
         commit: Commit of the checkout.
-        time: Time of the end.
+        time: Time when the run ended.
     """
 
     recipe: Recipe
@@ -114,8 +115,8 @@ class Record:
             limit: Iteration at which to stop.
 
         Returns:
-            Two arrays, iterations and values: first every iteration, then the
-            means, each at its last iteration.
+            Two arrays, iterations and values. They hold every iteration first
+            and the means after that, each mean at its last iteration.
         """
         first, later = getattr(self, name), self.later[name]
         end = self.lost - 1 if self.lost else self.iterations
@@ -128,8 +129,8 @@ class Record:
     def accuracy_at(self, iteration: float) -> float:
         """Returns the mean training accuracy of the 20 iterations up to one.
 
-        It is 0 once the loss is lost. Where only means are kept, it is the
-        last mean.
+        It is 0 once the loss is NaN or infinite. Where only means are stored,
+        it is the last mean.
         """
         if self.lost and self.lost <= iteration:
             return 0.0
@@ -139,7 +140,7 @@ class Record:
     def test_accuracy(self, iteration: int | None = None) -> float | None:
         """Returns the test accuracy at an iteration, by default the last.
 
-        It is 0 once the loss is lost, and `None` if there was no test.
+        It is 0 once the loss is NaN or infinite, and `None` without a test.
         """
         if self.lost and self.lost <= (iteration or math.inf):
             return 0.0
@@ -149,19 +150,19 @@ class Record:
         return None
 
     def reached(self, limit: float) -> int | None:
-        """Returns `to_60` if it is not beyond a limit."""
+        """Returns `to_60` if it is within a limit, or `None`."""
         return self.to_60 if self.to_60 and self.to_60 <= limit else None
 
 
 def trains(records: list[Record], iteration: float) -> bool:
-    """Says whether a network trains, by the mean over its seeds."""
+    """Says whether a network trains, on average over its seeds."""
     chance = 1 / datasets.INFO[records[0].recipe.data["name"]].classes
     mean = np.mean([record.accuracy_at(iteration) for record in records])
     return bool(mean >= TRAINS * chance)
 
 
 class Damaged(ValueError):
-    """A stored line is not a record."""
+    """Raised if a stored line is not a record."""
 
 
 class Store:
@@ -177,7 +178,7 @@ class Store:
         self.path = pathlib.Path(folder) / "runs.jsonl"
 
     def read(self) -> dict[str, Record]:
-        """Returns all records by the keys of their recipes.
+        """Returns all records, by the keys of their recipes.
 
         Raises:
             Damaged: If a line is not a record.
@@ -198,11 +199,11 @@ class Store:
         return records
 
     def add(self, record: Record, again: bool = False) -> None:
-        """Adds a record unless the store has one at least as long.
+        """Adds a record, unless a stored one is at least as long.
 
         Args:
             record: The record.
-            again: Whether to replace a record of the same length.
+            again: Whether to replace a stored record of the same length.
         """
         with replacing(self.path) as partial:  # also locks the file
             records = self.read()

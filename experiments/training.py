@@ -1,4 +1,4 @@
-"""Trains one run. A run that was killed goes on from its checkpoint."""
+"""Trains one run. A killed run resumes from its checkpoint."""
 
 import datetime
 import json
@@ -19,13 +19,14 @@ from keras_snn.files import replacing
 __all__ = ["Trainer"]
 
 PROBE = 64  # test samples on which the firing rates are measured
-# Rates are measured every 50 iterations up to 2000, then once per epoch. The
-# length of the run does not matter, so a longer run contains a shorter one.
+# Rates are measured every 50 iterations up to 2000, then once per epoch. This
+# does not depend on the length of the run, so a longer run contains a shorter
+# one.
 EVERY, UNTIL = 50, 2000
-# A run shorter than an epoch shows the beginning of a curve. For that, an
-# accuracy within three points is enough.
+# A run shorter than an epoch shows the beginning of a curve, where an accuracy
+# within three points is enough.
 SHORT_TEST = 1000
-FINE = 3000  # iterations stored one by one: all of Tables A6 and A7
+FINE = 3000  # iterations stored one by one: enough for Tables A6 and A7
 COARSE = 25  # later iterations per stored mean
 DIGITS = 3  # significant digits of a stored number
 
@@ -38,10 +39,10 @@ class Trainer:
     Args:
         recipe: The recipe.
         data: `(x_train, y_train), (x_test, y_test)`, from `recipe.load`.
-        iterations: Where to stop, or `None` for the end of the last epoch. 0
-            measures the untrained network only.
-        folder: Folder for the checkpoint after every epoch, from which a
-            killed run goes on, and for `log.jsonl`; `None` for neither.
+        iterations: Where to stop. `None` trains to the end of the last epoch. 0
+            only measures the untrained network.
+        folder: Folder for `log.jsonl` and for a checkpoint after every epoch,
+            from which a killed run resumes. `None` writes neither.
 
     Raises:
         ValueError: If the recipe or `iterations` is out of range.
@@ -66,10 +67,10 @@ class Trainer:
             rows = rows[:SHORT_TEST]
         self.test_data = x[rows], y[rows]
         probe = self.test_data[0][:PROBE]
-        # Not every backend takes the integer dtypes of counts.
+        # Not every backend accepts the integer dtypes of counts.
         self.probe = probe.astype("float32") if events else probe
-        # The model's generators have the recipe's seed. Keras draws what else
-        # is random, such as an initializer without a seed.
+        # The model's generators have the recipe's seed. This one seeds all
+        # others, such as that of an initializer without a seed.
         keras.utils.set_random_seed(recipe.seed)
         self.folder = None if folder is None else pathlib.Path(folder)
         self.history = {x: [] for x in ("loss", "accuracy", "tested")}
@@ -121,7 +122,7 @@ class Trainer:
         return make_record(self.recipe, self.iterations, self.history, *samples)
 
     def _resume(self) -> keras.Model | None:
-        """Reads model and history of a killed run, if there is one."""
+        """Reads the model and history of a killed run, if there is one."""
         checkpoint = self.folder and self.folder / "checkpoint.keras"
         if not checkpoint or not checkpoint.exists():
             return None
@@ -176,7 +177,7 @@ class _Watch(keras.callbacks.Callback):
             self.history[name].append(self.means.history[name][-1])
         done = self.trainer.done
         over = done >= self.trainer.iterations
-        # Training does not recover from a loss that is NaN.
+        # Training does not recover from a NaN loss.
         if over or not math.isfinite(self.history["loss"][-1]):
             self.trainer.model.stop_training = True
         early = done <= UNTIL and done % EVERY == 0
