@@ -34,7 +34,7 @@ def place(name, data_dir, part, suffix, marks=()):
 
 
 def child(folder, name):
-    """Finds a file or folder, ignoring case. Returns `None` without one."""
+    """Finds a file or folder by name, ignoring case, or returns `None`."""
     return {x.name.lower(): x for x in folder.iterdir()}.get(name.lower())
 
 
