@@ -28,8 +28,8 @@ def probe(model):
 
     Raises:
         ValueError: If the model has no neurons, or if its graph does not show
-            some of them, because they are inside a custom layer, a wrapper or a
-            subclassed model.
+            all of them. Custom layers, wrappers and subclassed models hide the
+            neurons inside them.
 
     Example:
     >>> from keras_snn.models import five_layer_snn
