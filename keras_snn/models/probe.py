@@ -60,8 +60,8 @@ def spiking_outputs(model):
     """
     if _ends(model) is None:
         raise ValueError(
-            "`model` must be a built functional or Sequential model without a "
-            f"`call` of its own. Received: {model!r}"
+            "`model` must be a built functional or Sequential model that does "
+            f"not override `call`. Received: {model!r}"
         )
     graph, found = _observed(model)
     if not found:
@@ -121,11 +121,11 @@ def _observed(model):
 def _ends(model):
     """Returns the inputs and outputs of a model's graph, or `None`.
 
-    `None` also for a class with a `call` of its own, which may do more than the
-    graph.
+    Also returns `None` if the class overrides `call`, which may do more than
+    the graph.
     """
     if isinstance(model, keras.Sequential):
-        # Its `output` is the one in the graph around it.
+        # Inside another model, `output` belongs to that model's graph.
         plain = keras.Sequential
         ends = (model.inputs[0], model.outputs[0]) if model.built else None
     else:
