@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import contextlib
 import dataclasses
 import importlib.util
 import json
@@ -18,7 +19,7 @@ from experiments import catalogue, environment, recipes, results
 from experiments.records import FOLDER, Damaged, Record, Store, find
 from experiments.training import Trainer
 from experiments.workers import Refused, Workers
-from keras_snn.files import replacing
+from keras_snn.files import locked, replacing
 
 __all__ = ["main"]
 
@@ -152,10 +153,9 @@ def run(args):
         args.data_dir and os.path.abspath(args.data_dir),
         args.again,
     )
-    todo = list(longest.values()) if args.again else missing
-    for each in set(longest) - {x.recipe.key for x in todo}:
-        # Left over from a run that was killed just after it was stored.
-        shutil.rmtree(workers.folder(longest[each]), ignore_errors=True)
+    todo = again(longest, records) if args.again else missing
+    kept = {x.recipe.key for x in todo}
+    clear([workers.folder(x) for key, x in longest.items() if key not in kept])
     if not todo:
         return
     done = workers.here(todo)
@@ -173,6 +173,25 @@ def run(args):
         print(f"{head} {each}: {text}", flush=True)
     if failed:
         raise Stop(f"{failed} of {len(todo)} runs failed")
+
+
+def again(runs, records):
+    """Returns the runs that may replace stored ones, and names the others."""
+    todo = []
+    for key, run in runs.items():
+        if key in records and records[key].iterations > run.iterations:
+            print(f"{run} stays: it is stored at more iterations")
+        else:
+            todo.append(run)
+    return todo
+
+
+def clear(folders):
+    """Removes the checkpoints of runs that were killed just after storing."""
+    for folder in filter(pathlib.Path.exists, folders):
+        # Unless another process trains the run again.
+        with contextlib.suppress(BlockingIOError), locked(folder, wait=False):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def outcome(record: Record) -> str:

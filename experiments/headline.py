@@ -61,25 +61,31 @@ def _row(name, method, records):
 
 
 def to_markdown(rows: list[dict]) -> str:
-    """Returns the headline results as a table between two markers."""
-    table = [
-        ["dataset", "network", "initialization", "iterations to 60 %"]
-        + ["test accuracy (95 % interval)", "after", "seeds", "command"]
-    ]
+    """Returns the headline results as a table between two markers.
+
+    A line holds both initializations; it ends with the command that trains it.
+    """
+    table = [["five-layer network on MNIST, (k, λ, θ)", "iterations"]]
+    table[0] += [f"{x}: 60 % at, test accuracy" for x in TWO]
+    table[0] += ["`python -m experiments run`"]
+    lines = {}
     for x in rows:
-        low, high = (100 * value for value in x["interval"])
-        length = f"{x['iterations']:,}"
-        reached = f"> {length}" if x["to_60"] is None else f"{x['to_60']:.0f}"
-        accuracy = f"{100 * x['test_accuracy']:.2f} % ({low:.2f}–{high:.2f})"
-        table.append(
-            [
-                f"{x['dataset']}, {x['encoder']}",
-                f"{x['network']}, {x['neuron']}",
-            ]
-            + [x["initialization"], reached, accuracy, length]
-            + [str(x["seeds"]), f"`{x['command']}`"]
-        )
+        constants = x["neuron"].replace("k=", "").replace("λ=", "")
+        constants = constants.replace("θ=", "")
+        name = f"{x['encoder']} coding, ({constants})"
+        line = (name, f"{x['iterations']:,}", x["command"].split(" run ")[1])
+        lines.setdefault(line, {})[x["initialization"]] = _cell(x)
+    for (name, length, command), cells in lines.items():
+        both = [cells.get(method, "not run") for method in TWO]
+        table.append([name, length, *both, f"`{command}`"])
     return f"{BEGIN}\n{markdown(table)}\n{END}\n"
+
+
+def _cell(row):
+    low, high = (100 * value for value in row["interval"])
+    reached = "never" if row["to_60"] is None else f"{row['to_60']:.0f}"
+    accuracy = f"{100 * row['test_accuracy']:.1f} %"
+    return f"{reached}, {accuracy} ({low:.1f}–{high:.1f})"
 
 
 def markdown(rows) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments.recipes import Recipe
 from keras_snn import datasets
-from keras_snn.files import replacing
+from keras_snn.files import locked, replacing
 
 __all__ = ["FOLDER", "Damaged", "Record", "Run", "Store"]
 
@@ -205,13 +205,19 @@ class Store:
             record: The record.
             again: Whether to replace a stored record of the same length.
         """
-        with replacing(self.path) as partial:  # also locks the file
+        # A lock of its own: without one, `replacing` would not notice that
+        # another process has added a record since `read`.
+        with locked(self.path.with_name(f"{self.path.name}.add")):
             records = self.read()
             known = records.get(record.key)
-            if known is None or known.iterations < record.iterations + again:
-                records[record.key] = record
+            shorter = known is None or known.iterations < record.iterations
+            same = known is not None and known.iterations == record.iterations
+            if not (shorter or (again and same)):
+                return
+            records[record.key] = record
             lines = [x.to_json() + "\n" for x in records.values()]
-            partial.write_text("".join(lines), encoding="utf-8")
+            with replacing(self.path) as partial:
+                partial.write_text("".join(lines), encoding="utf-8")
 
 
 def find(records: dict[str, Record], run: Run) -> Record | None:

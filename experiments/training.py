@@ -134,7 +134,7 @@ class Trainer:
         # Keras, JSON and the file system raise different errors for damage.
         except Exception as error:
             warnings.warn(
-                f"`{self.folder}` is damaged. The run starts from the "
+                f"`{self.folder}` cannot be resumed. The run starts from the "
                 f"beginning. Received: {type(error).__name__}: {error}",
                 stacklevel=3,
             )

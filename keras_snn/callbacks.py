@@ -31,7 +31,8 @@ def firing_rates(model, x, batch_size=32):
 
     Args:
         model: A model that `keras_snn.models.probe` takes.
-        x: NumPy array of inputs.
+        x: NumPy array of inputs, or a list or dictionary of arrays for a model
+            of several inputs.
         batch_size: Samples per call of the model, at least 1.
 
     Returns:
@@ -46,40 +47,58 @@ def firing_rates(model, x, batch_size=32):
 
 
 class _Rates:
-    """Computes `firing_rates` repeatedly, with a model that is built once."""
+    """Measures `firing_rates`, with a model that is built once."""
 
     def __init__(self, model):
         graph, found = spiking_outputs(model)
+        self._steps = {}
         # Keras sorts the keys of plain dictionaries.
-        means = collections.OrderedDict(
-            (name, ops.mean(x, axis=1) if layer.return_sequences else x)
-            for name, (layer, x) in found.items()
-        )
-        self._means = keras.Model(graph.input, means)
+        counts = collections.OrderedDict()
+        for name, (layer, spikes) in found.items():
+            spikes = ops.cast(spikes, "float32")
+            self._steps[name] = 1
+            if layer.return_sequences:
+                # Sums of spikes are exact, means are not.
+                self._steps[name] = spikes.shape[1] or 1
+                reduce = ops.sum if spikes.shape[1] else ops.mean
+                spikes = reduce(spikes, axis=1)
+            counts[name] = spikes
+        self._counts = keras.Model(graph.input, counts)
 
     def __call__(self, x, batch_size):
         batch_size = check_count("batch_size", batch_size)
-        _check_samples(x)
-        state = self._means.non_trainable_variables
+        samples = _check_samples(x)
+        state = self._counts.non_trainable_variables
         before = [np.array(variable) for variable in state]
-        totals = dict.fromkeys(self._means.output, 0.0)
-        for start in range(0, len(x), batch_size):
-            means = self._means.predict_on_batch(x[start : start + batch_size])
-            for name, mean in means.items():
-                totals[name] = totals[name] + mean.sum(0, dtype="float64")
-        for variable, value in zip(state, before, strict=True):
-            variable.assign(value)
+        totals = dict.fromkeys(self._steps, 0.0)
+        try:
+            for start in range(0, samples, batch_size):
+                rows = slice(start, start + batch_size)
+                batch = keras.tree.map_structure(lambda x, r=rows: x[r], x)
+                for name, count in self._counts.predict_on_batch(batch).items():
+                    totals[name] = totals[name] + count.sum(0, dtype="float64")
+        finally:
+            for variable, value in zip(state, before, strict=True):
+                variable.assign(value)
         return {
-            name: (float(np.mean(total) / len(x)), float(np.mean(total == 0)))
+            name: (
+                float(np.mean(total) / (samples * self._steps[name])),
+                float(np.mean(total == 0)),
+            )
             for name, total in totals.items()
         }
 
 
 def _check_samples(x):
-    if np.ndim(x) < 1 or not len(x):
+    """Returns the number of samples, which all inputs must share."""
+    shapes = [np.shape(each) for each in keras.tree.flatten(x)]
+    samples = {shape[0] if shape else 0 for shape in shapes}
+    if len(samples) != 1 or 0 in samples:
         raise ValueError(
-            f"`x` must hold at least one sample. Received: shape={np.shape(x)}"
+            "`x` must hold at least one sample, the same number for every "
+            f"input. Received: shapes={shapes}"
         )
+    return samples.pop()
 
 
 class FiringRateMonitor(keras.callbacks.Callback):

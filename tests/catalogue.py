@@ -178,6 +178,7 @@ OTHERS = {
     callbacks.FiringRateMonitor,
     callbacks.IterationHistory,
     datasets.DatasetInfo,
+    layers.Conv2D,  # has Keras's arguments
     models.ImageModel,
     models.PortableModel,
     surrogates.Surrogate,

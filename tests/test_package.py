@@ -33,7 +33,8 @@ PUBLIC = {
         for_layer
     """,
     "keras_snn.layers": """
-        BNTT FoldTime LIF LIFRNNCell PerTimestep Recompute TDBN UnfoldTime
+        BNTT Conv2D FoldTime LIF LIFRNNCell PerTimestep Recompute TDBN
+        UnfoldTime
     """,
     "keras_snn.models": """
         DATA_FORMATS ENCODERS ImageModel NORMALIZATIONS POOLING PortableModel

@@ -3,7 +3,11 @@
 import pathlib
 import re
 
-README = (pathlib.Path(__file__).parents[1] / "README.md").read_text()
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def blocks(language):
@@ -26,7 +30,24 @@ def test_the_two_commands_are_the_two_commands():
     ]
 
 
+def test_the_results_are_those_of_the_stored_runs():
+    stored = (ROOT / "experiments/results/HEADLINE.md").read_text("utf-8")
+    begin, end = stored.strip().splitlines()[0], stored.strip().splitlines()[-1]
+    shown = README[README.index(begin) : README.index(end) + len(end)]
+    assert shown == stored.strip(), "python -m experiments report, then copy it"
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 150
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_links_lead_to_files(page):
+    text = page.read_text("utf-8")
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+        assert (page.parent / link).exists(), link
+
+
 def test_every_picture_and_file_is_there():
-    root = pathlib.Path(__file__).parents[1]
     for path in re.findall(r"!\[.*?\]\((.*?)\)|`(examples/\w+\.py)`", README):
-        assert (root / "".join(path)).is_file()
+        assert (ROOT / "".join(path)).is_file()

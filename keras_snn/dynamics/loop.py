@@ -19,6 +19,8 @@ from keras_snn import surrogates
 
 __all__ = ["backward", "forward"]
 
+LARGEST = 3e38  # almost the largest float32
+
 
 def _read(array, t):
     """Returns `array[:, t]` for an index that is known only in the loop."""
@@ -127,6 +129,8 @@ def backward(neuron, distance, spikes_gradient, potential_gradient, mask):
         after, current_gradient = carry
         t = timesteps - 1 - n
         now = ops.cast(_read(distance, t), dtype)
+        # The surrogate's derivative at infinity is 0; infinity times 0 is NaN.
+        now = ops.clip(now, -LARGEST, LARGEST)
         slope, carried = neuron.adjoint(now, ops.cast(now <= 0, dtype))
         at_spikes = ops.cast(_read(spikes_gradient, t), dtype)
         gradient = slope * at_spikes + carried * through_leak(t, after)

@@ -1,8 +1,6 @@
 """The fused loop on PyTorch: one autograd node, or one operator.
 
-For the gradient it keeps only the current, without a copy, and recomputes the
-potentials. On the CPU this is faster than keeping a second array of the same
-size, because the system must clear the memory of every large new array.
+As in `loop.py`, the forward pass keeps `distance = u - theta` for the gradient.
 
 On a GPU the loops are the kernels of `triton.py`, if Triton is installed.
 Otherwise they are elementwise operations, and each operation is a pass over
@@ -24,21 +22,18 @@ from keras_snn.dynamics.neuron import Neuron
 
 __all__ = ["backward", "forward", "lif"]
 
-# Elements per block: 4 MB of float32, which was fastest on two cores.
-BLOCK = 2**20
+# Elements per block: 16 MB and 4 MB of float32 were fastest on two cores.
+FORWARD_BLOCK = 2**22
+BACKWARD_BLOCK = 2**20
 
 
-def _blocks(array):
-    """Returns slices of `(batch, timesteps, units)` of about `BLOCK` elements.
-
-    Both passes use the same blocks, so they compute the same potentials to the
-    last bit.
-    """
+def _blocks(array, size):
+    """Cuts `(batch, timesteps, units)` into blocks of about `size` numbers."""
     batch, timesteps, units = array.shape
     if array.device.type != "cpu":
         return [(slice(None), slice(None))]
-    rows = max(1, BLOCK // max(1, timesteps * units))
-    columns = max(1, min(units, BLOCK // max(1, timesteps)))
+    rows = max(1, size // max(1, timesteps * units))
+    columns = max(1, min(units, size // max(1, timesteps)))
     return [
         (slice(b, b + rows), slice(n, n + columns))
         for b in range(0, batch, rows)
@@ -65,34 +60,25 @@ def _kernels():
     return triton
 
 
-def forward(neuron, current, potential, mask):
-    """Runs the neurons forward in time.
-
-    Args:
-        neuron: The `Neuron`.
-        current: `(batch, timesteps, units)`.
-        potential: `(batch, units)`. Potentials are integrated in its dtype.
-        mask: Booleans `(batch, timesteps)`, or `None`.
-
-    Returns:
-        `(spikes, potential)`, like `keras_snn.dynamics.lif`.
-    """
+def forward(neuron, current, potential, mask, keep=True):
+    """See `keras_snn.dynamics.loop.forward`."""
     if current.is_cuda and (kernels := _kernels()):
-        return kernels.forward(neuron, current, potential, mask)
-    spikes = _contiguous_like(current)
+        return kernels.forward(neuron, current, potential, mask, keep)
+    distance = _contiguous_like(current)
+    # Without a backward pass, the spikes overwrite the distances.
+    spikes = _contiguous_like(current) if keep else distance
     final = _contiguous_like(potential)
-    for rows, columns in _blocks(current):
+    for rows, columns in _blocks(current, FORWARD_BLOCK):
         block = rows, slice(None), columns
         runs = None if mask is None else mask[rows, :, None]
-        distance = spikes[block]
         start = potential[rows, columns]
-        after = _integrate(neuron, current[block], start, runs, distance)
+        after = _integrate(neuron, current[block], start, runs, distance[block])
         final[rows, columns] = after
         if math.isfinite(after.sum()):
-            torch.gt(distance, 0, out=distance)
-        else:  # A potential may have become NaN, and it stays NaN.
-            distance.copy_(surrogates.fire(distance))
-    return spikes, final
+            torch.gt(distance[block], 0, out=spikes[block])
+        else:  # A potential that has become NaN is NaN at the end, too.
+            spikes[block] = surrogates.fire(distance[block])
+    return spikes, final, distance if keep else None
 
 
 def _integrate(neuron, current, start, runs, distance):
@@ -100,76 +86,65 @@ def _integrate(neuron, current, start, runs, distance):
     potential = start.clone(memory_format=torch.contiguous_format)
     _advance(neuron, current, potential, runs, distance, _multiply)
     if not math.isfinite(potential.sum()):
-        # Start over, without products: infinity times 0 is NaN.
+        # Infinity times 0 is NaN. Start over, with selections.
         potential.copy_(start)
         _advance(neuron, current, potential, runs, distance, _select)
+        # The surrogate's derivative at infinity is 0, times infinity NaN.
+        largest = torch.finfo(distance.dtype).max / 2
+        distance.clamp_(-largest, largest)
     return potential
 
 
 def _advance(neuron, current, potential, runs, distance, reset):
     """Advances `potential` in place through all timesteps."""
+    fired = torch.empty_like(potential)
     for t in range(current.shape[1]):
         before = potential if runs is None else potential.clone()
         potential.mul_(neuron.k).add_(current[:, t], alpha=neuron.lam)
-        # The spike is computed from the stored, rounded distance, so both
-        # passes see the same spikes even in half precision.
+        # The spike depends on the distance in the dtype in which it is stored,
+        # so both passes agree on it in half precision, too.
         kept = distance[:, t]
         torch.sub(potential, neuron.theta, out=kept)
-        reset(neuron, kept, potential)
+        reset(neuron, kept, potential, fired)
         if runs is not None:
             kept.masked_fill_(~runs[:, t], 0.0)
             torch.where(runs[:, t], potential, before, out=potential)
 
 
-def _multiply(neuron, distance, potential):
+def _multiply(neuron, distance, potential, fired):
     """Resets in place, ten times as fast as `_select`.
 
-    PyTorch vectorizes comparisons that write floats, but not comparisons that
-    write booleans.
+    PyTorch vectorizes comparisons that write floats, but not those that write
+    booleans.
     """
-    fired = torch.gt(distance, 0, out=torch.empty_like(potential))
+    torch.gt(distance, 0, out=fired)
     if neuron.reset == "zero":
         potential.addcmul_(potential, fired, value=-1)
     elif neuron.reset == "subtract":
         potential.sub_(fired, alpha=neuron.theta)
 
 
-def _select(neuron, distance, potential):
-    """Resets in place, including infinite potentials."""
+def _select(neuron, distance, potential, fired):
+    """Resets in place, infinite potentials too."""
+    del fired
     potential.copy_(neuron.reset_where(distance > 0, potential))
 
 
-def backward(neuron, current, potential, mask, gradients):
-    """Runs the adjoint of `forward` back in time.
-
-    Args:
-        neuron: As given to `forward`.
-        current: As given to `forward`.
-        potential: As given to `forward`.
-        mask: As given to `forward`.
-        gradients: Gradients at the spikes and at the final potential.
-
-    Returns:
-        `(current_gradient, potential_gradient)`: the gradients at the current
-        and at the initial potential.
-    """
-    spikes_gradient, potential_gradient = gradients
-    if current.is_cuda and (kernels := _kernels()):
-        return kernels.backward(neuron, current, potential, mask, gradients)
-    current_gradient = _contiguous_like(current)
+def backward(neuron, distance, spikes_gradient, potential_gradient, mask):
+    """See `keras_snn.dynamics.loop.backward`."""
+    gradients = spikes_gradient, potential_gradient
+    if distance.is_cuda and (kernels := _kernels()):
+        return kernels.backward(neuron, distance, *gradients, mask)
+    current_gradient = _contiguous_like(distance)
     initial_gradient = _contiguous_like(potential_gradient)
-    for rows, columns in _blocks(current):
+    for rows, columns in _blocks(distance, BACKWARD_BLOCK):
         block = rows, slice(None), columns
-        runs = None if mask is None else mask[rows, :, None]
-        distance = _contiguous_like(current[block])
-        start = potential[rows, columns]
-        _integrate(neuron, current[block], start, runs, distance)
         gradient, initial_gradient[rows, columns] = _differentiate(
             neuron,
-            distance.to(potential_gradient.dtype),
+            distance[block].to(potential_gradient.dtype),
             spikes_gradient[block],
             potential_gradient[rows, columns],
-            runs,
+            None if mask is None else mask[rows, :, None],
         )
         torch.mul(gradient, neuron.lam, out=current_gradient[block])
     return current_gradient, initial_gradient
@@ -179,7 +154,7 @@ def _differentiate(neuron, distance, at_spikes, after, runs):
     """Returns the gradients at `u` and at the initial potential."""
     silent = torch.le(distance, 0, out=torch.empty_like(distance))
     slope, carried = neuron.adjoint(distance, silent)
-    carried = torch.as_tensor(carried, dtype=slope.dtype, device=slope.device)
+    carried = torch.as_tensor(carried).to(distance)
     carried = carried.expand(distance.shape)
     gradient = slope * at_spikes
     leak = 1.0  # No leak follows the final potential.
@@ -195,25 +170,28 @@ def _differentiate(neuron, distance, at_spikes, after, runs):
 
 
 class _LIF(torch.autograd.Function):
-    """The autograd node for eager code."""
+    """The eager path."""
 
     @staticmethod
-    def forward(ctx, neuron, current, potential, mask):
+    def forward(ctx, neuron, current, potential, mask, keep):
+        spikes, final, distance = forward(
+            neuron, current, potential, mask, keep
+        )
         ctx.neuron = neuron
-        ctx.save_for_backward(current, potential, mask)
-        return forward(neuron, current, potential, mask)
+        ctx.save_for_backward(distance, mask)
+        return spikes, final
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, *gradients):
-        current, potential, mask = ctx.saved_tensors
-        found = backward(ctx.neuron, current, potential, mask, gradients)
-        return None, *found, None
+    def backward(ctx, at_spikes, at_potential):
+        distance, mask = ctx.saved_tensors
+        found = backward(ctx.neuron, distance, at_spikes, at_potential, mask)
+        return None, *found, None, None
 
 
-# The operators for compiled code. `torch.compile` does not look inside
-# operators. Otherwise it would unroll the loop over time and round differently.
-# Operators do not accept objects, so these take the fields of `Neuron.plain`.
+# The compiled path. `torch.compile` does not look into operators. Otherwise it
+# would unroll the loop over time and change the rounding. Operators accept no
+# objects, so these take the values of `Neuron.plain`.
 @torch.library.custom_op("keras_snn::lif", mutates_args=())
 def _forward_operator(
     current: Tensor,
@@ -225,24 +203,26 @@ def _forward_operator(
     surrogate: str,
     reset: str,
     detach_reset: bool,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     neuron = Neuron.from_plain(k, lam, theta, surrogate, reset, detach_reset)
-    return forward(neuron, current, potential, mask)
+    spikes, final, distance = forward(neuron, current, potential, mask)
+    assert distance is not None
+    return spikes, final, distance
 
 
 @_forward_operator.register_fake
 def _(current, potential, mask, *plain):
     del mask, plain
-    return _contiguous_like(current), _contiguous_like(potential)
+    like = _contiguous_like
+    return like(current), like(potential), like(current)
 
 
 @torch.library.custom_op("keras_snn::lif_backward", mutates_args=())
 def _backward_operator(
-    current: Tensor,
-    potential: Tensor,
-    mask: Tensor | None,
+    distance: Tensor,
     spikes_gradient: Tensor,
     potential_gradient: Tensor,
+    mask: Tensor | None,
     k: float,
     lam: float,
     theta: float,
@@ -252,23 +232,26 @@ def _backward_operator(
 ) -> tuple[Tensor, Tensor]:
     neuron = Neuron.from_plain(k, lam, theta, surrogate, reset, detach_reset)
     gradients = spikes_gradient, potential_gradient
-    return backward(neuron, current, potential, mask, gradients)
+    return backward(neuron, distance, *gradients, mask)
 
 
 @_backward_operator.register_fake
-def _(current, potential, mask, spikes_gradient, potential_gradient, *plain):
-    del potential, mask, spikes_gradient, plain
-    return _contiguous_like(current), _contiguous_like(potential_gradient)
+def _(distance, spikes_gradient, potential_gradient, mask, *plain):
+    del spikes_gradient, mask, plain
+    return _contiguous_like(distance), _contiguous_like(potential_gradient)
 
 
 def _keep(ctx, inputs, output):
-    del output
-    current, potential, mask, *ctx.plain = inputs
-    ctx.save_for_backward(current, potential, mask)
+    _, _, mask, *ctx.plain = inputs
+    ctx.save_for_backward(output[2], mask)
+    ctx.mark_non_differentiable(output[2])
 
 
-def _call_backward_operator(ctx, *gradients):
-    found = _backward_operator(*ctx.saved_tensors, *gradients, *ctx.plain)
+def _call_backward_operator(ctx, at_spikes, at_potential, _):
+    distance, mask = ctx.saved_tensors
+    found = _backward_operator(
+        distance, at_spikes, at_potential, mask, *ctx.plain
+    )
     return *found, *[None] * (1 + len(ctx.plain))
 
 
@@ -280,8 +263,13 @@ _forward_operator.register_autograd(
 def lif(neuron, current, potential, mask=None):
     """See `keras_snn.dynamics.lif`."""
     if torch.compiler.is_exporting():
-        # An exported program must run without our operators.
+        # An exported program runs where our operators are not installed.
         return reference.lif(neuron, current, potential, mask)
     if torch.compiler.is_compiling():
-        return _forward_operator(current, potential, mask, *neuron.plain)
-    return _LIF.apply(neuron, current, potential, mask)
+        spikes, final, _ = _forward_operator(
+            current, potential, mask, *neuron.plain
+        )
+        return spikes, final
+    needed = current.requires_grad or potential.requires_grad
+    keep = torch.is_grad_enabled() and needed
+    return _LIF.apply(neuron, current, potential, mask, keep)

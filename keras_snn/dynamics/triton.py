@@ -1,10 +1,9 @@
-"""The fused loop on PyTorch's GPUs, as Triton kernels.
+"""The fused loop on PyTorch's GPUs: one Triton kernel each way.
 
-A program advances a block of neurons of one sample through all timesteps. It
-keeps their potentials in registers, so it reads and writes each array once. The
-backward pass first runs the forward kernel again, to get the distances. If the
-kernel does not implement a surrogate, its derivative is computed beforehand, in
-a separate array.
+A program takes a block of neurons of one sample through all timesteps, with
+their potentials in registers, so it reads and writes each array once. The
+derivative of a surrogate that the kernel does not know is computed in advance,
+into an array of its own.
 """
 
 import torch
@@ -50,7 +49,8 @@ def _forward_kernel(
     current,
     initial,
     mask,
-    output,
+    spikes,
+    distance,
     final,
     timesteps,
     units,
@@ -59,11 +59,9 @@ def _forward_kernel(
     theta: tl.constexpr,
     RESET: tl.constexpr,
     MASKED: tl.constexpr,
-    SPIKES: tl.constexpr,
+    KEEP: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    # Writes the spikes or, for the backward pass, the distances.
-
     # Samples are on axis 0, which has the larger limit. Indices have 64 bits,
     # because batch * timesteps * units may exceed 2**31.
     row = tl.program_id(0).to(tl.int64)
@@ -77,7 +75,7 @@ def _forward_kernel(
         integrated = k * potential + lam * now.to(potential.dtype)
         # The spike is computed from the stored, rounded distance, so both
         # passes see the same spikes even in half precision.
-        kept = (integrated - theta).to(output.dtype.element_ty)
+        kept = (integrated - theta).to(distance.dtype.element_ty)
         after = integrated
         if RESET == "zero":
             after = tl.where(kept > 0, 0.0, integrated)
@@ -87,10 +85,11 @@ def _forward_kernel(
             runs = tl.load(mask + row * timesteps + t) != 0
             kept = tl.where(runs, kept, 0.0).to(kept.dtype)
             after = tl.where(runs, after, potential)
-        if SPIKES:  # NaN stays NaN.
-            fired = (kept > 0).to(kept.dtype)
-            kept = tl.where(kept == kept, fired, kept)
-        tl.store(output + at, kept, mask=inside)
+        if KEEP:
+            tl.store(distance + at, kept, mask=inside)
+        # NaN stays NaN.
+        fired = tl.where(kept == kept, (kept > 0).to(kept.dtype), kept)
+        tl.store(spikes + at, fired, mask=inside)
         potential = after
         at += units
     tl.store(final + neuron, potential, mask=inside)
@@ -126,6 +125,8 @@ def _backward_kernel(
     carry = tl.load(final_gradient + neuron, mask=inside, other=0.0)
     for n in range(timesteps):
         kept = tl.load(distance + at, mask=inside, other=0.0).to(carry.dtype)
+        # The surrogate's derivative at infinity is 0; infinity times 0 is NaN.
+        kept = tl.where(kept > 3e38, 3e38, kept)
         given = kept
         if SURROGATE == "given":
             given = tl.load(slopes + at, mask=inside, other=0.0)
@@ -183,55 +184,34 @@ def _surrogate_constants(surrogate):
     return {"SURROGATE": name, "a": a, "GATED": gated}
 
 
-def forward(neuron, current, potential, mask, spikes=True):
-    """Runs the neurons forward in time.
-
-    Args:
-        neuron: See `keras_snn.dynamics.lif`.
-        current: See `keras_snn.dynamics.lif`.
-        potential: See `keras_snn.dynamics.lif`.
-        mask: See `keras_snn.dynamics.lif`.
-        spikes: Whether to return the spikes. Otherwise returns `u - theta`.
-
-    Returns:
-        `(output, potential)`: the spikes or `u - theta`, and the final
-        potential.
-    """
+def forward(neuron, current, potential, mask, keep=True):
+    """See `keras_snn.dynamics.loop.forward`."""
     current, potential = current.contiguous(), potential.contiguous()
-    output = torch.empty_like(current)
+    spikes = torch.empty_like(current)
+    distance = torch.empty_like(current) if keep else spikes
     final = torch.empty_like(potential)
     _launch(
         _forward_kernel,
         current.shape,
         current,
         potential,
-        # The kernel needs a pointer even if it reads no mask.
+        # The kernel needs a pointer even when it reads no mask.
         current if mask is None else mask.contiguous(),
-        output,
+        spikes,
+        distance,
         final,
-        SPIKES=spikes,
+        KEEP=keep,
         **_neuron_constants(neuron, mask),
     )
-    return output, final
+    return spikes, final, distance if keep else None
 
 
-def backward(neuron, current, potential, mask, gradients):
-    """Runs the adjoint of `forward` back in time.
-
-    Args:
-        neuron: As given to `forward`.
-        current: As given to `forward`.
-        potential: As given to `forward`.
-        mask: As given to `forward`.
-        gradients: Gradients at the spikes and at the final potential.
-
-    Returns:
-        `(current_gradient, potential_gradient)`: the gradients at the current
-        and at the initial potential.
-    """
-    spikes_gradient, potential_gradient = (x.contiguous() for x in gradients)
-    distance, _ = forward(neuron, current, potential, mask, spikes=False)
-    initial_gradient = torch.empty_like(potential_gradient)
+def backward(neuron, distance, spikes_gradient, potential_gradient, mask):
+    """See `keras_snn.dynamics.loop.backward`."""
+    current_gradient = torch.empty_like(distance)
+    initial_gradient = torch.empty_like(
+        potential_gradient, memory_format=torch.contiguous_format
+    )
     constants = _surrogate_constants(neuron.surrogate)
     slopes = distance
     if constants["SURROGATE"] == "given":
@@ -243,13 +223,13 @@ def backward(neuron, current, potential, mask, gradients):
         distance.shape,
         distance,
         slopes,
-        spikes_gradient,
-        potential_gradient,
+        spikes_gradient.contiguous(),
+        potential_gradient.contiguous(),
         distance if mask is None else mask.contiguous(),
-        distance,  # Overwritten: each thread reads only its own elements.
+        current_gradient,
         initial_gradient,
         DETACHED=neuron.detach_reset,
         **constants,
         **_neuron_constants(neuron, mask),
     )
-    return distance, initial_gradient
+    return current_gradient, initial_gradient

@@ -4,6 +4,7 @@ Axes are `(batch, timesteps, ...)`. Synapses are ordinary Keras layers. Neurons
 have no weights.
 """
 
+from keras_snn.layers.convolution import Conv2D
 from keras_snn.layers.neurons import LIF, LIFRNNCell
 from keras_snn.layers.normalization import BNTT, TDBN
 from keras_snn.layers.per_timestep import FoldTime, PerTimestep, UnfoldTime
@@ -13,6 +14,7 @@ __all__ = [
     "BNTT",
     "LIF",
     "TDBN",
+    "Conv2D",
     "FoldTime",
     "LIFRNNCell",
     "PerTimestep",

@@ -12,6 +12,7 @@ from keras_snn.layers import (
     BNTT,
     LIF,
     TDBN,
+    Conv2D,
     FoldTime,
     Recompute,
     UnfoldTime,
@@ -264,7 +265,7 @@ class _Network:
 
     def _convolution(self, filters):
         self._per_timestep(
-            keras.layers.Conv2D(
+            Conv2D(
                 self._scaled(filters),
                 3,
                 padding="same",

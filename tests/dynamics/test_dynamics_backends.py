@@ -29,32 +29,11 @@ def test_small_blocks_change_nothing(rng, masked, monkeypatch):
         return [*run(dynamics.lif, *arguments), *found]
 
     expected = both()
-    monkeypatch.setattr(loops, "BLOCK", 16)  # two columns of one sample
+    # A block of two columns of one sample.
+    monkeypatch.setattr(loops, "FORWARD_BLOCK", 16)
+    monkeypatch.setattr(loops, "BACKWARD_BLOCK", 16)
     for ours, theirs in zip(both(), expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
-
-
-@pytest.mark.skipif(
-    keras.config.backend() != "torch", reason="only PyTorch computes them again"
-)
-@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
-def test_the_backward_pass_finds_the_spikes_of_the_forward_pass(dtype):
-    import torch
-
-    from keras_snn.dynamics import torch as loops
-
-    neuron = dynamics.Neuron(0.8, 0.2, 1.0, "arctan")
-    # Rounded numbers, more than a block of them, and no multiple of a vector.
-    torch.manual_seed(0)
-    current = torch.randn(3, 20, 30_011).mul_(7).to(getattr(torch, dtype))
-    spikes, _ = loops.forward(neuron, current, torch.zeros(3, 30_011), None)
-    assert 0.05 < spikes.float().mean() < 0.5
-    for rows, columns in loops._blocks(current):
-        block = rows, slice(None), columns
-        distance = loops._contiguous_like(current[block])
-        start = torch.zeros(distance.shape[0], distance.shape[2])
-        loops._integrate(neuron, current[block], start, None, distance)
-        assert torch.equal(distance > 0, spikes[block] > 0)
 
 
 def test_double_precision_leaks_by_all_its_digits(rng):

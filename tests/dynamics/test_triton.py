@@ -60,9 +60,13 @@ for surrogate, reset, detached, (masked, dtype) in choices:
     for ours, theirs in zip(found, expected, strict=True):
         assert torch.equal(ours, theirs), case
 
+    spikes, _, nothing = kernels.forward(neuron, current, start, mask, False)
+    assert torch.equal(spikes, expected[0]) and nothing is None, case
+
     upstream = torch.randn(2, 5, 5).to(dtype), torch.randn(2, 5)
-    expected = eager.backward(neuron, current, start, mask, upstream)
-    found = kernels.backward(neuron, current, start, mask, upstream)
+    kept = expected[2]
+    expected = eager.backward(neuron, kept, *upstream, mask)
+    found = kernels.backward(neuron, kept, *upstream, mask)
     for ours, theirs in zip(found, expected, strict=True):
         error = (ours - theirs).float().norm() / theirs.float().norm()
         # Five timesteps rounded in another order.
@@ -104,7 +108,7 @@ for dtype, reset, masked in itertools.product(
     ("fp32", "fp16", "bf16"), ("zero", "subtract", "none"), (False, True)
 ):
     options = NEURON | {"RESET": reset, "MASKED": masked}
-    build(kernels._forward_kernel, dtype, options | {"SPIKES": not masked})
+    build(kernels._forward_kernel, dtype, options | {"KEEP": not masked})
     surrogate = {"zero": "arctan", "subtract": "sigmoid", "none": "hardtanh"}
     options |= {"a": 2.0, "GATED": masked, "DETACHED": masked}
     options |= {"SURROGATE": surrogate[reset]}

@@ -123,7 +123,9 @@ def test_a_killed_run_goes_on(
 def test_a_damaged_run_starts_again(digits, data, tmp_path, damage):
     Trainer(digits, data, 5, tmp_path).run()
     (tmp_path / damage).write_text("{}")
-    with pytest.warns(UserWarning, match="is damaged. The run starts from"):
+    with pytest.warns(
+        UserWarning, match="cannot be resumed. The run starts from"
+    ):
         trainer = Trainer(digits, data, 5, tmp_path)
     assert trainer.done == 0
 

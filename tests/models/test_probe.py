@@ -7,7 +7,7 @@ import reference
 from backend import to_numpy
 
 from keras_snn.layers import LIF, LIFRNNCell, PerTimestep, Recompute
-from keras_snn.models import five_layer_snn, probe
+from keras_snn.models import ImageModel, five_layer_snn, probe
 
 NEURON = {"k": 0.5, "lam": 0.5, "theta": 1.0}
 
@@ -146,9 +146,19 @@ def test_models_without_a_graph_are_refused():
         def call(self, inputs):
             return inputs
 
+    class Doubled(keras.Model):
+        def call(self, inputs, training=None, mask=None):
+            return super().call(2 * inputs, training, mask)
+
     model = Subclassed()
     model(np.ones((2, 3)))
-    for each in (model, keras.Sequential([LIF(**NEURON)])):
+    inputs = keras.Input((6, 3))
+    doubled = Doubled(inputs, LIF(**NEURON)(inputs))
+    old = ImageModel(inputs, LIF(**NEURON)(inputs))
+    inside = keras.Model(inputs, doubled(inputs))
+    with pytest.raises(ValueError, match="have all neurons in its graph"):
+        probe(inside)
+    for each in (model, doubled, old, keras.Sequential([LIF(**NEURON)])):
         with pytest.raises(
             ValueError, match="a built functional or Sequential"
         ):
