@@ -130,7 +130,9 @@ def backward(neuron, distance, spikes_gradient, potential_gradient, mask):
         t = timesteps - 1 - n
         now = ops.cast(_read(distance, t), dtype)
         # The surrogate's derivative at infinity is 0; infinity times 0 is NaN.
-        now = ops.clip(now, -LARGEST, LARGEST)
+        # Selections keep NaN, which `ops.clip` does not under XLA.
+        now = ops.where(now > LARGEST, LARGEST, now)
+        now = ops.where(now < -LARGEST, -LARGEST, now)
         slope, carried = neuron.adjoint(now, ops.cast(now <= 0, dtype))
         at_spikes = ops.cast(_read(spikes_gradient, t), dtype)
         gradient = slope * at_spikes + carried * through_leak(t, after)
