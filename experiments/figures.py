@@ -9,6 +9,7 @@ import numpy as np
 from experiments import results
 from experiments.catalogue import neuron
 from keras_snn import theory
+from keras_snn.plots import STYLES
 
 __all__ = [
     "curves",
@@ -19,19 +20,9 @@ __all__ = [
     "surrogates",
 ]
 
-# Colors that the color-blind can tell apart (Okabe and Ito, 2008).
-COLORS = {
-    "asymptote": "#D55E00",
-    "glorot": "#0072B2",
-    "he": "#009E73",
-    "wu": "#CC79A7",
-    "lee": "#E69F00",
-}
-# The curves of silent networks coincide. Gaps reveal each of them.
+COLORS = {name: style["color"] for name, style in STYLES.items()}
 DASHES: dict[str, Any] = {
-    "he": (0, (12, 2)),
-    "wu": (0, (4, 8)),
-    "lee": (6, (4, 8)),
+    name: style["ls"] for name, style in STYLES.items() if "ls" in style
 }
 SMALL = {"fontsize": 9}
 SMOOTH = 10  # iterations averaged per point of a curve

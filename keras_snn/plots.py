@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["codings", "learning_curves", "recording"]
+__all__ = ["STYLES", "codings", "learning_curves", "recording"]
 
 # Color-blind readers can tell these colors apart (Okabe and Ito, 2008). The
 # curves of silent networks coincide, so gaps reveal the curves underneath.

@@ -93,8 +93,8 @@ def asymptote(
 def transition_current(k: float, lam: float, theta: float) -> float:
     """Computes the current where the asymptote leaves zero: the bias of Eq. 11.
 
-    With this current alone, the potential settles at `theta / 2`, halfway to
-    the threshold.
+    With this current alone, the potential of a leaky neuron (`k < 1`) settles
+    at `theta / 2`, halfway to the threshold.
 
     Args:
         k: Fraction of the potential kept per timestep, in `(0, 1]`.

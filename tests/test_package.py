@@ -41,7 +41,7 @@ PUBLIC = {
         five_layer_snn probe sequential_snn vgg11_snn vgg9_dvs_snn vgg9_snn
     """,
     "keras_snn.optimizers": "ASGD",
-    "keras_snn.plots": "codings learning_curves recording",
+    "keras_snn.plots": "STYLES codings learning_curves recording",
     "keras_snn.surrogates": """
         Arctan HardTanh NAMES Sigmoid SpikeGated Surrogate Tanh fire get
         serialize

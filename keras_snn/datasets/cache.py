@@ -54,7 +54,9 @@ def damage(message):
         yield
     except Exception as error:
         number = getattr(error, "errno", None)
-        if number not in FILE_ERRORS or isinstance(error, ImportError):
+        if number not in FILE_ERRORS or isinstance(
+            error, (ImportError, MemoryError)
+        ):
             raise
         reason = str(error) or type(error).__name__
         raise ValueError(f"{message} Received: {reason}") from error

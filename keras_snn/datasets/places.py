@@ -26,8 +26,9 @@ def place(name, data_dir, part, suffix, marks=()):
             return folder
         found = child(folder, part) or child(folder, part + suffix)
     if found is None:
+        names = f"{part} or {part}{suffix}" if suffix else part
         raise ValueError(
-            f"`data_dir` must be a folder with {part} or {part}{suffix} for "
+            f"`data_dir` must be a folder with {names} for "
             f"{name!r}. Received: data_dir={data_dir!r}"
         )
     return found

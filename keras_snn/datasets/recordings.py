@@ -85,6 +85,11 @@ def _cifar10_dvs(*folders):
     train, test = [], []
     for label, folder in enumerate(folders):
         rows = places.labelled(folder, label, ".aedat")
+        if len(rows) < 2:
+            raise ValueError(
+                f"`{folder}` must hold at least two recordings, one to train "
+                f"and one to test with. Received: {len(rows)}"
+            )
         order = np.random.default_rng((0, label)).permutation(len(rows))
         held = max(1, len(rows) // 10)
         test += [rows[i] for i in sorted(order[:held])]
