@@ -110,12 +110,15 @@ class Recipe:
                 `"training.epochs"` or `"seed"`.
 
         Raises:
-            TypeError: If `training` or the recipe has no such field.
+            TypeError: If `training` has no such field.
+            ValueError: If the recipe has no such field.
         """
         recipe = self
+        fields = [field.name for field in dataclasses.fields(self)]
         for path, value in changes.items():
             name, _, field = path.partition(".")
-            part = getattr(recipe, name, None)
+            check_choice("field", name, fields)
+            part = getattr(recipe, name)
             if isinstance(part, dict):
                 value = part | {field: value}
             elif isinstance(part, Training):

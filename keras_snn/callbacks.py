@@ -83,7 +83,8 @@ class _Rates:
         return {
             name: (
                 float(np.mean(total) / (samples * self._steps[name])),
-                float(np.mean(total == 0)),
+                # NaN where a rate is NaN.
+                float(np.mean(np.where(np.isnan(total), total, total == 0))),
             )
             for name, total in totals.items()
         }

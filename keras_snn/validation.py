@@ -55,6 +55,8 @@ def check_number(
     inside = low < number < high or (
         (at_low and number == low) or (at_high and number == high)
     )
+    if not math.isfinite(number):
+        bounds = f"finite and {bounds}"
     if not (inside and math.isfinite(number)):
         raise ValueError(
             f"`{name}` must be {bounds}. Received: {name}={value!r}"

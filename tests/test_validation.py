@@ -10,8 +10,8 @@ from keras_snn import validation
     ("value", "bounds", "message"),
     [
         (0, {}, "must be above 0. Received: x=0"),
-        (math.inf, {}, "must be above 0. Received: x=inf"),
-        (math.nan, {}, "must be above 0. Received: x=nan"),
+        (math.inf, {}, "must be finite and above 0. Received: x=inf"),
+        (math.nan, {}, "must be finite and above 0. Received: x=nan"),
         (1.5, {"high": 1}, r"must be in \(0, 1\]. Received: x=1.5"),
         (0, {"high": 1}, r"must be in \(0, 1\]. Received: x=0"),
         (1, {"high": 1, "included": "low"}, r"in \[0, 1\). Received: x=1"),

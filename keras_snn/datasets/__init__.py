@@ -107,7 +107,12 @@ def load(
     check_choice("name", name, NAMES)
     known = tuple(OPTIONS) if INFO[name].events else ()
     for option in options:
-        check_choice(f"options of {name!r}", option, known)
+        if option not in known:
+            names = ", ".join(f"`{each}`" for each in known) or "none"
+            raise ValueError(
+                f"The options of {name!r} are {names}. "
+                f"Received: {option}={options[option]!r}"
+            )
     if INFO[name].events:
         return count_frames(name, data_dir, options, progress)
     if name == "digits":

@@ -90,7 +90,8 @@ def read(
     if backwards.any() and not sort:
         i = backwards.argmax() + 1
         why = f"time runs backwards, from {t[i - 1]} to {t[i]} us"
-        raise damaged(path, places[i], f"{why}; `sort=True` sorts the events")
+        advice = "`sort=True` sorts the events, if this is a recording"
+        raise damaged(path, places[i], f"{why}; {advice}")
     events = event_array(t, x, y, p)
     return events[np.argsort(t, kind="stable")] if sort else events
 

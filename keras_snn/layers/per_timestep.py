@@ -120,6 +120,12 @@ class UnfoldTime(keras.layers.Layer):
 
     def call(self, inputs):
         """Reshapes the inputs."""
+        samples = inputs.shape[0]
+        if samples is not None and samples % self.timesteps:
+            raise ValueError(
+                "`inputs` must have a batch that `timesteps` divides. "
+                f"Received: batch {samples}, timesteps={self.timesteps}"
+            )
         return _unfold(inputs, self.timesteps)
 
     def compute_output_shape(self, input_shape):

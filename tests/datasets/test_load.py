@@ -324,7 +324,7 @@ def test_every_dataset_has_its_facts():
 def test_images_have_no_options(home, name):
     with pytest.raises(
         ValueError,
-        match=f"`options of '{name}'` must be one of .*timesteps",
+        match=f"The options of '{name}' are none. Received: timesteps",
     ):
         datasets.load(name, timesteps=20)
 
@@ -340,7 +340,7 @@ def test_images_have_no_options(home, name):
 def test_unknown_options_are_refused(home, name, option):
     with pytest.raises(
         ValueError,
-        match=f"`options of '{name}'` must be one of 'timesteps', .*{option}",
+        match=f"The options of '{name}' are `timesteps`, .*{option}=",
     ):
         datasets.load(name, ".", **{option: 3})
 

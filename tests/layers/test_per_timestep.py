@@ -72,3 +72,8 @@ def test_a_graph_knows_the_shapes_of_folded_time():
 def test_folding_without_a_time_axis_is_refused():
     with pytest.raises(ValueError, match="expects inputs with a time axis"):
         FoldTime()(np.ones((2, 3)))
+
+
+def test_a_batch_that_is_no_multiple_is_refused():
+    with pytest.raises(ValueError, match="batch 10, timesteps=4"):
+        UnfoldTime(4)(np.ones((10, 3), "float32"))
