@@ -11,6 +11,7 @@ All of these layers subtract a mean, so a bias before them has no effect.
 """
 
 import functools
+import math
 import numbers
 
 import keras
@@ -174,7 +175,13 @@ def _mean(x, axes):
     # Reduces space first. TensorFlow takes 15 times as long if it reduces axes
     # on both sides of an axis that stays.
     for some in ([i for i in axes if i > 1], [i for i in axes if i <= 1]):
-        if some:
+        if not some:
+            continue
+        if keras.backend.standardize_dtype(x.dtype) == "float64":
+            # On PyTorch, `ops.mean` computes in float32.
+            count = math.prod(ops.shape(x)[i] for i in some)
+            x = ops.sum(x, some, keepdims=True) / ops.cast(count, x.dtype)
+        else:
             x = ops.mean(x, some, keepdims=True)
     return x
 
