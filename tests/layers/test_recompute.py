@@ -56,6 +56,7 @@ def trained(model, rows=12, batch=8):
     return loss, sorted(found.values(), key=lambda x: (x.shape, x.sum()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
     ("parts", "rows"), [(1, 12), (4, 12), (4, 14)], ids=str

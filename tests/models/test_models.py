@@ -92,6 +92,7 @@ def test_data_formats_compute_the_same(rng, encoder, channels):
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoder", models.ENCODERS)
 def test_recomputing_takes_the_same_step(rng, encoder):
     lead = (8, 4) if encoder is None else (8,)
@@ -221,6 +222,7 @@ def test_it_learns_from_the_first_iterations(digits):
     assert losses["glorot"][-1] == pytest.approx(np.log(10), abs=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoder", models.ENCODERS)
 @pytest.mark.parametrize("pooling", ["average", "max"])
 def test_every_variant_trains_saves_and_loads(encoder, pooling, tmp_path, rng):

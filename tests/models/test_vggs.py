@@ -72,6 +72,7 @@ def test_vggs_take_what_the_pooling_allows(build, rng):
         build((size + 1, size - 1, 2))
 
 
+@pytest.mark.slow
 @builders
 def test_vggs_train_save_and_load(build, tmp_path, rng):
     size = SMALLEST[build]
@@ -107,6 +108,7 @@ def test_a_sample_keeps_its_dropout_mask_over_time():
     assert drop.rate == 0.25
 
 
+@pytest.mark.slow
 def test_dropout_leaves_the_weights_of_a_seed_alone():
     with_it, without = (
         sequential_snn(f"C4 FC6 {drop} FC5", (4, 4, 1), 3, seed=1).get_weights()
@@ -115,8 +117,6 @@ def test_dropout_leaves_the_weights_of_a_seed_alone():
     for a, b in zip(with_it, without, strict=True):
         if a.ndim:
             np.testing.assert_array_equal(a, b)
-
-
 def test_recomputing_ends_before_dropout(rng):
     x = rng.random((16, 8, 8, 3)).astype("float32")
     weights = []
