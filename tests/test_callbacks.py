@@ -35,6 +35,8 @@ def test_rates_are_means_of_the_spikes(data):
         spikes = probe.predict(x.astype("float32") / 255, verbose=0)
         assert rate == pytest.approx(spikes.mean(), rel=1e-5)
         assert silent == np.mean(spikes.sum(axis=(0, 1)) == 0)
+
+
 def test_measuring_leaves_no_trace(data):
     x, y = data
 

@@ -28,6 +28,8 @@ def network(**kwargs):
 def data(rng):
     x = rng.integers(0, 256, size=(16, 8, 8, 1)).astype("uint8")
     return x, rng.integers(0, 10, size=16)
+
+
 def test_checkpoint_goes_on_where_it_stopped(data, tmp_path):
     x, y = data
     path = tmp_path / "folder" / "model.keras"

@@ -117,6 +117,8 @@ def test_dropout_leaves_the_weights_of_a_seed_alone():
     for a, b in zip(with_it, without, strict=True):
         if a.ndim:
             np.testing.assert_array_equal(a, b)
+
+
 def test_recomputing_ends_before_dropout(rng):
     x = rng.random((16, 8, 8, 3)).astype("float32")
     weights = []
