@@ -24,7 +24,6 @@ def data(rng):
     return x, rng.integers(0, 10, size=16)
 
 
-@pytest.mark.slow
 def test_rates_are_means_of_the_spikes(data):
     model = network(encoder="constant")
     x, _ = data
@@ -37,6 +36,7 @@ def test_rates_are_means_of_the_spikes(data):
         assert silent == np.mean(spikes.sum(axis=(0, 1)) == 0)
 
 
+@pytest.mark.slow
 def test_measuring_leaves_no_trace(data):
     x, y = data
 

@@ -23,13 +23,13 @@ def network(**kwargs):
     return model
 
 
-@pytest.mark.slow
 @pytest.fixture
 def data(rng):
     x = rng.integers(0, 256, size=(16, 8, 8, 1)).astype("uint8")
     return x, rng.integers(0, 10, size=16)
 
 
+@pytest.mark.slow
 def test_checkpoint_goes_on_where_it_stopped(data, tmp_path):
     x, y = data
     path = tmp_path / "folder" / "model.keras"

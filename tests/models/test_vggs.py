@@ -108,7 +108,6 @@ def test_a_sample_keeps_its_dropout_mask_over_time():
     assert drop.rate == 0.25
 
 
-@pytest.mark.slow
 def test_dropout_leaves_the_weights_of_a_seed_alone():
     with_it, without = (
         sequential_snn(f"C4 FC6 {drop} FC5", (4, 4, 1), 3, seed=1).get_weights()
@@ -119,6 +118,7 @@ def test_dropout_leaves_the_weights_of_a_seed_alone():
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_recomputing_ends_before_dropout(rng):
     x = rng.random((16, 8, 8, 3)).astype("float32")
     weights = []
