@@ -58,8 +58,8 @@ def as_intensity(images):
             "Images must be floats in [0, 1] or whole numbers in [0, 255]. "
             f"Received: values in [{low:g}, {high:g}]"
         )
-    white = ops.where(intensities, 1.0, ops.where(bytes_, 255.0, float("nan")))
-    return images / ops.cast(white, dtype)
+    scaled = ops.where(bytes_, images / 255, float("nan"))
+    return ops.where(intensities, images, scaled)
 
 
 def _is_concrete(tensor):
