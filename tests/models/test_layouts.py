@@ -108,6 +108,6 @@ def test_bntt_models_take_their_own_number_of_timesteps_alone(rng):
     )
     with pytest.raises(
         ValueError,
-        match="expected shape=.None, 5|made for timesteps=5|`timesteps` divides",
+        match="shape=.None, 5|made for timesteps=5|`timesteps` divides",
     ):
         model.predict(rng.random((2, 4, 8, 8, 1)), verbose=0)
