@@ -26,7 +26,7 @@ def test_the_two_commands_are_the_two_commands():
     job = "python examples/compare_initializers.py"
     assert blocks("sh") == [
         f'pip install ".[examples]" && {job}\n',
-        'pip install ".[test]" && pytest\n',
+        'pip install ".[test]" && pytest -n 2\n',
     ]
 
 
