@@ -92,7 +92,9 @@ def random_network(dropout_seed=None, encoder_seed=None):
     return model
 
 
-@pytest.mark.parametrize("dropout_seed", [None, 5])
+@pytest.mark.parametrize(
+    "dropout_seed", [None, pytest.param(5, marks=pytest.mark.slow)]
+)
 def test_reseeded_models_draw_alike(data, dropout_seed):
     x = data[0].astype("float32") / 255
     one = random_network(dropout_seed)
@@ -149,7 +151,9 @@ def test_reseeding_leaves_weights_and_statistics(data):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("dropout_seed", [None, 5])
+@pytest.mark.parametrize(
+    "dropout_seed", [None, pytest.param(5, marks=pytest.mark.slow)]
+)
 def test_epochs_repeat_after_resuming_from_a_file(data, tmp_path, dropout_seed):
     x, y = data[0].astype("float32") / 255, data[1]
     path = tmp_path / "model.keras"
