@@ -38,7 +38,8 @@ PUBLIC = {
     """,
     "keras_snn.models": """
         DATA_FORMATS ENCODERS ImageModel NORMALIZATIONS POOLING PortableModel
-        five_layer_snn probe sequential_snn vgg11_snn vgg9_dvs_snn vgg9_snn
+        READOUTS five_layer_snn probe sequential_snn vgg11_snn vgg9_dvs_snn
+        vgg9_snn
     """,
     "keras_snn.optimizers": "ASGD",
     "keras_snn.plots": "STYLES codings learning_curves recording",

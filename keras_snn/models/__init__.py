@@ -1,5 +1,12 @@
 """Functions that build spiking networks, and a probe of their spikes."""
 
+from keras_snn.models.network import (
+    DATA_FORMATS,
+    ENCODERS,
+    NORMALIZATIONS,
+    POOLING,
+    READOUTS,
+)
 from keras_snn.models.paper import (
     five_layer_snn,
     vgg9_dvs_snn,
@@ -8,19 +15,14 @@ from keras_snn.models.paper import (
 )
 from keras_snn.models.portable import ImageModel, PortableModel
 from keras_snn.models.probe import probe
-from keras_snn.models.sequential import (
-    DATA_FORMATS,
-    ENCODERS,
-    NORMALIZATIONS,
-    POOLING,
-    sequential_snn,
-)
+from keras_snn.models.sequential import sequential_snn
 
 __all__ = [
     "DATA_FORMATS",
     "ENCODERS",
     "NORMALIZATIONS",
     "POOLING",
+    "READOUTS",
     "ImageModel",
     "PortableModel",
     "five_layer_snn",

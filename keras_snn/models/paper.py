@@ -1,4 +1,8 @@
-"""The networks of the paper (Table A4 and Kim & Panda 2020)."""
+"""The networks of the paper (Table A4 and Kim & Panda 2020).
+
+At the start of a builder, `locals()` holds its arguments. All but the dropout
+rate are those of `sequential_snn`.
+"""
 
 import numpy as np
 
@@ -17,10 +21,12 @@ def five_layer_snn(
     lam=0.2,
     theta=1.0,
     surrogate="arctan",
+    detach_reset=False,
     initializer="asymptote",
     encoder="poisson",
     pooling="average",
     normalization=None,
+    readout="mean",
     width=1.0,
     data_format=None,
     seed=None,
@@ -40,10 +46,12 @@ def five_layer_snn(
         lam: Gain of the current, above 0.
         theta: Firing threshold, above 0.
         surrogate: See `sequential_snn`, also for the arguments below.
+        detach_reset: Whether the gradient stops at the reset.
         initializer: `"asymptote"`, `"glorot"`, `"he"`, `"wu"` or `"lee"`.
         encoder: `"constant"`, `"poisson"`, `"retina"` or `None`.
         pooling: `"average"` or `"max"`.
         normalization: `None`, `"batch"`, `"bntt"` or `"tdbn"`.
+        readout: `"mean"`, `"rate"` or `"sequence"`.
         width: Factor for the numbers of filters and units, above 0.
         data_format: `None`, `"channels_first"` or `"channels_last"`.
         seed: `None`, or an integer that fixes weights, encoder and dropout.
@@ -57,25 +65,7 @@ def five_layer_snn(
     >>> five_layer_snn(timesteps=5).output_shape
     (None, 10)
     """
-    return sequential_snn(
-        "C32 P C32 P FC500 FC100",
-        input_shape,
-        classes,
-        timesteps,
-        k=k,
-        lam=lam,
-        theta=theta,
-        surrogate=surrogate,
-        initializer=initializer,
-        encoder=encoder,
-        pooling=pooling,
-        normalization=normalization,
-        width=width,
-        data_format=data_format,
-        seed=seed,
-        recompute=recompute,
-        name=name,
-    )
+    return sequential_snn("C32 P C32 P FC500 FC100", **locals())
 
 
 def vgg9_snn(
@@ -87,10 +77,12 @@ def vgg9_snn(
     lam=0.2,
     theta=1.0,
     surrogate="arctan",
+    detach_reset=False,
     initializer="asymptote",
     encoder="poisson",
     pooling="average",
     normalization=None,
+    readout="mean",
     width=1.0,
     dropout=0.5,
     data_format=None,
@@ -111,10 +103,12 @@ def vgg9_snn(
         lam: Gain of the current, above 0.
         theta: Firing threshold, above 0.
         surrogate: See `sequential_snn`, also for the arguments below.
+        detach_reset: Whether the gradient stops at the reset.
         initializer: `"asymptote"`, `"glorot"`, `"he"`, `"wu"` or `"lee"`.
         encoder: `"constant"`, `"poisson"`, `"retina"` or `None`.
         pooling: `"average"` or `"max"`.
         normalization: `None`, `"batch"`, `"bntt"` or `"tdbn"`.
+        readout: `"mean"`, `"rate"` or `"sequence"`.
         width: Factor for the numbers of filters and units, above 0.
         dropout: Fraction of the spikes to drop, in `[0, 1)`. The paper does not
             give it. All timesteps of a sample share one mask.
@@ -130,25 +124,10 @@ def vgg9_snn(
     >>> vgg9_snn(timesteps=2, width=1 / 32).output_shape
     (None, 10)
     """
-    return sequential_snn(
-        "C128 C128 P C256 C256 P C256 C256 C256 P FC1024 " + _drop(dropout),
-        input_shape,
-        classes,
-        timesteps,
-        k=k,
-        lam=lam,
-        theta=theta,
-        surrogate=surrogate,
-        initializer=initializer,
-        encoder=encoder,
-        pooling=pooling,
-        normalization=normalization,
-        width=width,
-        data_format=data_format,
-        seed=seed,
-        recompute=recompute,
-        name=name,
-    )
+    options = locals()
+    layout = "C128 C128 P C256 C256 P C256 C256 C256 P FC1024 "
+    layout += _drop(options.pop("dropout"))
+    return sequential_snn(layout, **options)
 
 
 def vgg9_dvs_snn(
@@ -160,10 +139,12 @@ def vgg9_dvs_snn(
     lam=0.2,
     theta=1.0,
     surrogate="arctan",
+    detach_reset=False,
     initializer="asymptote",
     encoder=None,
     pooling="average",
     normalization=None,
+    readout="mean",
     width=1.0,
     dropout=0.5,
     data_format=None,
@@ -184,10 +165,12 @@ def vgg9_dvs_snn(
         lam: Gain of the current, above 0.
         theta: Firing threshold, above 0.
         surrogate: See `sequential_snn`, also for the arguments below.
+        detach_reset: Whether the gradient stops at the reset.
         initializer: `"asymptote"`, `"glorot"`, `"he"`, `"wu"` or `"lee"`.
         encoder: `"constant"`, `"poisson"`, `"retina"` or `None`.
         pooling: `"average"` or `"max"`.
         normalization: `None`, `"batch"`, `"bntt"` or `"tdbn"`.
+        readout: `"mean"`, `"rate"` or `"sequence"`.
         width: Factor for the numbers of filters and units, above 0.
         dropout: Fraction of the spikes to drop, in `[0, 1)`. The paper does not
             give it. All timesteps of a sample share one mask.
@@ -203,27 +186,11 @@ def vgg9_dvs_snn(
     >>> vgg9_dvs_snn((32, 32, 2), timesteps=2, width=1 / 32).input_shape
     (None, 2, 32, 32, 2)
     """
-    drop = _drop(dropout)
-    return sequential_snn(
-        "C64 C128 P C128 C128 P C128 P C128 P C128 P "
-        f"FC1024 {drop} FC1024 {drop}",
-        input_shape,
-        classes,
-        timesteps,
-        k=k,
-        lam=lam,
-        theta=theta,
-        surrogate=surrogate,
-        initializer=initializer,
-        encoder=encoder,
-        pooling=pooling,
-        normalization=normalization,
-        width=width,
-        data_format=data_format,
-        seed=seed,
-        recompute=recompute,
-        name=name,
-    )
+    options = locals()
+    drop = _drop(options.pop("dropout"))
+    layout = "C64 C128 P C128 C128 P C128 P C128 P C128 P "
+    layout += f"FC1024 {drop} FC1024 {drop}"
+    return sequential_snn(layout, **options)
 
 
 def vgg11_snn(
@@ -235,10 +202,12 @@ def vgg11_snn(
     lam=0.2,
     theta=1.0,
     surrogate="arctan",
+    detach_reset=False,
     initializer="asymptote",
     encoder="poisson",
     pooling="average",
     normalization=None,
+    readout="mean",
     width=1.0,
     dropout=0.0,
     data_format=None,
@@ -259,10 +228,12 @@ def vgg11_snn(
         lam: Gain of the current, above 0.
         theta: Firing threshold, above 0.
         surrogate: See `sequential_snn`, also for the arguments below.
+        detach_reset: Whether the gradient stops at the reset.
         initializer: `"asymptote"`, `"glorot"`, `"he"`, `"wu"` or `"lee"`.
         encoder: `"constant"`, `"poisson"`, `"retina"` or `None`.
         pooling: `"average"` or `"max"`.
         normalization: `None`, `"batch"`, `"bntt"` or `"tdbn"`.
+        readout: `"mean"`, `"rate"` or `"sequence"`.
         width: Factor for the numbers of filters and units, above 0.
         dropout: Fraction of the spikes to drop, in `[0, 1)`. The paper does not
             give it. All timesteps of a sample share one mask.
@@ -278,26 +249,10 @@ def vgg11_snn(
     >>> vgg11_snn(timesteps=2, width=1 / 64).output_shape
     (None, 100)
     """
-    return sequential_snn(
-        "C64 P C128 P C256 C256 P C512 C512 P C512 C512 G FC4096 "
-        + _drop(dropout),
-        input_shape,
-        classes,
-        timesteps,
-        k=k,
-        lam=lam,
-        theta=theta,
-        surrogate=surrogate,
-        initializer=initializer,
-        encoder=encoder,
-        pooling=pooling,
-        normalization=normalization,
-        width=width,
-        data_format=data_format,
-        seed=seed,
-        recompute=recompute,
-        name=name,
-    )
+    options = locals()
+    layout = "C64 P C128 P C256 C256 P C512 C512 P C512 C512 G FC4096 "
+    layout += _drop(options.pop("dropout"))
+    return sequential_snn(layout, **options)
 
 
 def _drop(rate):

@@ -1,23 +1,13 @@
 """Builds sequential networks of spiking neurons from one line of text."""
 
-import collections
-
 import keras
-import numpy as np
-from keras import ops
 
-from keras_snn import initializers
-from keras_snn.encoders import ConstantEncoder, PoissonEncoder, RetinaEncoder
-from keras_snn.layers import (
-    BNTT,
-    LIF,
-    TDBN,
-    Conv2D,
-    FoldTime,
-    Recompute,
-    UnfoldTime,
-)
 from keras_snn.models.layout import parse
+from keras_snn.models.network import (
+    NORMALIZATIONS,
+    POOLING,
+    Network,
+)
 from keras_snn.models.portable import PortableModel
 from keras_snn.validation import (
     check_choice,
@@ -26,25 +16,7 @@ from keras_snn.validation import (
     check_seed,
 )
 
-__all__ = [
-    "DATA_FORMATS",
-    "ENCODERS",
-    "NORMALIZATIONS",
-    "POOLING",
-    "sequential_snn",
-]
-
-ENCODERS = ("constant", "poisson", "retina", None)
-POOLING = {
-    "average": (
-        keras.layers.AveragePooling2D,
-        keras.layers.GlobalAveragePooling2D,
-    ),
-    "max": (keras.layers.MaxPooling2D, keras.layers.GlobalMaxPooling2D),
-}
-NORMALIZATIONS = (None, "batch", "bntt", "tdbn")
-DATA_FORMATS = ("channels_first", "channels_last")
-PARTS = 8  # parts of the batch for `recompute`
+__all__ = ["sequential_snn"]
 
 
 def sequential_snn(
@@ -57,10 +29,12 @@ def sequential_snn(
     lam=0.2,
     theta=1.0,
     surrogate="arctan",
+    detach_reset=False,
     initializer="asymptote",
     encoder="poisson",
     pooling="average",
     normalization=None,
+    readout="mean",
     width=1.0,
     data_format=None,
     seed=None,
@@ -77,9 +51,9 @@ def sequential_snn(
     | `G` | pooling of the whole image |
     | `D0.5` | dropout of half the spikes, the same ones at every timestep |
 
-    The last spikes are averaged over time, and a dense layer without neurons
-    turns them into logits. Layers are named by their kind: `conv1`, `norm1`,
-    `lif1`, `pool1`, `dense1`, `dropout1`, `logits`.
+    A dense layer without neurons follows, see `readout`. Layers are named by
+    their kind: `conv1`, `norm1`, `lif1`, `pool1`, `dense1`, `dropout1`,
+    `logits`.
 
     Args:
         layout: Words separated by spaces. `C`, `P` and `G` come before `FC`.
@@ -93,6 +67,7 @@ def sequential_snn(
         theta: Firing threshold, above 0.
         surrogate: Surrogate from `keras_snn.surrogates`: a name, a config or an
             object.
+        detach_reset: Whether the gradient stops at the reset.
         initializer: `"asymptote"`, `"glorot"`, `"he"`, `"wu"` or `"lee"`.
         encoder: `"constant"`, `"poisson"` or `"retina"`. Use `None` if the
             input already has a time axis, like event frames.
@@ -101,6 +76,10 @@ def sequential_snn(
             over batch, time and space), `"bntt"` (`layers.BNTT`) or `"tdbn"`
             (`layers.TDBN`). With normalization, the layers before it have no
             bias.
+        readout: `"mean"` averages the last spikes over time, and a dense layer
+            without neurons turns them into logits. `"sequence"` gives the
+            logits of every timestep, for losses over time. `"rate"` puts
+            neurons behind the last dense layer and gives their firing rates.
         width: Factor for the numbers of filters and units, above 0. The
             results are rounded to integers of at least 1.
         data_format: `"channels_first"` or `"channels_last"`, the order of axes
@@ -117,9 +96,9 @@ def sequential_snn(
 
     Returns:
         A `keras.Model` that maps images `(batch, *input_shape)`, bytes or
-        floats in [0, 1], to logits `(batch, classes)`. With `encoder=None`, the
-        input has the shape `(batch, timesteps, *input_shape)` and is not
-        scaled.
+        floats in [0, 1], to logits or rates `(batch, classes)`, or to logits
+        `(batch, timesteps, classes)`. With `encoder=None`, the input has the
+        shape `(batch, timesteps, *input_shape)` and is not scaled.
 
     Raises:
         ValueError: If an argument is out of range, the layout is invalid, or
@@ -140,10 +119,10 @@ def sequential_snn(
     words = parse(layout)
     smallest = 2 ** [kind for kind, _ in words].count("P")
     input_shape = _check_image_shape(input_shape, smallest, layout)
-    network = _Network(
+    network = Network(
         check_count("timesteps", timesteps),
         {"k": k, "lam": lam, "theta": theta},
-        surrogate,
+        {"surrogate": surrogate, "detach_reset": detach_reset},
         initializer,
         check_choice("pooling", pooling, POOLING),
         check_choice("normalization", normalization, NORMALIZATIONS),
@@ -155,224 +134,7 @@ def sequential_snn(
     if recompute:
         words = network.recompute(words, encoder in ("poisson", "retina"))
     network.add_words(words)
-    return PortableModel(inputs, network.logits(classes), name=name)
-
-
-class _Network:
-    """A functional graph that grows layer by layer.
-
-    Attributes:
-        x: The output so far.
-        axes: `"time"` if `x` is `(batch, timesteps, ...)`, `"folded"` if it is
-            `(batch * timesteps, ...)`, and `"still"` if it is `(batch, ...)`.
-            With constant coding, the layers before the first neurons are
-            `"still"`: they give the same at every timestep, so they run once.
-    """
-
-    def __init__(
-        self,
-        timesteps,
-        neuron,
-        surrogate,
-        initializer,
-        pooling,
-        normalization,
-        width,
-        data_format,
-        seed,
-    ):
-        self.timesteps, self.neuron = timesteps, neuron
-        self.surrogate, self.initializer = surrogate, initializer
-        self.pooling, self.normalization = pooling, normalization
-        self.width, self.seed = width, seed
-        self.data_format = check_choice(
-            "data_format", data_format, DATA_FORMATS
-        )
-        self.x, self.axes = None, "time"
-        self._counts = collections.Counter()
-
-    def encode(self, input_shape, encoder):
-        """Starts the graph and returns its input."""
-        check_choice("encoder", encoder, ENCODERS)
-        time = () if encoder else (self.timesteps,)
-        self.x = inputs = keras.Input((*time, *input_shape))
-        if self.data_format == "channels_first":
-            *leading, height, width, channels = range(1, len(inputs.shape))
-            order = (*leading, channels, height, width)
-            self.x = keras.layers.Permute(order, name="channels_first")(inputs)
-        if encoder == "constant":
-            # The image at a single timestep.
-            self.x = ConstantEncoder(1, name="encoder")(self.x)
-            self.x = FoldTime(name=self._name("fold"))(self.x)
-            self.axes = "still"
-        elif encoder == "poisson":
-            self.x = PoissonEncoder(
-                self.timesteps, seed=self._seed(0), name="encoder"
-            )(self.x)
-        elif encoder == "retina":
-            self.x = RetinaEncoder(self.timesteps, name="encoder")(self.x)
-        return inputs
-
-    def recompute(self, words, spikes):
-        """Adds the words before the first dropout as one `Recompute`.
-
-        Args:
-            words: The words of the layout.
-            spikes: Whether the inputs are spikes.
-
-        Returns:
-            The remaining words.
-        """
-        # `Recompute` in parts needs layers without state. Dropout has one: it
-        # draws random numbers.
-        kinds = [kind for kind, _ in words]
-        end = kinds.index("D") if "D" in kinds else len(words)
-        if end:
-            outside, self.x = self.x, keras.Input(self.x.shape[1:])
-            inside = self.x
-            self.add_words(words[:end])
-            self._unfold()
-            block = keras.Model(inside, self.x, name="recomputed")
-            self.x = Recompute(
-                block, spikes=spikes, parts=PARTS, name="recompute"
-            )(outside)
-        return words[end:]
-
-    def add_words(self, words):
-        """Adds the layers for some words of a layout."""
-        adders = {
-            "C": self._convolution,
-            "FC": self._dense,
-            "P": self._pool,
-            "G": self._pool_all,
-            "D": self._dropout,
-            "flatten": self._flatten,
-        }
-        for kind, number in words:
-            adders[kind](*() if number is None else (number,))
-
-    def logits(self, classes):
-        """Adds the readout and returns its output."""
-        # The last layer is linear, so averaging over time before it gives the
-        # same logits as after it, with a single matrix product.
-        self._over_time(
-            keras.layers.GlobalAveragePooling1D(
-                data_format="channels_last", name="mean"
-            )
-        )
-        options = self._laws()
-        return keras.layers.Dense(classes, name="logits", **options)(self.x)
-
-    def _convolution(self, filters):
-        self._per_timestep(
-            Conv2D(
-                self._scaled(filters),
-                3,
-                padding="same",
-                data_format=self.data_format,
-                use_bias=not self.normalization,
-                name=self._name("conv"),
-                **self._laws(),
-            )
-        )
-        self._neurons(2 if self.data_format == "channels_first" else -1)
-
-    def _dense(self, units):
-        self._per_timestep(
-            keras.layers.Dense(
-                self._scaled(units),
-                use_bias=not self.normalization,
-                name=self._name("dense"),
-                **self._laws(),
-            )
-        )
-        self._neurons(-1)
-
-    def _neurons(self, axis):
-        """Adds normalization, if any, with channels on `axis`, and neurons."""
-        name = self._name("norm")
-        if self.normalization == "batch":
-            normalize = keras.layers.BatchNormalization(axis=axis, name=name)
-            self._over_time(normalize)
-        elif self.normalization == "bntt":
-            self._over_time(BNTT(self.timesteps, axis=axis, name=name))
-        elif self.normalization == "tdbn":
-            theta = self.neuron["theta"]
-            self._over_time(TDBN(theta, axis=axis, name=name))
-        self._over_time(
-            LIF(**self.neuron, surrogate=self.surrogate, name=self._name("lif"))
-        )
-
-    def _pool(self):
-        squares, _ = POOLING[self.pooling]
-        name = self._name("pool")
-        self._per_timestep(squares(2, data_format=self.data_format, name=name))
-
-    def _pool_all(self):
-        _, whole = POOLING[self.pooling]
-        name = self._name("pool")
-        self._per_timestep(whole(data_format=self.data_format, name=name))
-
-    def _flatten(self):
-        # Keras flattens in channels-last order for both data formats, so the
-        # weights of the next layer fit both.
-        self._per_timestep(
-            keras.layers.Flatten(data_format=self.data_format, name="flatten")
-        )
-
-    def _dropout(self, rate):
-        name = self._name("dropout")
-        seed = self._seed(1, self._counts["dropout"] - 1)
-        shape = (None, 1, None)  # one mask for all timesteps of a sample
-        self._over_time(keras.layers.Dropout(rate, shape, seed, name=name))
-
-    def _per_timestep(self, layer):
-        """Applies a layer that does not need the time axis."""
-        if self.axes == "time":
-            self.x = FoldTime(name=self._name("fold"))(self.x)
-            self.axes = "folded"
-        self.x = layer(self.x)
-
-    def _over_time(self, layer):
-        """Applies a layer to `(batch, timesteps, ...)`."""
-        self._unfold()
-        self.x = layer(self.x)
-
-    def _unfold(self):
-        if self.axes == "folded":
-            name = self._name("unfold")
-            self.x = UnfoldTime(self.timesteps, name=name)(self.x)
-        elif self.axes == "still":
-            once = ops.expand_dims(self.x, 1)
-            self.x = ops.repeat(once, self.timesteps, axis=1)
-        self.axes = "time"
-
-    def _laws(self):
-        """Returns the initializers of the next layer of synapses."""
-        self._counts["synapses"] += 1
-        seed = self._seed(self._counts["synapses"])
-        return initializers.for_layer(
-            self.initializer, **self.neuron, seed=seed
-        )
-
-    def _seed(self, *key):
-        """Derives the seed of a layer from a key.
-
-        The encoder has the key 0, and the layers of synapses 1, 2, and so on.
-        Dropout has keys of two numbers, so it does not change the weights.
-        """
-        if self.seed is None:
-            return None
-        sequence = np.random.SeedSequence(self.seed, spawn_key=key)
-        return int(sequence.generate_state(1)[0] // 2)
-
-    def _scaled(self, number):
-        return max(1, round(number * self.width))
-
-    def _name(self, kind):
-        # Keras's own counters would go on from model to model.
-        self._counts[kind] += 1
-        return f"{kind}{self._counts[kind]}"
+    return PortableModel(inputs, network.read(classes, readout), name=name)
 
 
 def _fast_data_format():

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import reference
 from backend import to_numpy
 
 import keras_snn
@@ -50,6 +51,34 @@ def test_normalization_sits_between_synapses_and_neurons(name, encoder, rng):
     # Sums in another order may differ, but too little here for other spikes.
     np.testing.assert_allclose(*logits, rtol=0, atol=1e-5)
     assert (np.ptp(logits[0], axis=0) > 0.01).all()
+
+
+@pytest.mark.parametrize("encoder", ["constant", None])
+def test_readouts_agree(encoder, rng):
+    lead = (6, 8) if encoder is None else (6,)
+    x = rng.random((*lead, 4, 4, 1)).astype("float32")
+    neuron = {"k": 0.5, "lam": 1.0, "theta": 0.5}
+    mean, sequence, rate = (
+        sequential_snn(
+            *("FC30", (4, 4, 1), 5, 8),
+            **neuron,
+            encoder=encoder,
+            readout=readout,
+            detach_reset=readout == "rate",
+            seed=0,
+        )
+        for readout in models.READOUTS
+    )
+    logits = to_numpy(sequence(x))
+    assert logits.shape == (6, 8, 5)
+    np.testing.assert_allclose(to_numpy(mean(x)), logits.mean(1), atol=1e-5)
+    spikes, _ = reference.lif(logits, **neuron)
+    assert 0.05 < spikes.mean() < 0.95
+    np.testing.assert_allclose(to_numpy(rate(x)), spikes.mean(1), atol=1e-6)
+    for model, detached in ((mean, False), (rate, True)):
+        neurons = [x for x in model.layers if isinstance(x, LIF)]
+        assert {x.detach_reset for x in neurons} == {detached}
+    assert len(neurons) == 2
 
 
 @pytest.mark.parametrize("encoder", models.ENCODERS)

@@ -1,0 +1,272 @@
+"""The layers of a network, added one after another.
+
+The builders call it. It keeps track of where the time axis is.
+"""
+
+import collections
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_snn import initializers
+from keras_snn.encoders import ConstantEncoder, PoissonEncoder, RetinaEncoder
+from keras_snn.layers import (
+    BNTT,
+    LIF,
+    TDBN,
+    Conv2D,
+    FoldTime,
+    Recompute,
+    UnfoldTime,
+)
+from keras_snn.validation import check_choice
+
+__all__ = [
+    "DATA_FORMATS",
+    "ENCODERS",
+    "NORMALIZATIONS",
+    "POOLING",
+    "READOUTS",
+    "Network",
+]
+
+ENCODERS = ("constant", "poisson", "retina", None)
+POOLING = {
+    "average": (
+        keras.layers.AveragePooling2D,
+        keras.layers.GlobalAveragePooling2D,
+    ),
+    "max": (keras.layers.MaxPooling2D, keras.layers.GlobalMaxPooling2D),
+}
+NORMALIZATIONS = (None, "batch", "bntt", "tdbn")
+READOUTS = ("mean", "sequence", "rate")
+DATA_FORMATS = ("channels_first", "channels_last")
+PARTS = 8  # parts of the batch for `recompute`
+
+
+class Network:
+    """A functional graph that grows layer by layer.
+
+    Attributes:
+        x: The output so far.
+        axes: `"time"` if `x` is `(batch, timesteps, ...)`, `"folded"` if it is
+            `(batch * timesteps, ...)`, and `"still"` if it is `(batch, ...)`.
+            With constant coding, the layers before the first neurons are
+            `"still"`: they give the same at every timestep, so they run once.
+    """
+
+    def __init__(
+        self,
+        timesteps,
+        neuron,
+        gradient,
+        initializer,
+        pooling,
+        normalization,
+        width,
+        data_format,
+        seed,
+    ):
+        self.timesteps, self.neuron, self.gradient = timesteps, neuron, gradient
+        self.initializer = initializer
+        self.pooling, self.normalization = pooling, normalization
+        self.width, self.seed = width, seed
+        self.data_format = check_choice(
+            "data_format", data_format, DATA_FORMATS
+        )
+        self.x, self.axes = None, "time"
+        self._counts = collections.Counter()
+
+    def encode(self, input_shape, encoder):
+        """Starts the graph and returns its input."""
+        check_choice("encoder", encoder, ENCODERS)
+        time = () if encoder else (self.timesteps,)
+        self.x = inputs = keras.Input((*time, *input_shape))
+        if self.data_format == "channels_first":
+            *leading, height, width, channels = range(1, len(inputs.shape))
+            order = (*leading, channels, height, width)
+            self.x = keras.layers.Permute(order, name="channels_first")(inputs)
+        if encoder == "constant":
+            # The image at a single timestep.
+            self.x = ConstantEncoder(1, name="encoder")(self.x)
+            self.x = FoldTime(name=self._name("fold"))(self.x)
+            self.axes = "still"
+        elif encoder == "poisson":
+            self.x = PoissonEncoder(
+                self.timesteps, seed=self._seed(0), name="encoder"
+            )(self.x)
+        elif encoder == "retina":
+            self.x = RetinaEncoder(self.timesteps, name="encoder")(self.x)
+        return inputs
+
+    def recompute(self, words, spikes):
+        """Adds the words before the first dropout as one `Recompute`.
+
+        Args:
+            words: The words of the layout.
+            spikes: Whether the inputs are spikes.
+
+        Returns:
+            The remaining words.
+        """
+        # `Recompute` in parts needs layers without state. Dropout has one: it
+        # draws random numbers.
+        kinds = [kind for kind, _ in words]
+        end = kinds.index("D") if "D" in kinds else len(words)
+        if end:
+            outside, self.x = self.x, keras.Input(self.x.shape[1:])
+            inside = self.x
+            self.add_words(words[:end])
+            self._unfold()
+            block = keras.Model(inside, self.x, name="recomputed")
+            self.x = Recompute(
+                block, spikes=spikes, parts=PARTS, name="recompute"
+            )(outside)
+        return words[end:]
+
+    def add_words(self, words):
+        """Adds the layers for some words of a layout."""
+        adders = {
+            "C": self._convolution,
+            "FC": self._dense,
+            "P": self._pool,
+            "G": self._pool_all,
+            "D": self._dropout,
+            "flatten": self._flatten,
+        }
+        for kind, number in words:
+            adders[kind](*() if number is None else (number,))
+
+    def read(self, classes, readout):
+        """Adds the readout and returns its output."""
+        check_choice("readout", readout, READOUTS)
+        options = self._laws()
+        logits = keras.layers.Dense(classes, name="logits", **options)
+        mean = keras.layers.GlobalAveragePooling1D(
+            data_format="channels_last", name="mean"
+        )
+        if readout == "mean":
+            # The last layer is linear, so averaging over time before it gives
+            # the same logits as after it, with a single matrix product.
+            self._over_time(mean)
+            return logits(self.x)
+        self._per_timestep(logits)
+        self._unfold()
+        if readout == "rate":
+            self._fire()
+            self._over_time(mean)
+        return self.x
+
+    def _convolution(self, filters):
+        self._per_timestep(
+            Conv2D(
+                self._scaled(filters),
+                3,
+                padding="same",
+                data_format=self.data_format,
+                use_bias=not self.normalization,
+                name=self._name("conv"),
+                **self._laws(),
+            )
+        )
+        self._neurons(2 if self.data_format == "channels_first" else -1)
+
+    def _dense(self, units):
+        self._per_timestep(
+            keras.layers.Dense(
+                self._scaled(units),
+                use_bias=not self.normalization,
+                name=self._name("dense"),
+                **self._laws(),
+            )
+        )
+        self._neurons(-1)
+
+    def _neurons(self, axis):
+        """Adds normalization, if any, with channels on `axis`, and neurons."""
+        name = self._name("norm")
+        if self.normalization == "batch":
+            normalize = keras.layers.BatchNormalization(axis=axis, name=name)
+            self._over_time(normalize)
+        elif self.normalization == "bntt":
+            self._over_time(BNTT(self.timesteps, axis=axis, name=name))
+        elif self.normalization == "tdbn":
+            theta = self.neuron["theta"]
+            self._over_time(TDBN(theta, axis=axis, name=name))
+        self._fire()
+
+    def _fire(self):
+        name = self._name("lif")
+        self._over_time(LIF(**self.neuron, **self.gradient, name=name))
+
+    def _pool(self):
+        squares, _ = POOLING[self.pooling]
+        name = self._name("pool")
+        self._per_timestep(squares(2, data_format=self.data_format, name=name))
+
+    def _pool_all(self):
+        _, whole = POOLING[self.pooling]
+        name = self._name("pool")
+        self._per_timestep(whole(data_format=self.data_format, name=name))
+
+    def _flatten(self):
+        # Keras flattens in channels-last order for both data formats, so the
+        # weights of the next layer fit both.
+        self._per_timestep(
+            keras.layers.Flatten(data_format=self.data_format, name="flatten")
+        )
+
+    def _dropout(self, rate):
+        name = self._name("dropout")
+        seed = self._seed(1, self._counts["dropout"] - 1)
+        shape = (None, 1, None)  # one mask for all timesteps of a sample
+        self._over_time(keras.layers.Dropout(rate, shape, seed, name=name))
+
+    def _per_timestep(self, layer):
+        """Applies a layer that does not need the time axis."""
+        if self.axes == "time":
+            self.x = FoldTime(name=self._name("fold"))(self.x)
+            self.axes = "folded"
+        self.x = layer(self.x)
+
+    def _over_time(self, layer):
+        """Applies a layer to `(batch, timesteps, ...)`."""
+        self._unfold()
+        self.x = layer(self.x)
+
+    def _unfold(self):
+        if self.axes == "folded":
+            name = self._name("unfold")
+            self.x = UnfoldTime(self.timesteps, name=name)(self.x)
+        elif self.axes == "still":
+            once = ops.expand_dims(self.x, 1)
+            self.x = ops.repeat(once, self.timesteps, axis=1)
+        self.axes = "time"
+
+    def _laws(self):
+        """Returns the initializers of the next layer of synapses."""
+        self._counts["synapses"] += 1
+        seed = self._seed(self._counts["synapses"])
+        return initializers.for_layer(
+            self.initializer, **self.neuron, seed=seed
+        )
+
+    def _seed(self, *key):
+        """Derives the seed of a layer from a key.
+
+        The encoder has the key 0, and the layers of synapses 1, 2, and so on.
+        Dropout has keys of two numbers, so it does not change the weights.
+        """
+        if self.seed is None:
+            return None
+        sequence = np.random.SeedSequence(self.seed, spawn_key=key)
+        return int(sequence.generate_state(1)[0] // 2)
+
+    def _scaled(self, number):
+        return max(1, round(number * self.width))
+
+    def _name(self, kind):
+        # Keras's own counters would go on from model to model.
+        self._counts[kind] += 1
+        return f"{kind}{self._counts[kind]}"
