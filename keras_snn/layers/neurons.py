@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_snn import dynamics, surrogates
 from keras_snn.layers.precision import at_least_float32
+from keras_snn.layers.states import Stateful
 from keras_snn.validation import (
     check_choice,
     check_count,
@@ -136,7 +137,7 @@ class LIFRNNCell(_Spiking, keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
-class LIF(_Spiking, keras.layers.Layer):
+class LIF(_Spiking, Stateful, keras.layers.Layer):
     """Leaky integrate-and-fire neurons over a whole sequence (Eq. 2).
 
     It computes the same as `keras.layers.RNN(LIFRNNCell(...))`, but accepts
@@ -162,6 +163,8 @@ class LIF(_Spiking, keras.layers.Layer):
         return_state: Whether to return the final potential as well.
         stateful: Whether each batch starts from the final potential of the
             previous batch. This requires a fixed batch size.
+        go_backwards: Whether to run from the last timestep to the first. The
+            outputs come in that order, too.
         **kwargs: Keywords of `keras.layers.Layer`.
 
     Call arguments:
@@ -170,6 +173,8 @@ class LIF(_Spiking, keras.layers.Layer):
             it.
         mask: Booleans `(batch, timesteps)`. As in `keras.layers.RNN`, a masked
             timestep keeps the potential and repeats the previous output.
+        sequences_mask: The same. Keras passes a mask under this name if there
+            is an `initial_state`.
 
     Returns:
         Spikes, 0 or 1, in the shape of `sequences`. Unless `return_sequences`,
@@ -197,6 +202,7 @@ class LIF(_Spiking, keras.layers.Layer):
         return_sequences=True,
         return_state=False,
         stateful=False,
+        go_backwards=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -207,13 +213,25 @@ class LIF(_Spiking, keras.layers.Layer):
         )
         self.return_state = check_choice("return_state", return_state, flags)
         self.stateful = check_choice("stateful", stateful, flags)
+        self.go_backwards = check_choice("go_backwards", go_backwards, flags)
+        # `keras.layers.Bidirectional` sets this attribute.
+        self.zero_output_for_mask = False
+        self.potential = self._features = None
         self.supports_masking = True
+        # `call` casts: Keras would round the initial potential, too.
+        self.autocast = False
+
+    @property
+    def states(self):
+        """A list of the carried potential, or `None` unless stateful."""
+        return None if self.potential is None else [self.potential]
 
     def build(self, sequences_shape):
         """Checks the time axis, and adds the potential if stateful."""
         check_time_axis(self, sequences_shape)
-        state_shape = _without_time(sequences_shape)
+        self._features = tuple(sequences_shape[2:])
         if self.stateful:
+            state_shape = _without_time(sequences_shape)
             if None in state_shape:
                 raise ValueError(
                     "`stateful=True` needs a fixed batch size and feature "
@@ -228,30 +246,36 @@ class LIF(_Spiking, keras.layers.Layer):
                 name="potential",
             )
 
-    def call(self, sequences, initial_state=None, mask=None):
+    def get_initial_state(self, batch_size):
+        """Returns a list of the potential at rest, `(batch_size, ...)`."""
+        if self._features is None or None in self._features:
+            raise ValueError(
+                "`get_initial_state` needs a built layer of known feature "
+                f"shape. Received: feature shape {self._features}"
+            )
+        dtype = at_least_float32(self.compute_dtype)
+        return [ops.zeros((batch_size, *self._features), dtype)]
+
+    def call(
+        self, sequences, initial_state=None, mask=None, sequences_mask=None
+    ):
         """Runs the neurons over time."""
         check_time_axis(self, sequences.shape)
+        mask = sequences_mask if mask is None else mask
         if mask is not None:
             check_shape("mask", mask, sequences.shape[:2])
             mask = ops.cast(mask, "bool")
+        if self.stateful:
+            sequences = self._check_batch(sequences)
+        potential = self._start(sequences, initial_state)
         # Event counts may be integers.
         sequences = ops.cast(sequences, self.compute_dtype)
-        shape = ops.shape(sequences)
-        dtype = at_least_float32(self.compute_dtype)
-        state_shape = _without_time(shape)
-        if isinstance(initial_state, (list, tuple)):
-            (initial_state,) = initial_state
-        expected = _without_time(sequences.shape)
-        if initial_state is not None:
-            check_shape("initial_state", initial_state, expected)
-            potential = ops.cast(initial_state, dtype)
-        elif self.stateful:
-            check_shape("sequences", sequences, self._stateful_shape(sequences))
-            # A copy, because PyTorch keeps it for the gradient.
-            potential = ops.copy(self.potential)
-        else:
-            potential = ops.zeros(state_shape, dtype)
+        if self.go_backwards:
+            sequences = ops.flip(sequences, axis=1)
+            mask = mask if mask is None else ops.flip(mask, axis=1)
 
+        shape = ops.shape(sequences)
+        state_shape = _without_time(shape)
         units = math.prod(shape[2:])
         spikes, potential = dynamics.lif(
             self.neuron,
@@ -261,8 +285,9 @@ class LIF(_Spiking, keras.layers.Layer):
         )
         potential = ops.reshape(potential, state_shape)
         if self.stateful:
-            self.potential.assign(ops.stop_gradient(potential))
-        if mask is not None:
+            # A copy, because `fit` on JAX deletes the old array of a variable.
+            self.potential.assign(ops.copy(ops.stop_gradient(potential)))
+        if mask is not None and not self.zero_output_for_mask:
             spikes = _hold(spikes, mask)
         if self.return_sequences:
             output = ops.reshape(spikes, shape)
@@ -270,37 +295,42 @@ class LIF(_Spiking, keras.layers.Layer):
             output = ops.reshape(spikes[:, -1], state_shape)
         return (output, potential) if self.return_state else output
 
-    def _stateful_shape(self, sequences):
-        batch, *features = self.potential.shape
-        return batch, sequences.shape[1], *features
-
-    def reset_state(self):
-        """Sets the potential of a stateful layer to zero."""
-        if self.stateful and self.built:
-            self.potential.assign(ops.zeros_like(self.potential.value))
-
-    def compute_output_spec(self, sequences, initial_state=None, mask=None):
-        """Returns shapes and dtypes of the outputs. Does not run the loop."""
-        del mask
-        check_time_axis(self, sequences.shape)
-        state_shape = _without_time(sequences.shape)
-        if isinstance(initial_state, (list, tuple)):
-            (initial_state,) = initial_state
+    def _start(self, sequences, initial_state):
+        """Returns the potential before the first timestep."""
+        dtype = at_least_float32(self.compute_dtype)
         if initial_state is not None:
-            check_shape("initial_state", initial_state, state_shape)
-        output = keras.KerasTensor(
-            sequences.shape if self.return_sequences else state_shape,
-            dtype=self.compute_dtype,
-        )
+            return ops.cast(_potential_of(initial_state, sequences), dtype)
+        if self.stateful:
+            # A copy, because PyTorch keeps it for the gradient.
+            return ops.copy(self.potential)
+        return ops.zeros(_without_time(ops.shape(sequences)), dtype)
+
+    def compute_output_shape(self, sequences_shape):
+        """Returns the shape of the spikes, and of the potential if returned."""
+        check_time_axis(self, sequences_shape)
+        state_shape = _without_time(sequences_shape)
+        shape = tuple(sequences_shape) if self.return_sequences else state_shape
+        return (shape, state_shape) if self.return_state else shape
+
+    def compute_output_spec(
+        self, sequences, initial_state=None, mask=None, sequences_mask=None
+    ):
+        """Returns shapes and dtypes of the outputs. Does not run the loop."""
+        del mask, sequences_mask
+        shapes = self.compute_output_shape(sequences.shape)
+        if initial_state is not None:
+            _potential_of(initial_state, sequences)
         if not self.return_state:
-            return output
-        potential_dtype = at_least_float32(self.compute_dtype)
-        return output, keras.KerasTensor(state_shape, dtype=potential_dtype)
+            return keras.KerasTensor(shapes, self.compute_dtype)
+        dtypes = self.compute_dtype, at_least_float32(self.compute_dtype)
+        return tuple(map(keras.KerasTensor, shapes, dtypes))
 
     def compute_mask(self, sequences, mask):
         """Returns the mask if the output is a sequence."""
         del sequences
         mask = mask if self.return_sequences else None
+        if self.go_backwards and mask is not None:
+            mask = ops.flip(mask, axis=1)
         return [mask, None] if self.return_state else mask
 
     def get_config(self):
@@ -312,6 +342,7 @@ class LIF(_Spiking, keras.layers.Layer):
                 "return_sequences": self.return_sequences,
                 "return_state": self.return_state,
                 "stateful": self.stateful,
+                "go_backwards": self.go_backwards,
             }
         )
 
@@ -320,13 +351,23 @@ def _without_time(shape):
     return (shape[0], *shape[2:])
 
 
+def _potential_of(initial_state, sequences):
+    if isinstance(initial_state, (list, tuple)):
+        (initial_state,) = initial_state
+    check_shape("initial_state", initial_state, _without_time(sequences.shape))
+    return initial_state
+
+
 def _hold(spikes, mask):
     """Fills masked timesteps with the last output before them."""
-    mask = ops.cast(mask, "int32")
-    ran = ops.cumsum(mask, axis=1)
-    # Selects the last unmasked timestep. Before the first one it selects
-    # nothing, which gives 0.
-    same = ops.equal(ops.expand_dims(ran, 2), ops.expand_dims(ran, 1))
-    select = ops.cast(same, spikes.dtype)
-    select = select * ops.cast(ops.expand_dims(mask, 1), spikes.dtype)
-    return ops.matmul(select, spikes)
+    batch, timesteps, units = ops.shape(spikes)
+    ran = ops.cumsum(ops.cast(mask, "int32"), axis=1)
+    # The unmasked timesteps in order, then anything.
+    order = ops.sort(ops.where(mask, ops.arange(timesteps), timesteps), axis=1)
+    last = ops.take_along_axis(order, ops.maximum(ran - 1, 0), axis=1)
+    # Before the first unmasked timestep, timestep 0 is masked and holds 0.
+    last = ops.where(ran > 0, last, 0)
+    rows = last + ops.expand_dims(ops.arange(batch) * timesteps, 1)
+    spikes = ops.reshape(spikes, (batch * timesteps, units))
+    held = ops.take(spikes, ops.reshape(rows, (batch * timesteps,)), axis=0)
+    return ops.reshape(held, (batch, timesteps, units))
