@@ -123,6 +123,9 @@ def show(args):
             f"{name:24}{recipe.network['name']:16}{x.epochs} epochs, batches "
             f"of {x.batch_size}, {x.optimizer}, {x.schedule}"
         )
+    print("\nThe paper leaves these open. Change them with `train --set`:")
+    for field, ours, others in recipes.CHOICES:
+        print(f"{field:24}{ours!s:30}or {others}")
 
 
 def run(args):

@@ -26,6 +26,7 @@ class Experiment:
         epochs: Epochs of the paper's run, or `None` for the recipe's.
         few: Initializations of a quick run.
         curves: Name of the figure that shows the curves of a table.
+        coarse: Panels of a quick run, or `None` for all.
     """
 
     title: str
@@ -34,6 +35,7 @@ class Experiment:
     epochs: int | None = None
     few: tuple = METHODS
     curves: str | None = None
+    coarse: tuple | None = None
 
     def full(self, recipe: Recipe) -> int:
         """Returns the number of iterations of the paper's run of a recipe."""
@@ -57,8 +59,10 @@ class Experiment:
         """
         most = iterations or (None if full else self.quick)
         methods = methods or (METHODS if full else self.few)
+        panels = self.panels if full else self.coarse or self.panels
         runs = {}
-        for panel, recipe in self.panels.items():
+        for panel in panels:
+            recipe = self.panels[panel]
             length = min(self.full(recipe), most or self.full(recipe))
             for method in methods:
                 for seed in range(seeds):
@@ -113,7 +117,17 @@ def _vgg11(dataset, k, lam, technique):
 
 NEURONS = tuple(dict.fromkeys(x for x, _ in published.TABLE_A6))
 SIX = tuple(x for x in NEURONS if x[2] == 1)
-FIVE = {(neuron(*x),): _analysis(x) for x in SIX}
+# Fig. 5 has two neurons without leak, and leaky ones of falling tau, all with
+# theta = 1. The paper does not give their constants, so these are our choice.
+# The resistance is 1: k = 1 - 1 / tau and lam = 1 / tau.
+WITHOUT_LEAK = ((1.0, 1.0, 1.0), (1.0, 0.5, 1.0))
+LEAKY = {
+    10: (0.9, 0.1, 1.0),
+    5: (0.8, 0.2, 1.0),
+    2: (0.5, 0.5, 1.0),
+    1.25: (0.2, 0.8, 1.0),
+}
+FIG_5 = {(neuron(*x),): _analysis(x) for x in (*WITHOUT_LEAK, *LEAKY.values())}
 OPTIMIZERS = {x: {"training.optimizer": x} for x in recipes.OPTIMIZERS}
 # Table A7 gives the steepness.
 STEEPNESS = {"hardtanh": 1.0, "arctan": 1.0, "tanh": 2.0, "sigmoid": 2.0}
@@ -134,10 +148,31 @@ TABLE_2 = {
 }
 
 
-def _pair(panels):
-    """Returns the panels of Fig. 6: the first two neurons of Table A6."""
-    names = [neuron(*x) for x in NEURONS[:2]]
-    return {x: y for x, y in panels.items() if x[0] in names}
+def _pair(settings):
+    """Returns the panels of Fig. 6: the neurons of tau = 5 and tau = 2."""
+    pairs = ((LEAKY[tau], setting) for tau in (5, 2) for setting in settings)
+    return _grid(pairs, settings)
+
+
+# Figs. A8 and A9 go through k, lam and theta. The paper gives the ranges; the
+# values between are our choice.
+KS = tuple(x / 10 for x in range(1, 11))
+LAMS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 4.0)
+COARSE_KS, COARSE_LAMS = (
+    (0.1, 0.3, 0.5, 0.7, 0.9, 1.0),
+    (0.1, 0.4, 1.0, 2.0, 4.0),
+)
+THETAS = (0.5, 1.0, 2.0, 4.0)
+
+
+def _plane(ks, lams, thetas):
+    """Returns the panels of a grid of neurons."""
+    return {
+        (neuron(k, lam, theta),): _analysis((k, lam, theta))
+        for theta in thetas
+        for lam in lams
+        for k in ks
+    }
 
 
 MNIST, CIFAR10 = _one("mnist-poisson"), _one("cifar10-poisson")
@@ -163,12 +198,20 @@ EXPERIMENTS = {
         )
         for name, recipe in TABLE_2.items()
     },
-    "fig5": Experiment("Iterations to 60 % training accuracy", FIVE),
-    "fig6a": Experiment("Curves of four optimizers", _pair(TABLE_A6), 250),
-    "fig6b": Experiment("Curves of four surrogates", _pair(TABLE_A7), 250),
+    "fig5": Experiment("Iterations to 60 % training accuracy", FIG_5),
+    "fig6a": Experiment("Curves of four optimizers", _pair(OPTIMIZERS), 250),
+    "fig6b": Experiment("Curves of four surrogates", _pair(SURROGATES), 250),
     "figA7": Experiment("The surrogates and their derivatives"),
-    "figA8": Experiment("Training accuracy of the runs of Fig. 5", FIVE),
-    "figA9": Experiment("Training loss of the runs of Fig. 5", FIVE),
+    "figA8": Experiment(
+        *("Iterations to 60 % over k and λ", _plane(KS, LAMS, (1.0,))),
+        coarse=tuple(_plane(COARSE_KS, COARSE_LAMS, (1.0,))),
+        few=TWO,
+    ),
+    "figA9": Experiment(
+        *("Accuracy over k and λ for four θ", _plane(KS, LAMS, THETAS), 150),
+        coarse=tuple(_plane(COARSE_KS, COARSE_LAMS, THETAS)),
+        few=TWO,
+    ),
     "tableA6": Experiment(
         *("Eight neurons, four optimizers", TABLE_A6, 200),
         curves="figA10",

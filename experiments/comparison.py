@@ -7,7 +7,7 @@ import numpy as np
 from experiments import results
 from experiments.records import LAST, Record, trains
 
-__all__ = ["FAILED", "MISSING", "Cell", "Row", "agreement"]
+__all__ = ["FAILED", "MISSING", "Cell", "Row", "agreement", "counts"]
 
 MISSING, FAILED = "·", "–"
 POINT = 1.0  # percent
@@ -166,17 +166,16 @@ def percent(theirs: float | None) -> str:
     return FAILED if theirs is None else f"{theirs:.4g}"
 
 
-def agreement(rows: list[Row]) -> str:
-    """Counts the cells that agree with the paper, and lists the others.
+def counts(rows: list[Row]) -> list[str]:
+    """Counts the cells that agree with the paper.
 
     Args:
         rows: The rows of a table.
 
     Returns:
-        Markdown.
+        The lines of a Markdown list.
     """
-    pairs = [(row, method) for row in rows for method in row.cells]
-    stored = [(x, y) for x, y in pairs if x.cells[y].records]
+    stored = _stored(rows)
     cells = [x.cells[y] for x, y in stored]
     waiting = [x.agrees for x in cells if x.waits]
     winners = [x.winner_agrees(y) for x, y in stored]
@@ -185,10 +184,8 @@ def agreement(rows: list[Row]) -> str:
     distances = f"{sum(near)} of {len(near)} full runs"
     if not near:
         distances = "nothing to compare, since all runs are reduced"
-    misses = [(f"{x.name}, {y}", x.miss(y)) for x, y in stored]
-    misses = [f"  - {name}: {miss}" for name, miss in misses if miss]
-    lines = [
-        f"- Stored: {len(stored)} of {len(pairs)} cells.",
+    return [
+        f"- Stored: {len(stored)} of {sum(len(x.cells) for x in rows)} cells.",
         f"- Trains or fails as in the paper: {sum(x.agrees for x in cells)} of "
         f"{len(stored)}. Networks that do not train in a reduced run: "
         f"{sum(waiting)} of these, {len(waiting) - sum(waiting)} of the "
@@ -199,5 +196,24 @@ def agreement(rows: list[Row]) -> str:
         "ones).",
         f"- Within {POINT:g} point of the paper: {distances}.",
     ]
-    lines += [f"- Misses: {len(misses)}"] * bool(misses)
+
+
+def agreement(rows: list[Row]) -> str:
+    """Counts the cells that agree with the paper, and lists the others.
+
+    Args:
+        rows: The rows of a table.
+
+    Returns:
+        Markdown.
+    """
+    misses = [(f"{x.name}, {y}", x.miss(y)) for x, y in _stored(rows)]
+    misses = [f"  - {name}: {miss}" for name, miss in misses if miss]
+    lines = counts(rows) + [f"- Misses: {len(misses)}"] * bool(misses)
     return "\n".join(lines + misses)
+
+
+def _stored(rows):
+    """Returns the pairs of a row and a method that have runs."""
+    pairs = [(row, method) for row in rows for method in row.cells]
+    return [(x, y) for x, y in pairs if x.cells[y].records]

@@ -12,10 +12,13 @@ from keras_snn import theory
 from keras_snn.plots import STYLES
 
 __all__ = [
+    "COLORS",
+    "SMALL",
     "curves",
     "early_curves",
     "firing_rates",
     "iterations_to_60",
+    "make",
     "responses",
     "surrogates",
 ]
@@ -29,12 +32,15 @@ SMOOTH = 10  # iterations averaged per point of a curve
 METRICS = {
     "loss": f"training loss, means of {SMOOTH}",
     "accuracy": f"training accuracy, means of {SMOOTH}",
+    "tested": "test accuracy",
+    "rates": "spikes per neuron and timestep",
 }
-RATE = "spikes per neuron and timestep"
+RATE = METRICS["rates"]
 SEEDS = "bands and bars: 95 % intervals of the mean over seeds (Student)"
 
 
-def _figure(rows, columns, size, title, **options):
+def make(rows, columns, size, title, **options):
+    """Makes a figure and its axes, in a grid."""
     from matplotlib.figure import Figure
 
     size = size[0] * columns, size[1] * rows + 0.6
@@ -79,11 +85,22 @@ def _draw_rates(axis, records, method, limit):
     _draw_mean(axis, at, values, method)
 
 
-def _draw_mean(axis, at, values, method):
+def _draw_tested(axis, records, method):
+    """Draws the test accuracy at the end of each epoch."""
+    tested = [
+        {at: hits / x.test_samples for at, hits in x.tested} for x in records
+    ]
+    at = [x for x in tested[0] if all(x in y for y in tested)]
+    if at:
+        values = np.array([[y[x] for x in at] for y in tested])
+        _draw_mean(axis, at, values, method, marker=".")
+
+
+def _draw_mean(axis, at, values, method, **style):
     """Draws the mean over seeds, and its interval as a band."""
     color, mean = COLORS[method], values.mean(0)
-    style = DASHES.get(method, "-")
-    axis.plot(at, mean, label=method, color=color, linestyle=style)
+    style |= {"color": color, "linestyle": DASHES.get(method, "-")}
+    axis.plot(at, mean, label=method, **style)
     if len(values) > 1:
         half = results.half_interval(values)
         low, high = np.maximum(mean - half, 0), mean + half
@@ -92,35 +109,39 @@ def _draw_mean(axis, at, values, method):
 
 def _finish(axis, name):
     axis.set_xlabel("iteration", **SMALL)
+    axis.set_xlim(left=0)
     axis.set_ylim(bottom=0)
-    if name == "accuracy":
+    if name in ("accuracy", "tested"):
         axis.set_ylim(0, 1)
         axis.axhline(0.6, color="gray", linewidth=0.6, linestyle=":")
 
 
-def early_curves(gathered, title: str, limit: int, rates: bool = False):
-    """Draws loss, accuracy and firing rate of one panel (Figs. 1 and 4).
+def early_curves(gathered, title: str, limit: int, last: str):
+    """Draws loss, accuracy and a third curve of one panel (Figs. 1 and 4).
 
     Args:
         gathered: Records of a single panel.
         title: Title of the figure.
         limit: Iteration at which to stop.
-        rates: Whether to draw the firing rate.
+        last: `"tested"` for the test accuracy, `"rates"` for the firing rate.
 
     Returns:
         A `matplotlib.figure.Figure`.
     """
     (methods,) = gathered.values()
-    figure, axes = _figure(1, 3 if rates else 2, (4.0, 3.0), title)
-    for axis, name in zip(axes[0], [*METRICS, "rates"], strict=False):
+    names = ("loss", "accuracy", last)
+    figure, axes = make(1, len(names), (4.0, 3.0), title)
+    for axis, name in zip(axes[0], names, strict=True):
         for method, records in methods.items():
             if records and name == "rates":
                 _draw_rates(axis, records, method, limit)
+            elif records and name == "tested":
+                _draw_tested(axis, records, method)
             elif records:
                 _draw_metric(axis, records, name, method, limit)
-        axis.set_title(METRICS.get(name, RATE), **SMALL)
+        axis.set_title(METRICS[name], **SMALL)
         _finish(axis, name)
-    _legend(figure, axes[0, -1])
+    _legend(figure, axes[0, 0])
     return figure
 
 
@@ -143,7 +164,7 @@ def curves(gathered, name: str, title: str, limit: int):
     if len(panels[0]) == 2:
         rows, columns = (len({x[i] for x in panels}) for i in (0, 1))
     shared = {"sharex": True, "sharey": True}
-    figure, axes = _figure(rows, columns, (2.7, 1.9), title, **shared)
+    figure, axes = make(rows, columns, (2.7, 1.9), title, **shared)
     for axis, panel in zip(axes.flat, panels, strict=False):
         for method, records in gathered[panel].items():
             if records:
@@ -158,7 +179,7 @@ def curves(gathered, name: str, title: str, limit: int):
 
 
 def iterations_to_60(gathered, title: str, limit: int):
-    """Draws a bar per neuron and method: iterations to 60 % (Fig. 5).
+    """Draws iterations to 60 % and test accuracy by neuron (Fig. 5).
 
     Args:
         gathered: Records by panel and method.
@@ -168,21 +189,29 @@ def iterations_to_60(gathered, title: str, limit: int):
     Returns:
         A `matplotlib.figure.Figure`.
     """
-    figure, axes = _figure(1, 1, (10, 3.4), title)
-    axis = axes[0, 0]
+    figure, axes = make(2, 1, (10, 2.6), title, sharex=True)
+    bars, lines = axes[:, 0]
     methods = list(next(iter(gathered.values())))
     width = 0.8 / len(methods)
-    for row, cells in enumerate(gathered.values()):
-        for column, method in enumerate(methods):
-            place = row + (column - (len(methods) - 1) / 2) * width
+    for column, method in enumerate(methods):
+        place = (column - (len(methods) - 1) / 2) * width
+        tested = {}
+        for row, cells in enumerate(gathered.values()):
             if cells[method]:
-                _draw_bar(axis, place, width, cells[method], method, limit)
-    for method in methods:
-        axis.bar(0, 0, color=COLORS[method], label=method)
-    axis.set_xticks(range(len(gathered)))
-    axis.set_xticklabels([x[0] for x in gathered], fontsize=8)
-    axis.set_ylabel(f"iterations to 60 % (– : not in {limit:,})", **SMALL)
-    _legend(figure, axis)
+                _draw_bar(
+                    bars, row + place, width, cells[method], method, limit
+                )
+                tested[row] = [x.test_accuracy() for x in cells[method]]
+        bars.bar(0, 0, color=COLORS[method], label=method)
+        means = [np.mean(x) for x in tested.values()]
+        style = {"color": COLORS[method], "ls": DASHES.get(method, "-")}
+        lines.plot(list(tested), means, marker="o", markersize=4, **style)
+    lines.set_xticks(range(len(gathered)))
+    lines.set_xticklabels([x[0] for x in gathered], fontsize=8)
+    bars.set_ylabel(f"iterations to 60 %\n(– : not in {limit:,})", **SMALL)
+    lines.set_ylabel("test accuracy", **SMALL)
+    lines.set_ylim(0, 1)
+    _legend(figure, bars)
     return figure
 
 
@@ -214,7 +243,7 @@ def firing_rates(gathered, title: str):
         A `matplotlib.figure.Figure`.
     """
     (methods,) = gathered.values()
-    figure, axes = _figure(1, 1, (5.6, 3.2), title)
+    figure, axes = make(1, 1, (5.6, 3.2), title)
     axis = axes[0, 0]
     for method, records in methods.items():
         if not records:
@@ -255,7 +284,7 @@ def responses(neurons, title: str, timesteps: int = 2000):
     """
     columns = min(3, len(neurons))
     rows = math.ceil(len(neurons) / columns)
-    figure, axes = _figure(rows, columns, (3.0, 2.3), title, sharey=True)
+    figure, axes = make(rows, columns, (3.0, 2.3), title, sharey=True)
     distances = {}
     for axis, constants in zip(axes.flat, neurons, strict=False):
         k, lam, theta = constants
@@ -311,7 +340,7 @@ def surrogates(steepness: dict[str, float], title: str):
 
     from keras_snn.surrogates import get
 
-    figure, axes = _figure(1, 2, (4.2, 3.0), title)
+    figure, axes = make(1, 2, (4.2, 3.0), title)
     x = np.linspace(-2, 2, 801, dtype="float32")
     for name, a in steepness.items():
         surrogate: Any = dataclasses.replace(get(name), a=a)

@@ -11,15 +11,17 @@ keywords of the function that uses it, and this function checks them.
 import dataclasses
 import hashlib
 import json
+import math
 from typing import Any
 
 import keras
 
+from experiments import losses
 from keras_snn import datasets, models, surrogates
 from keras_snn.optimizers import ASGD
 from keras_snn.validation import check_choice
 
-__all__ = ["OPTIMIZERS", "RECIPES", "Recipe", "Training", "get"]
+__all__ = ["CHOICES", "OPTIMIZERS", "RECIPES", "Recipe", "Training", "get"]
 
 # Table A5: class, learning rate and settings. For Adagrad the table gives only
 # the rate. We take the other settings from PyTorch, because the table uses
@@ -36,8 +38,21 @@ OPTIMIZERS = {
         {"initial_accumulator_value": 0.0, "epsilon": 1e-20},
     ),
 }
-SCHEDULES = ("constant", "cosine", "multistep")
+SCHEDULES = ("constant", "cosine", "cosine-epochs", "multistep")
 DROPS = (50, 90, 130)  # "multistep" divides the rate by 10 at these epochs
+
+# What the paper leaves open, our choice, and what else a recipe can say. The
+# defaults of the builders and of `Training` hold these choices.
+CHOICES = (
+    ("network.readout", "mean", "rate, sequence"),
+    ("network.detach_reset", False, "True"),
+    ("network.pooling", "average", "max"),
+    ("network.a", "Table A3's, 1 in Table A7", "any number above 0"),
+    ("network.dropout", 0.5, "any number in [0, 1), for VGG9 and VGG11"),
+    ("network.encoder", "poisson in the analysis runs", "constant, retina"),
+    ("training.loss", "crossentropy", "mse, mse-softmax"),
+    ("training.schedule", "cosine, over iterations", "cosine-epochs"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,8 +65,10 @@ class Training:
         drop_remainder: Whether to leave out the last, smaller batch.
         optimizer: A name in `OPTIMIZERS`.
         learning_rate: Rate of the first iteration. `None` takes Table A5's.
-        schedule: `"cosine"` decays to 0 over all epochs, `"multistep"` divides
-            by 10 at epochs 50, 90 and 130, `"constant"` keeps the rate.
+        schedule: `"cosine"` decays to 0 over all epochs, iteration by
+            iteration, and `"cosine-epochs"` epoch by epoch. `"multistep"`
+            divides by 10 at epochs 50, 90 and 130, `"constant"` keeps the rate.
+        loss: A name in `losses.LOSSES`.
     """
 
     epochs: int = 50
@@ -60,6 +77,7 @@ class Training:
     optimizer: str = "adam"
     learning_rate: float | None = None
     schedule: str = "cosine"
+    loss: str = "crossentropy"
 
     def build_optimizer(self, steps_per_epoch: int) -> keras.Optimizer:
         """Builds the optimizer with its schedule."""
@@ -70,6 +88,15 @@ class Training:
         schedules = keras.optimizers.schedules
         if self.schedule == "cosine":
             rate = schedules.CosineDecay(rate, self.epochs * steps_per_epoch)
+        elif self.schedule == "cosine-epochs":
+            starts = range(self.epochs)
+            rate = schedules.PiecewiseConstantDecay(
+                [epoch * steps_per_epoch - 1 for epoch in starts[1:]],
+                [
+                    rate * (1 + math.cos(math.pi * x / self.epochs)) / 2
+                    for x in starts
+                ],
+            )
         elif self.schedule == "multistep":
             # Keras switches to the next value after a boundary, not at it.
             rate = schedules.PiecewiseConstantDecay(
@@ -142,8 +169,11 @@ class Recipe:
         therefore part of the key only if the schedule depends on it.
         """
         fields = dataclasses.asdict(self)
-        if self.training.schedule != "cosine":
+        if not self.training.schedule.startswith("cosine"):
             del fields["training"]["epochs"]
+        # This field is younger than the first stored runs.
+        if self.training.loss == Training.loss:
+            del fields["training"]["loss"]
         text = json.dumps(fields, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -174,7 +204,7 @@ class Recipe:
         )
 
     def build(self, input_shape, steps_per_epoch: int) -> keras.Model:
-        """Builds and compiles the network: cross-entropy and accuracy.
+        """Builds and compiles the network.
 
         Args:
             input_shape: `(height, width, channels)` of an image or frame.
@@ -192,8 +222,8 @@ class Recipe:
         model = getattr(models, name)(**options)
         model.compile(
             self.training.build_optimizer(steps_per_epoch),
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=["accuracy"],
+            losses.get(self.training.loss),
+            metrics=[losses.accuracy()],
         )
         return model
 

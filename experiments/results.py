@@ -18,6 +18,7 @@ __all__ = [
     "half_interval",
     "longest",
     "mean_and_interval",
+    "mostly_run",
 ]
 
 # The records of an experiment, one per seed, by panel and method.
@@ -76,6 +77,31 @@ def common(gathered: Gathered) -> tuple[int, Gathered]:
         for panel, methods in gathered.items()
     }
     return limit, kept
+
+
+def mostly_run(gathered: Gathered, coarse: tuple) -> Gathered:
+    """Chooses the panels and methods that a map over many panels shows.
+
+    Other experiments share single runs with a map, which would leave most of
+    its rows and columns empty.
+
+    Args:
+        gathered: What `gather` returns.
+        coarse: Panels of a quick run.
+
+    Returns:
+        All panels if most of them have runs, and the coarse ones otherwise,
+        with the methods that were run for most of these panels.
+    """
+
+    def most(panels, method):
+        return 2 * sum(bool(gathered[x][method]) for x in panels) > len(panels)
+
+    methods = next(iter(gathered.values()))
+    fine = any(most(gathered, x) for x in methods)
+    panels = gathered if fine else coarse
+    kept = [x for x in methods if most(panels, x)]
+    return {x: {y: gathered[x][y] for y in kept} for x in panels}
 
 
 def mean_and_interval(

@@ -3,7 +3,7 @@
 import pytest
 
 from experiments import claims, published
-from experiments.catalogue import EXPERIMENTS, FIVE, METHODS
+from experiments.catalogue import EXPERIMENTS, LEAKY, METHODS, neuron
 
 CODINGS = ("constant", "poisson", "retina")
 
@@ -13,7 +13,7 @@ def empty(*names):
 
 
 def test_no_runs_decide_nothing():
-    gathered = empty("bntt", *(f"table2-mnist-{x}" for x in CODINGS))
+    gathered = empty("bntt", *(x for x in EXPERIMENTS if "table2" in x))
     gathered |= empty(*(x for x in EXPERIMENTS if x.startswith("fig4")))
     gathered |= {x: {} for x in ("fig5", "tableA6", "tableA7")}
     rows = claims.check(gathered)
@@ -34,7 +34,7 @@ def test_98_percent_after_an_epoch(fake, hits, verdict):
         tested = [[1875, right], [3750, 0]]
         record = fake([0.5], tested=tested, test_samples=10_000)
         gathered[f"table2-mnist-{coding}"] = {(): {"asymptote": [record]}}
-    ours, found = claims.one_epoch(gathered)
+    ours, found = claims.accuracy(gathered, list(gathered), 1875, 0.98)
     assert f"retina {hits[2] / 100:.2f}%" in ours
     assert found == verdict
 
@@ -54,10 +54,12 @@ def test_how_much_faster(fake, asymptote, glorot, ours, verdict):
         "asymptote": [fake([0.5] * 300, to_60=asymptote)],
         "glorot": [fake([0.5] * 300, to_60=glorot)],
     }
-    panel = next(iter(FIVE))  # a leaky neuron
-    text, found = claims.faster({"fig5": {panel: cells}})
+    leaky, other = (neuron(*LEAKY[5]),), (neuron(0.3, 0.1, 1.0),)
+    text, found = claims.faster({"fig5": {leaky: cells}})
     assert text.endswith(ours)
     assert found == verdict
+    # Only the series of falling tau counts.
+    assert claims.faster({"fig5": {other: cells}})[1] == "not measured"
 
 
 def test_the_claim_counts_where_only_others_fail(fake):
@@ -90,9 +92,33 @@ def test_the_claim_counts_where_only_others_fail(fake):
 )
 def test_the_first_of_five_is_ahead(fake, ends, verdict):
     cells = {x: [fake([ends[x]] * 300)] if x in ends else [] for x in METHODS}
-    gathered = empty("fig4-nmnist", "fig4-cifar10", "fig4-cifar10dvs")
-    found = claims.first(gathered | {"fig4-mnist": {(): cells}})
-    assert found[1] == verdict
+    gathered = {"fig4-mnist": {(): cells}}
+    assert claims.first(gathered, "fig4-mnist")[1] == verdict
+
+
+# "ours > Wu > He >= Lee > Glorot"
+IN_ORDER = dict(asymptote=0.9, wu=0.8, he=0.7, lee=0.7, glorot=0.1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({}, "holds"),
+        ({"lee": 0.75}, "does not hold"),
+        ({"glorot": 0.95}, "does not hold"),
+        ({"he": None}, "not measured"),
+    ],
+)
+def test_the_order_of_the_methods(fake, changes, verdict):
+    ends = IN_ORDER | changes
+    cells = {
+        x: [fake([ends[x]] * 300)] if ends[x] is not None else []
+        for x in METHODS
+    }
+    gathered = {"fig4-cifar10": {(): cells}}
+    text, found = claims.ordered(gathered, "fig4-cifar10")
+    assert found == verdict
+    assert text.startswith("300 iterations: ")
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,16 @@ def test_cosine_reaches_zero_after_all_epochs():
     np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
+def test_cosine_by_epochs_is_constant_within_an_epoch():
+    training = recipes.Training(epochs=4, schedule="cosine-epochs")
+    schedule = schedule_of(training.build_optimizer(5))
+    expected = [
+        5e-4 * (1 + math.cos(math.pi * (n // 5) / 4)) for n in range(20)
+    ]
+    found = values(schedule, range(20))
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
 def test_multistep_divides_by_ten_at_epochs_50_90_and_130():
     training = recipes.get("cifar10-poisson").training
     schedule = schedule_of(training.build_optimizer(7))

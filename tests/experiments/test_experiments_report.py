@@ -6,7 +6,15 @@ import re
 import numpy as np
 import pytest
 
-from experiments import catalogue, figures, headline, published, report
+from experiments import (
+    catalogue,
+    figures,
+    headline,
+    heatmaps,
+    published,
+    report,
+    results,
+)
 from experiments.catalogue import EXPERIMENTS, METHODS, TWO
 from experiments.records import FOLDER, Store
 
@@ -201,3 +209,100 @@ def test_the_headline_compares_the_paper_s_claim():
     assert len([x for x in rows if x["experiment"] == "fig5"]) == 2 * len(
         catalogue.SIX
     )
+
+
+def test_a_heat_map_has_k_across_and_lam_up(fake):
+    neurons = {
+        ("a",): (0.5, 0.1, 1.0),
+        ("b",): (1.0, 0.1, 1.0),
+        ("c",): (0.5, 2.0, 1.0),
+        ("d",): (1.0, 2.0, 1.0),  # not run
+    }
+    to_60 = {("a",): 30, ("b",): None, ("c",): 10}
+    gathered = {
+        panel: {"asymptote": [fake([0.5] * 40, to_60=x)], "glorot": []}
+        for panel, x in to_60.items()
+    } | {("d",): {"asymptote": [], "glorot": []}}
+    figure = heatmaps.heatmaps(gathered, neurons, "title", 40, accuracy=False)
+    axis = figure.axes[0]
+    assert [x.get_text() for x in axis.get_xticklabels()] == ["0.5", "1"]
+    assert [x.get_text() for x in axis.get_yticklabels()] == ["0.1", "2"]
+    (image,) = axis.images
+    # A network that is not there takes at least as long as the run.
+    np.testing.assert_array_equal(
+        image.get_array().filled(np.nan), [[30, 40], [10, np.nan]]
+    )
+    texts = {x.get_position(): x.get_text() for x in axis.texts}
+    assert texts == {(0, 0): "30", (1, 0): "–", (0, 1): "10"}
+    figure = heatmaps.heatmaps(gathered, neurons, "title", 40, accuracy=True)
+    shown = figure.axes[0].images[0].get_array()
+    np.testing.assert_allclose(shown.filled(-1), [[0.5, 0.5], [0.5, -1]])
+
+
+def test_table_a7_is_counted_as_printed_and_with_two_rows_exchanged(
+    tmp_path, fake
+):
+    records = {}
+    for neuron, surrogate in published.TABLE_A7:
+        recipe = EXPERIMENTS["tableA7"].panels[
+            catalogue.neuron(*neuron), surrogate
+        ]
+        other = report.SWAPPED.get(surrogate, surrogate)
+        exchanged = published.TABLE_A7[neuron, other]
+        # Our networks do what the exchanged rows say.
+        for method, number in exchanged.items():
+            record = fake(
+                [(number or 0) / 100] * 20,
+                recipe=recipe,
+                method=method,
+                iterations=2811,
+                tested=[[2811, round(100 * (number or 0))]],
+                test_samples=10_000,
+            )
+            records[record.key] = record
+    text = "\n".join(
+        report.Report(records, tmp_path).table(
+            "tableA7", "neuron, surrogate", published.TABLE_A7
+        )
+    )
+    printed, exchanged = re.findall(r"as in the paper: (\d+) of 160", text)
+    differ = sum(
+        (a is None) != (published.TABLE_A7[n, report.SWAPPED[s]][m] is None)
+        for (n, s), row in published.TABLE_A7.items()
+        if s in report.SWAPPED
+        for m, a in row.items()
+    )
+    assert differ > 0
+    assert (int(printed), int(exchanged)) == (160 - differ, 160)
+
+
+def test_bars_stand_above_the_test_accuracy(fake):
+    gathered = {
+        (name,): {"asymptote": [fake([0.5], to_60=9, tested=[[1, hits]])]}
+        for name, hits in (("a", 90), ("b", 270))
+    }
+    figure = figures.iterations_to_60(gathered, "title", 300)
+    (line,) = figure.axes[1].lines
+    np.testing.assert_allclose(line.get_ydata(), [0.25, 0.75])  # of 360
+
+
+def test_a_map_shows_what_was_mostly_run():
+    def cells(**runs):
+        return {x: runs.get(x, []) for x in ("asymptote", "glorot", "he")}
+
+    one = ["a record"]
+    gathered = {
+        "a": cells(asymptote=one, glorot=one, he=one),
+        "b": cells(asymptote=one, glorot=one),
+        "c": cells(asymptote=one),
+        "d": cells(),
+        "e": cells(),
+        "f": cells(),
+    }
+    shown = results.mostly_run(gathered, ("a", "b", "c"))
+    assert list(shown) == ["a", "b", "c"]
+    assert all(list(x) == ["asymptote", "glorot"] for x in shown.values())
+    gathered["d"] = cells(asymptote=one)
+    shown = results.mostly_run(gathered, ("a", "b", "c"))
+    assert list(shown) == list(gathered)
+    assert all(list(x) == ["asymptote"] for x in shown.values())
