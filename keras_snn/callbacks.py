@@ -1,17 +1,16 @@
 """Callbacks that monitor, save and reproduce training."""
 
-import collections
+import collections.abc
 import json
 import pathlib
 
 import keras
 import numpy as np
-from keras import ops
 
 from keras_snn.files import replacing
 from keras_snn.layers.walk import walk
-from keras_snn.models.probe import spiking_outputs
-from keras_snn.validation import check_count, check_seed
+from keras_snn.models.rates import Batches, FiringRates, firing_rates
+from keras_snn.validation import check_choice, check_count, check_seed
 
 __all__ = [
     "Checkpoint",
@@ -24,86 +23,8 @@ __all__ = [
 ]
 
 
-def firing_rates(model, x, batch_size=32):
-    """Measures the firing rate of every layer of neurons, in inference.
-
-    The model stays as it was, including its random generators.
-
-    Args:
-        model: A model that `keras_snn.models.probe` takes.
-        x: NumPy array of inputs, or a list or dictionary of arrays for a model
-            of several inputs.
-        batch_size: Samples per call of the model, at least 1.
-
-    Returns:
-        Dictionary that maps the names of `probe`, in the order of the network,
-        to `(firing_rate, silent_fraction)`: mean spikes per neuron and
-        timestep, and the fraction of neurons that emit no spike for `x`.
-
-    Raises:
-        ValueError: If `x` is empty, or `probe` does not accept the model.
-    """
-    return _Rates(model)(x, batch_size)
-
-
-class _Rates:
-    """Measures `firing_rates`, with a model that is built once."""
-
-    def __init__(self, model):
-        graph, found = spiking_outputs(model)
-        self._steps = {}
-        # Keras sorts the keys of plain dictionaries.
-        counts = collections.OrderedDict()
-        for name, (layer, spikes) in found.items():
-            spikes = ops.cast(spikes, "float32")
-            self._steps[name] = 1
-            if layer.return_sequences:
-                # Sums of spikes are exact, means are not.
-                self._steps[name] = spikes.shape[1] or 1
-                reduce = ops.sum if spikes.shape[1] else ops.mean
-                spikes = reduce(spikes, axis=1)
-            counts[name] = spikes
-        self._counts = keras.Model(graph.input, counts)
-
-    def __call__(self, x, batch_size):
-        batch_size = check_count("batch_size", batch_size)
-        samples = _check_samples(x)
-        state = self._counts.non_trainable_variables
-        before = [np.array(variable) for variable in state]
-        totals = dict.fromkeys(self._steps, 0.0)
-        try:
-            for start in range(0, samples, batch_size):
-                rows = slice(start, start + batch_size)
-                batch = keras.tree.map_structure(lambda x, r=rows: x[r], x)
-                for name, count in self._counts.predict_on_batch(batch).items():
-                    totals[name] = totals[name] + count.sum(0, dtype="float64")
-        finally:
-            for variable, value in zip(state, before, strict=True):
-                variable.assign(value)
-        return {
-            name: (
-                float(np.mean(total) / (samples * self._steps[name])),
-                # NaN where a rate is NaN.
-                float(np.mean(np.where(np.isnan(total), total, total == 0))),
-            )
-            for name, total in totals.items()
-        }
-
-
-def _check_samples(x):
-    """Returns the number of samples, which all inputs must share."""
-    shapes = [np.shape(each) for each in keras.tree.flatten(x)]
-    samples = {shape[0] if shape else 0 for shape in shapes}
-    if len(samples) != 1 or 0 in samples:
-        raise ValueError(
-            "`x` must hold at least one sample, the same number for every "
-            f"input. Received: shapes={shapes}"
-        )
-    return samples.pop()
-
-
 class FiringRateMonitor(keras.callbacks.Callback):
-    """Logs the firing rate of every layer of neurons, in inference.
+    """Logs the firing rate of every layer of neurons.
 
     After every epoch it adds two values per layer to the logs:
     `<layer>_firing_rate` (mean spikes per neuron and timestep) and
@@ -111,10 +32,19 @@ class FiringRateMonitor(keras.callbacks.Callback):
     Put it before `CSVLogger` and `TensorBoard` in the list of callbacks, so
     that they see these values.
 
+    It measures in inference, like Keras's `val_` metrics. With `training=True`
+    it measures in training, and all keys start with `training_`. A list of
+    callbacks may hold one monitor of each mode. `firing_rates` says how the
+    modes differ.
+
     Args:
-        x: NumPy array of inputs to measure on. A few dozen samples are enough.
+        x: Inputs to measure on, as `firing_rates` takes them. A few dozen
+            samples are enough. A generator is refused, because the monitor
+            reads `x` at every measurement.
         every: Iterations between two measurements, or `None` for one per epoch.
-        batch_size: Samples per call of the model, at least 1.
+        batch_size: Samples per call of the model, at least 1. `None` means 32.
+            It must be `None` if `x` comes in batches.
+        training: Whether the model runs in training instead of inference.
 
     Attributes:
         history: Dictionary of lists under `"iteration"` and the two keys of
@@ -130,29 +60,34 @@ class FiringRateMonitor(keras.callbacks.Callback):
     ['lif1_firing_rate', 'lif1_silent_fraction']
     """
 
-    def __init__(self, x, every=None, batch_size=32):
+    def __init__(self, x, every=None, batch_size=None, training=False):
         super().__init__()
         if every is not None:
             every = check_count("every", every)
-        _check_samples(x)
-        self.x, self.every = x, every
-        self.batch_size = check_count("batch_size", batch_size)
+        if isinstance(x, collections.abc.Iterator):
+            raise ValueError(
+                "`x` must be readable again and again: pass an array or a "
+                f"dataset. Received: a {type(x).__name__}"
+            )
+        self.every = every
+        self.training = check_choice("training", training, (False, True))
         self.history = {}
+        self._batches = Batches(x, batch_size)
 
     def set_model(self, model):
         """Builds the model that measures the rates."""
         super().set_model(model)
-        self._rates = _Rates(model)
+        self._rates = FiringRates(model, self.training)
 
     def measure(self):
         """Measures the model now and returns a dictionary of logs."""
         # On JAX, reading `model` during `fit` updates its weights.
         assert self.model is not None
+        mode = "training_" if self.training else ""
         logs = {}
-        rates = self._rates(self.x, self.batch_size)
-        for name, (rate, silent) in rates.items():
-            logs[f"{name}_firing_rate"] = rate
-            logs[f"{name}_silent_fraction"] = silent
+        for name, (rate, silent) in self._rates(self._batches).items():
+            logs[f"{mode}{name}_firing_rate"] = rate
+            logs[f"{mode}{name}_silent_fraction"] = silent
         return logs
 
     def _record(self):
@@ -167,10 +102,17 @@ class FiringRateMonitor(keras.callbacks.Callback):
         self._iteration = 0
         self._record()
 
+    def on_epoch_begin(self, epoch, logs=None):
+        """Keeps the number of iterations before this epoch."""
+        self._before_epoch = self._iteration
+
     def on_train_batch_end(self, batch, logs=None):
         """Measures every `every` iterations."""
-        self._iteration += 1
-        if self.every and self._iteration % self.every == 0:
+        last = self._iteration
+        # With `steps_per_execution`, a call ends several iterations.
+        done = min(batch + 1, self.params.get("steps") or batch + 1)
+        self._iteration = self._before_epoch + done
+        if self.every and self._iteration // self.every > last // self.every:
             self._record()
 
     def on_epoch_end(self, epoch, logs=None):

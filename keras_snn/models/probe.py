@@ -1,11 +1,13 @@
 """A model that returns the spikes inside another model."""
 
 import collections
+import functools
+import inspect
 
 import keras
+from keras import ops
 
 from keras_snn.layers import LIF, LIFRNNCell, Recompute
-from keras_snn.layers.walk import walk
 
 __all__ = ["probe", "spiking_outputs"]
 
@@ -16,9 +18,12 @@ def probe(model):
     It shares the layers and weights of `model`. It runs, compiles and predicts
     like any Keras model.
 
+    At masked timesteps, the spikes are those that the layer returns: it repeats
+    its last output. `keras_snn.callbacks.firing_rates` leaves them out.
+
     Args:
         model: A built functional or `Sequential` model. The probe includes
-            models inside it and layers that `Recompute` wraps.
+            models inside it and models that `Recompute` wraps.
 
     Returns:
         A `keras.Model` with the inputs of `model`. Its output is a dictionary,
@@ -28,8 +33,10 @@ def probe(model):
 
     Raises:
         ValueError: If the model has no neurons, or if its graph does not show
-            all of them. Custom layers, wrappers and subclassed models hide the
-            neurons inside them.
+            all of them. Custom layers, wrappers such as `PerTimestep`, stacked
+            RNN cells, functions in `keras.layers.Lambda` and subclassed models
+            hide the neurons inside them. The search covers their attributes and
+            the code of `call`, but not other Python objects.
 
     Example:
     >>> from keras_snn.models import five_layer_snn
@@ -37,23 +44,25 @@ def probe(model):
     >>> spikes["lif3"].shape
     (None, 2, 500)
     """
-    graph, found = spiking_outputs(model)
+    graph, found = spiking_outputs(model, lambda layer, spikes, *_: spikes)
     # Keras sorts the keys of plain dictionaries.
-    outputs = collections.OrderedDict(
-        (name, output) for name, (_, output) in found.items()
-    )
+    outputs = collections.OrderedDict(found)
     return keras.Model(graph.input, outputs, name=f"{model.name}_probe")
 
 
-def spiking_outputs(model):
-    """Rebuilds the graph of a model and keeps the outputs of all neurons.
+def spiking_outputs(model, observe):
+    """Rebuilds the graph of a model and observes every call of its neurons.
 
     Args:
         model: See `probe`.
+        observe: Function of `(layer, spikes, sequences, mask)`. It returns the
+            symbolic tensors to keep of this call. `sequences` is the input of
+            the layer. `mask` is its argument of this name, which is `None` if
+            Keras passes the mask of `sequences`.
 
     Returns:
         `(graph, found)`: a model that shares the layers of `model`, and a
-        dictionary that maps the names of `probe` to `(layer, output)`.
+        dictionary that maps the names of `probe` to what `observe` returned.
 
     Raises:
         ValueError: See `probe`.
@@ -63,7 +72,14 @@ def spiking_outputs(model):
             "`model` must be a built functional or Sequential model that does "
             f"not override `call`. Received: {model!r}"
         )
-    graph, found = _observed(model)
+    graph, pairs = _observed(model, observe)
+    found = {}
+    for layer, observed in pairs:
+        name, number = layer, 1
+        while name in found:
+            number += 1
+            name = f"{layer}:{number}"
+        found[name] = observed
     if not found:
         raise ValueError(
             "`model` must have a `LIF` layer or an `RNN` of `LIFRNNCell`. "
@@ -72,41 +88,40 @@ def spiking_outputs(model):
     return graph, found
 
 
-def _observed(model):
-    found = {}
+def _observed(model, observe):
+    """Returns the rebuilt graph, and pairs of a layer's name and its tensors.
 
-    def add(layer, output):
-        name, number = layer.name, 1
-        while name in found:
-            number += 1
-            name = f"{layer.name}:{number}"
-        found[name] = layer, output
+    The pairs are in the order of the calls.
+    """
+    pairs, rebuilt = [], {}
 
-    def call(layer, *args, **kwargs):
-        if isinstance(layer, Recompute):
+    def call(operation, *args, **kwargs):
+        layer = operation
+        while isinstance(layer, Recompute):
             layer = layer.layer
+        if layer is not operation and not operation.supports_masking:
+            # The copy has no mask, like the tensor inside `Recompute`.
+            args = keras.tree.map_structure(ops.copy, args)
         if isinstance(layer, keras.Model) and _ends(layer):
-            # The inner model, with its spikes as additional outputs.
-            graph, inside = _observed(layer)
-            spikes = [output for _, output in inside.values()]
-            more = keras.Model(
-                graph.input, [graph.output, spikes], name=layer.name
-            )
-            outputs, spikes = more(*args, **kwargs)
-            for (neurons, _), output in zip(
-                inside.values(), spikes, strict=True
-            ):
-                add(neurons, output)
-            return outputs
-        outputs = layer(*args, **kwargs)
-        if _spikes(layer):
-            add(layer, keras.tree.flatten(outputs)[0])
-        elif isinstance(layer, keras.layers.Layer):
-            for inside in filter(_spikes, walk(layer)):
-                raise ValueError(
-                    "`model` must have all neurons in its graph. Received: "
-                    f"layer {layer.name!r}, with {inside.name!r} inside"
+            if id(operation) not in rebuilt:
+                rebuilt[id(operation)] = _with_more_outputs(
+                    *_observed(layer, observe), operation.name
                 )
+            more, names = rebuilt[id(operation)]
+            if not names:
+                return operation(*args, **kwargs)
+            outputs, observed = more(*args, **kwargs)
+            pairs.extend(zip(names, observed, strict=True))
+            return outputs
+        outputs = operation(*args, **kwargs)
+        if _spikes(layer):
+            spikes = keras.tree.flatten(outputs)[0]
+            given = inspect.signature(layer.call).bind(*args, **kwargs)
+            sequences, *_ = given.args
+            mask = given.arguments.get("mask")
+            pairs.append((layer.name, observe(layer, spikes, sequences, mask)))
+        else:
+            _refuse_neurons_inside(operation, args, kwargs)
         return outputs
 
     # Clones the bare graph, because Keras compiles clones of compiled models.
@@ -115,7 +130,74 @@ def _observed(model):
         clone_function=lambda layer: layer,
         call_function=call,
     )
-    return clone, found
+    return clone, pairs
+
+
+def _with_more_outputs(graph, pairs, name):
+    """Returns a model that also returns what was observed, and the names."""
+    if not pairs:
+        return graph, []
+    names, observed = zip(*pairs, strict=True)
+    outputs = [graph.output, list(observed)]
+    return keras.Model(graph.input, outputs, name=name), names
+
+
+def _refuse_neurons_inside(operation, args, kwargs):
+    for inside in _reachable([operation, args, kwargs]):
+        name = None
+        if _spikes(inside) or isinstance(inside, LIFRNNCell):
+            name = inside.name
+        elif inspect.isclass(inside) and issubclass(inside, (LIF, LIFRNNCell)):
+            name = inside.__name__
+        if name is not None:
+            raise ValueError(
+                "`model` must have all neurons in its graph. Received: "
+                f"layer {operation.name!r}, with {name!r} inside"
+            )
+
+
+def _reachable(root):
+    """Yields the objects that an operation may run.
+
+    These are its attributes, the items of containers, and what functions refer
+    to, including the `call` of a layer. The outermost come first.
+    """
+    # Keeps the values, because a freed object's id may be used again.
+    seen, waiting = {}, collections.deque([root])
+    while waiting:
+        value = waiting.popleft()
+        if id(value) in seen:
+            continue
+        seen[id(value)] = value
+        yield value
+        if isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, (list, tuple, set, frozenset)):
+            waiting += value
+        elif isinstance(value, keras.Operation):
+            waiting += [*vars(value).values(), value.call]
+        elif isinstance(value, functools.partial):
+            waiting += [value.func, value.args, value.keywords]
+        elif inspect.ismethod(value):
+            waiting += [value.__self__, value.__func__]
+        elif inspect.isfunction(value) and not _library(value):
+            waiting += [cell.cell_contents for cell in value.__closure__ or ()]
+            waiting += _globals(value.__code__, value.__globals__)
+
+
+def _library(function):
+    return (function.__module__ or "").split(".")[0] in ("keras", "keras_snn")
+
+
+def _globals(code, names):
+    """Returns the global objects that a function and those inside it use."""
+    used = []
+    for name in code.co_names:
+        modules = [vars(each) for each in used if inspect.ismodule(each)]
+        used += [space[name] for space in (names, *modules) if name in space]
+    for inner in filter(inspect.iscode, code.co_consts):
+        used += _globals(inner, names)
+    return used
 
 
 def _ends(model):
