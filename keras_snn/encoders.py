@@ -7,6 +7,7 @@ Images are bytes (whole numbers in [0, 255], of any dtype) or intensities
 import keras
 from keras import ops
 
+from keras_snn.replicas import ReplicaSeedGenerator
 from keras_snn.validation import (
     check_choice,
     check_count,
@@ -137,7 +138,7 @@ class PoissonEncoder(_Encoder):
     """Poisson coding: the intensity is the probability of a spike.
 
     Every pixel draws independently at every timestep, in training and in
-    inference.
+    inference. In data-parallel training, every replica draws its own numbers.
 
     Args:
         timesteps: Length of the time axis, at least 1.
@@ -158,7 +159,7 @@ class PoissonEncoder(_Encoder):
     def __init__(self, timesteps, seed=None, **kwargs):
         super().__init__(timesteps, **kwargs)
         self.seed = check_seed(seed)
-        self.seed_generator = keras.random.SeedGenerator(self.seed)
+        self.seed_generator = ReplicaSeedGenerator(self.seed)
 
     def encode(self, intensity):
         """Compares the intensity with uniform numbers in [0, 1)."""

@@ -18,7 +18,9 @@ import keras
 from keras import ops
 
 from keras_snn.layers.precision import at_least_float32
+from keras_snn.replicas import sum_over_replicas
 from keras_snn.validation import (
+    check_choice,
     check_count,
     check_number,
     check_shape,
@@ -36,7 +38,7 @@ class _BatchNormalization(keras.layers.Layer):
     the output).
     """
 
-    def __init__(self, epsilon, momentum, axis, **kwargs):
+    def __init__(self, epsilon, momentum, axis, synchronized, **kwargs):
         super().__init__(**kwargs)
         self.epsilon = check_number("epsilon", epsilon)
         self.momentum = check_number(
@@ -47,6 +49,9 @@ class _BatchNormalization(keras.layers.Layer):
                 f"`axis` must be an integer. Received: axis={axis!r}"
             )
         self.axis = int(axis)
+        self.synchronized = check_choice(
+            "synchronized", synchronized, (False, True)
+        )
         self.supports_masking = True
 
     def _channel_axis(self, shape):
@@ -80,6 +85,7 @@ class _BatchNormalization(keras.layers.Layer):
             make,
             dtype=at_least_float32(self.variable_dtype),
             trainable=False,
+            aggregation="mean",  # keeps TensorFlow's replicas equal
         )
         self.gamma = make(name="gamma", initializer="ones")
         if self._center:
@@ -108,9 +114,13 @@ class _BatchNormalization(keras.layers.Layer):
         mean = spread(self.moving_mean)
         variance = spread(self.moving_variance)
         if training and self.trainable:
-            mean, variance = _moments(x, others, mask, (mean, variance))
-            self._move(self.moving_mean, mean)
-            self._move(self.moving_variance, variance)
+            if mask is not None:
+                check_shape("mask", mask, x.shape[:2])
+            *found, some = _moments(x, others, mask, self.synchronized)
+            mean = self._move(self.moving_mean, mean, found[0], some)
+            variance = self._move(
+                self.moving_variance, variance, found[1], some
+            )
         scale = self._factor * spread(self.gamma)
         scale = scale * ops.rsqrt(variance + self.epsilon)
         if self._per_timestep:
@@ -126,9 +136,15 @@ class _BatchNormalization(keras.layers.Layer):
             outputs = outputs + spread(self.beta)
         return ops.cast(outputs, self.compute_dtype)
 
-    def _move(self, average, value):
-        value = ops.cast(ops.reshape(value, average.shape), average.dtype)
-        average.assign(self.momentum * average + (1 - self.momentum) * value)
+    def _move(self, average, old, new, some):
+        """Moves an average and returns the value to normalize with.
+
+        Where there are no values (`some` is false), both stay the same.
+        """
+        moved = self.momentum * old + (1 - self.momentum) * new
+        moved = ops.where(some, moved, old)
+        average.assign(ops.reshape(moved, average.shape))
+        return ops.where(some, new, old)
 
     def compute_output_shape(self, input_shape):
         """Returns the input shape."""
@@ -141,49 +157,78 @@ class _BatchNormalization(keras.layers.Layer):
             "epsilon": self.epsilon,
             "momentum": self.momentum,
             "axis": self.axis,
+            "synchronized": self.synchronized,
         }
 
 
-def _moments(x, axes, mask, otherwise):
+def _moments(x, axes, mask, synchronized):
     """Returns mean and variance over the unmasked values, with axes kept.
 
     The variance is the mean of centered squares. Keras on PyTorch uses the
     difference of two means, which loses all digits if the mean is large. The
     gradient of the variance with respect to the mean is exactly zero.
+
+    Returns:
+        Mean, variance, and whether there are any values. Where there are none,
+        mean and variance have no meaning.
     """
+    if mask is not None:
+        mask = ops.cast(mask, "bool")
+        mask = ops.expand_dims(mask, list(range(2, len(x.shape))))
+
+    def average(values):
+        return _average(values, axes, mask, synchronized)
+
+    # Masked values may be NaN.
+    x = x if mask is None else ops.where(mask, x, 0)
+    mean, some = average(x)
+    centered = x - ops.stop_gradient(mean)
+    centered = centered if mask is None else ops.where(mask, centered, 0)
+    variance, _ = average(ops.square(centered))
+    return mean, variance, some
+
+
+def _average(values, axes, mask, synchronized):
+    """Returns the average over `axes`, and whether there are any values.
+
+    The values must be 0 where `mask` is false.
+    """
+    size = _size(values, axes)
+    if mask is None and not synchronized:
+        return _reduce(_mean, values, axes), size > 0
     if mask is None:
-        mean = _mean(x, axes)
-        return mean, _mean(ops.square(x - ops.stop_gradient(mean)), axes)
-    check_shape("mask", mask, x.shape[:2])
-    mask = ops.cast(mask, "bool")
-    mask = ops.expand_dims(mask, list(range(2, len(x.shape))))
-    counted = _mean(ops.cast(mask, x.dtype), axes)
-    some = counted > 0
-    counted = ops.where(some, counted, 1)
-    mean = _mean(ops.where(mask, x, 0), axes) / counted
-    # Masked before squaring, because masked values may be NaN.
-    centered = ops.where(mask, x - ops.stop_gradient(mean), 0)
-    variance = _mean(ops.square(centered), axes) / counted
-    # Where everything is masked, the statistics stay the same.
-    return (
-        ops.where(some, mean, otherwise[0]),
-        ops.where(some, variance, otherwise[1]),
-    )
+        count = ops.cast(size, values.dtype)
+    else:
+        count = _reduce(ops.sum, ops.cast(mask, values.dtype), axes)
+        space = _size(values, [axis for axis in axes if axis > 1])
+        count = count * ops.cast(space, values.dtype)
+    total = _reduce(ops.sum, values, axes)
+    if synchronized:
+        # Replicas may have different numbers of values, so their means do not
+        # count alike.
+        total, count = sum_over_replicas(total, count)
+    return total / ops.maximum(count, 1), count > 0
 
 
-def _mean(x, axes):
+def _reduce(operation, x, axes):
     # Reduces space first. TensorFlow takes 15 times as long if it reduces axes
     # on both sides of an axis that stays.
     for some in ([i for i in axes if i > 1], [i for i in axes if i <= 1]):
-        if not some:
-            continue
-        if keras.backend.standardize_dtype(x.dtype) == "float64":
-            # On PyTorch, `ops.mean` computes in float32.
-            count = math.prod(ops.shape(x)[i] for i in some)
-            x = ops.sum(x, some, keepdims=True) / ops.cast(count, x.dtype)
-        else:
-            x = ops.mean(x, some, keepdims=True)
+        if some:
+            x = operation(x, some, keepdims=True)
     return x
+
+
+def _mean(x, axes, keepdims):
+    if keras.backend.standardize_dtype(x.dtype) != "float64":
+        return ops.mean(x, axes, keepdims=keepdims)
+    # On PyTorch, `ops.mean` computes in float32.
+    count = ops.cast(_size(x, axes), x.dtype)
+    return ops.sum(x, axes, keepdims=keepdims) / count
+
+
+def _size(x, axes):
+    return math.prod(ops.shape(x)[axis] for axis in axes)
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
@@ -202,6 +247,10 @@ class BNTT(_BatchNormalization):
         momentum: Fraction that a moving average keeps per batch, in `[0, 1]`.
             The paper gives the new value a weight of 0.1.
         axis: Channel axis, after batch and time. Use 2 for channels first.
+        synchronized: Whether replicas of the model (TensorFlow's strategies,
+            PyTorch's `DistributedDataParallel`) share their statistics. If
+            `False`, each replica uses those of its part of the batch. On JAX
+            with `keras.distribution`, statistics always cover the whole batch.
         **kwargs: Keywords of `keras.layers.Layer`.
 
     Call arguments:
@@ -234,9 +283,15 @@ class BNTT(_BatchNormalization):
     _per_timestep, _center, _factor = True, False, 1.0
 
     def __init__(
-        self, timesteps, epsilon=1e-4, momentum=0.9, axis=-1, **kwargs
+        self,
+        timesteps,
+        epsilon=1e-4,
+        momentum=0.9,
+        axis=-1,
+        synchronized=False,
+        **kwargs,
     ):
-        super().__init__(epsilon, momentum, axis, **kwargs)
+        super().__init__(epsilon, momentum, axis, synchronized, **kwargs)
         self.timesteps = check_count("timesteps", timesteps)
 
     def _channel_axis(self, shape):
@@ -283,6 +338,10 @@ class TDBN(_BatchNormalization):
         epsilon: Added to the variance, above 0.
         momentum: Fraction that a moving average keeps per batch, in `[0, 1]`.
         axis: Channel axis, after batch and time. Use 2 for channels first.
+        synchronized: Whether replicas of the model (TensorFlow's strategies,
+            PyTorch's `DistributedDataParallel`) share their statistics. If
+            `False`, each replica uses those of its part of the batch. On JAX
+            with `keras.distribution`, statistics always cover the whole batch.
         **kwargs: Keywords of `keras.layers.Layer`.
 
     Call arguments:
@@ -315,9 +374,10 @@ class TDBN(_BatchNormalization):
         epsilon=1e-5,
         momentum=0.9,
         axis=-1,
+        synchronized=False,
         **kwargs,
     ):
-        super().__init__(epsilon, momentum, axis, **kwargs)
+        super().__init__(epsilon, momentum, axis, synchronized, **kwargs)
         self.theta = check_number("theta", theta)
         self.alpha = check_number("alpha", alpha)
 
