@@ -9,6 +9,8 @@ import struct
 
 import numpy as np
 
+from keras_snn.events.recording import unwrapped
+
 __all__ = ["check_whole", "damaged", "read_aedat2", "read_aedat3"]
 
 # Parts of a 2.0 address: the last pixel of a row or column, the bits of events
@@ -27,9 +29,10 @@ POLARITY = 1
 POLARITY_SIZE, POLARITY_TIME = 8, 4
 
 
-def damaged(path, place, why):
-    """Returns the error for a damaged file."""
-    return ValueError(f"`{path}`, byte {place}: {why}.")
+def damaged(path, place, why, unit="byte"):
+    """Returns the error for a damaged file. `place` may be `None`."""
+    where = "" if place is None else f", {unit} {place}"
+    return ValueError(f"`{path}`{where}: {why}.")
 
 
 def check_whole(path, data, start, size):
@@ -62,7 +65,7 @@ def read_aedat2(path, data):
         raise damaged(path, places[i], why)
     x = LAST_PIXEL - (address >> 1 & 127)
     y = LAST_PIXEL - (address >> 8 & 127)
-    return t, x, y, 1 - (address & 1), places
+    return unwrapped(t, 2**32), x, y, 1 - (address & 1), places
 
 
 def read_aedat3(path, data):

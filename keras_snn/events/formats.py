@@ -13,7 +13,19 @@ from keras_snn.events.aedat import (
     read_aedat2,
     read_aedat3,
 )
-from keras_snn.events.recording import check_size, event_array, fields
+from keras_snn.events.foreign import (
+    read_aedat4,
+    read_hdf5,
+    read_numpy,
+    read_text,
+)
+from keras_snn.events.prophesee import read_prophesee
+from keras_snn.events.recording import (
+    check_size,
+    event_array,
+    fields,
+    unwrapped,
+)
 from keras_snn.files import replacing
 from keras_snn.validation import check_choice
 
@@ -23,23 +35,29 @@ __all__ = ["read", "write"]
 CLOCK_ROW, CLOCK_STEP = 240, 2**13
 # The format has 23 bits for the time in microseconds.
 BIN_TIME = 2**23
+# Cameras send events late by less than this many microseconds. Sorting more
+# than that would mix the events of before and after a reset of the clock.
+JITTER = 10_000
 
-READERS = {b"2.0": read_aedat2, b"3.1": read_aedat3}
-# Other formats by their beginning and suffixes. A recording in N-MNIST's format
-# cannot begin with this much text, because its times would exceed 0.5 s.
-OTHERS = (
-    ("a NumPy file", rb"\x93NUMPY", ".npy"),
-    ("a zip or NumPy archive", rb"PK(\x03\x04|\x05\x06)", ".zip .npz"),
-    ("an HDF5 file", rb"\x89HDF\r\n", ".h5 .hdf5"),
+UNKNOWN = "AEDAT of an unknown version"
+# The readers, and other formats by their name. A file has the format of its
+# beginning, or else of its suffix. A recording in N-MNIST's format cannot begin
+# with this much text, because its times would exceed 0.5 s.
+FORMATS = (
+    (read_aedat2, rb"#!AER-DAT2\.0(?!\S)", ""),
+    (read_aedat3, rb"#!AER-DAT3\.1(?!\S)", ""),
+    (read_aedat4, rb"#!AER-DAT4\.0(?!\S)", ".aedat4"),
+    (read_hdf5, rb"\x89HDF\r\n", ".h5 .hdf5"),
+    (read_numpy, rb"\x93NUMPY|PK(\x03\x04|\x05\x06)", ".npy .npz"),
+    (read_prophesee, rb"% [ -~]{6}", ".dat .raw"),
     ("a PNG image", rb"\x89PNG\r\n", ".png"),
     ("a JPEG image", rb"\xff\xd8\xff", ".jpg .jpeg"),
     ("a GIF image", rb"GIF8[79]a", ".gif"),
     ("a gzip archive", rb"\x1f\x8b\x08", ".gz .tgz"),
+    ("a zip archive", rb"(?!)", ".zip"),
     ("a MATLAB file", rb"MATLAB \d\.\d MAT-file", ".mat"),
-    ("a Prophesee file", rb"% [ -~]{6}", ".dat .raw"),
-    ("an AEDAT 4 file", rb"#!AER-DAT4", ".aedat4"),
-    ("AEDAT of an unknown version", rb"#[\r\n -~]{7}", ""),
-    ("text", rb"[\t\r\n -~]{8,63}\Z|[\t\r\n -~]{64}", ".txt .csv"),
+    (UNKNOWN, rb"#!AER-DAT", ""),
+    (read_text, rb"[\t\r\n -~]{8,63}\Z|[\t\r\n -~]{64}", ".txt .csv"),
 )
 
 
@@ -56,15 +74,18 @@ def read(
             the sensor raise an error. `None` accepts every address.
         sort: Whether to sort the events if their times run backwards. Otherwise
             such a file raises an error. Events of equal time keep their order.
+            Clocks that wrap need no sorting. Do not sort a recording whose
+            clock was reset, because this mixes its parts.
 
     Returns:
         An array of shape `(events,)` and dtype `DTYPE`, in order of time, with
         at least one event.
 
     Raises:
+        ImportError: If the package that reads the format is missing.
         ValueError: If the file is truncated, damaged, empty or in an unknown
             format, if its times run backwards, or if events lie outside the
-            sensor. The message gives the file and the position in bytes.
+            sensor. The message gives the file and the position.
 
     Example:
     >>> import tempfile
@@ -81,17 +102,30 @@ def read(
     t, x, y, p, places = _reader(path, data)(path, data)
     if not len(t):
         raise damaged(path, len(data), "the file ends without any event")
-    outside = (x >= width) | (y >= height)
+
+    def bad(i, why):
+        if places is None:
+            return damaged(path, i, why, "event")
+        return damaged(path, places[i], why)
+
+    outside = (x < 0) | (x >= width) | (y < 0) | (y >= height)
     if outside.any():
         i = outside.argmax()
         why = f"x={x[i]}, y={y[i]} is outside the sensor, {height} x {width}"
-        raise damaged(path, places[i], why)
-    backwards = t[1:] < t[:-1]
-    if backwards.any() and not sort:
-        i = backwards.argmax() + 1
-        why = f"time runs backwards, from {t[i - 1]} to {t[i]} us"
-        advice = "`sort=True` sorts the events, if this is a recording"
-        raise damaged(path, places[i], f"{why}; {advice}")
+        raise bad(i, why)
+    if ((p < 0) | (p > 1)).any():
+        i = ((p < 0) | (p > 1)).argmax()
+        raise bad(i, f"the polarity is {p[i]}, not 0 or 1")
+    latest = np.maximum.accumulate(t)
+    late = latest - t
+    if late.any() and not sort:
+        jitter = late.max() <= JITTER
+        i = (late > (0 if jitter else JITTER)).argmax()
+        why = f"time runs backwards, from {latest[i]} to {t[i]} us"
+        advice = "the clock was reset, or this is not a recording"
+        if jitter:
+            advice = "`sort=True` sorts the events, if this is a recording"
+        raise bad(i, f"{why}; {advice}")
     events = event_array(t, x, y, p)
     return events[np.argsort(t, kind="stable")] if sort else events
 
@@ -135,13 +169,16 @@ def write(path: str | os.PathLike[str], events: np.ndarray) -> None:
 
 def _reader(path, data):
     """Chooses the reader by the beginning of the file."""
-    version = re.match(rb"#!AER-DAT(\S*)", data)
-    if version and version[1] in READERS:
-        return READERS[version[1]]
-    for name, beginning, suffixes in OTHERS:
-        if re.match(beginning, data) or path.suffix.lower() in suffixes.split():
-            known = "AEDAT 2.0, AEDAT 3.1 or N-MNIST's format"
-            raise damaged(path, 0, f"this is {name}, not {known}")
+    suffix = path.suffix.lower() or "none"
+    found = [x for x in FORMATS if re.match(x[1], data)]
+    found = found or [x for x in FORMATS if suffix in x[2].split()]
+    if found and callable(found[0][0]):
+        return found[0][0]
+    # Headers of AEDAT begin with "#", with its version or without.
+    if found or re.match(rb"#[\r\n -~]{7}", data):
+        name = found[0][0] if found else UNKNOWN
+        why = f"this is {name}, not a recording that `read` knows"
+        raise damaged(path, 0, why)
     return _read_bin
 
 
@@ -149,6 +186,7 @@ def _read_bin(path, data):
     check_whole(path, data, 0, 5)
     x, y, high, middle, low = np.frombuffer(data, "u1").reshape(-1, 5).T
     t = (high & 127).astype("i8") << 16 | middle.astype("i8") << 8 | low
+    t = unwrapped(t, BIN_TIME)
     clock = y == CLOCK_ROW
     t += CLOCK_STEP * np.cumsum(clock)
     kept = np.flatnonzero(~clock)

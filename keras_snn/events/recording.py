@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_snn.validation import check_count
 
-__all__ = ["DTYPE", "check_size", "event_array", "fields"]
+__all__ = ["DTYPE", "check_size", "event_array", "fields", "unwrapped"]
 
 DTYPE = np.dtype([("t", "i8"), ("x", "u2"), ("y", "u2"), ("p", "u1")])
 
@@ -16,6 +16,21 @@ def event_array(t: Any, x: Any, y: Any, p: Any) -> np.ndarray:
     events = np.empty(len(t), DTYPE)
     events["t"], events["x"], events["y"], events["p"] = t, x, y, p
     return events
+
+
+def unwrapped(t: np.ndarray, span: int) -> np.ndarray:
+    """Returns the times of a clock that starts over at `span`, without wraps.
+
+    A jump back by more than 3/4 of `span` is a wrap. A late event from before
+    the wrap may follow it.
+    """
+    t = t.astype("i8")
+    jump = np.diff(t, prepend=t[:1])
+    edge = span - span // 4
+    wraps = np.cumsum(jump < -edge) - np.cumsum(jump > edge)
+    # Without a wrap before it, a jump forward is a pause.
+    wraps -= np.minimum(np.minimum.accumulate(wraps), 0)
+    return t + span * wraps
 
 
 def fields(events: Any, **limits: int) -> list[np.ndarray]:

@@ -117,6 +117,14 @@ def test_every_pixel_brightens_as_often_as_it_darkens(image):
     np.testing.assert_array_equal(on, off)
 
 
+def test_the_default_sensor_is_that_of_nmnist(rng):
+    # Beyond its border, the image continues, so the last pixels see changes.
+    recording = events.saccade(rng.random((28, 28)), threshold=0.1)
+    seen = events.to_frames(recording, 1, (34, 34)).any(axis=(0, 3))
+    assert seen.any(axis=0).all()
+    assert seen.any(axis=1).all()
+
+
 @pytest.mark.parametrize("shade", [0, 77, 255])
 def test_a_uniform_image_gives_no_events(shade):
     recording = events.saccade(
