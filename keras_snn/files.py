@@ -9,7 +9,18 @@ from collections.abc import Iterator
 
 import filelock
 
-__all__ = ["locked", "replacing"]
+__all__ = ["cannot_write", "locked", "replacing"]
+
+
+def cannot_write(path: str | os.PathLike[str], error: OSError) -> OSError:
+    """Returns an error that names the file and the cause.
+
+    The original names no file, or a temporary one.
+    """
+    if error.errno is None:
+        return OSError(f"`{path}` cannot be written: {error}")
+    cause = os.strerror(error.errno)
+    return OSError(error.errno, f"`{path}` cannot be written: {cause}")
 
 
 @contextlib.contextmanager
@@ -25,8 +36,23 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
 
     Yields:
         A path in a temporary subfolder, with the name of `path`.
+
+    Raises:
+        OSError: If writing fails, for instance because the disk is full. The
+            message names `path` and the cause.
     """
     path = pathlib.Path(path)
+    try:
+        with _beside(path) as partial:
+            yield partial
+            os.replace(partial, path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+@contextlib.contextmanager
+def _beside(path):
+    """Yields a path in a temporary folder next to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         try:
@@ -42,7 +68,6 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
             folder.mkdir()
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
         yield folder / path.name
-        os.replace(folder / path.name, path)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,5 @@
 import errno
+import os
 import signal
 import subprocess
 import sys
@@ -6,9 +7,12 @@ import threading
 import time
 
 import filelock
+import keras
+import numpy as np
 import pytest
+from small_disk import small_disk
 
-from keras_snn import files
+from keras_snn import callbacks, events, files
 from keras_snn.files import locked, replacing
 
 posix_only = pytest.mark.skipif(
@@ -227,3 +231,108 @@ def test_a_lock_ends_with_its_process(tmp_path):
     with locked(tmp_path / "data"):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+# A full disk
+
+
+needs_dev_full = pytest.mark.skipif(
+    not os.path.exists("/dev/full"), reason="only Linux has /dev/full"
+)
+
+
+@needs_dev_full
+def test_a_full_disk_names_the_file_and_the_cause(tmp_path):
+    path = tmp_path / "data.npz"
+    path.write_text("old")
+
+    def write():
+        with replacing(path) as partial:
+            # Every write to this device fails as on a full disk.
+            partial.symlink_to("/dev/full")
+            partial.write_text("new")
+
+    with pytest.raises(OSError, match="No space left") as caught:
+        write()
+    assert caught.value.errno == errno.ENOSPC
+    cause = f"`{path}` cannot be written: No space left on device"
+    assert str(caught.value) == f"[Errno {errno.ENOSPC}] {cause}"
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        # NumPy's `tofile` on a full disk.
+        (OSError("1000 requested and 624 written"), "1000 requested and 624"),
+        (OSError(errno.EDQUOT, "long", "/hidden"), os.strerror(errno.EDQUOT)),
+    ],
+)
+def test_every_error_of_a_write_names_the_file(tmp_path, error, text):
+    path = tmp_path / "data.npz"
+
+    def write():
+        with replacing(path):
+            raise error
+
+    with pytest.raises(
+        OSError, match=f"`{path}` cannot be written: {text}"
+    ) as e:
+        write()
+    assert type(e.value) is type(error)
+    assert e.value.errno == error.errno
+    assert "hidden" not in str(e.value)
+
+
+@posix_only
+@pytest.mark.skipif(
+    hasattr(os, "geteuid") and os.geteuid() == 0,
+    reason="root may write everywhere",
+)
+def test_a_folder_without_permission_names_the_file(tmp_path):
+    tmp_path.chmod(0o500)
+    path = tmp_path / "data.npz"
+    with (
+        pytest.raises(PermissionError, match=f"`{path}` cannot be written"),
+        replacing(path),
+    ):
+        pytest.fail("written")
+
+
+def write_events(path):
+    recording = np.zeros(999, events.DTYPE)
+    events.write(path, recording)
+
+
+def write_model(path):
+    model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(64)])
+    checkpoint = callbacks.Checkpoint(path)
+    checkpoint.set_model(model)
+    checkpoint.on_epoch_end(0)
+
+
+def write_log(path):
+    log = callbacks.EpochLog(path)
+    log.on_epoch_end(0, {f"metric_{i}": i for i in range(200)})
+
+
+@posix_only
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("events.bin", write_events),
+        ("model.keras", write_model),
+        ("log.jsonl", write_log),
+    ],
+    ids=["events", "model", "log"],
+)
+def test_writers_leave_nothing_half_written(tmp_path, name, write):
+    path = tmp_path / name
+    with small_disk(1000), pytest.raises(OSError, match="too large") as caught:
+        write(path)
+    assert f"`{path}` cannot be written: " in str(caught.value)
+    assert ".part" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+    write(path)
+    assert list(tmp_path.iterdir()) == [path]

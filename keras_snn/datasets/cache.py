@@ -7,12 +7,22 @@ import math
 import os
 import pathlib
 import shutil
-from errno import EEXIST, EINVAL, EISDIR, ENAMETOOLONG, ENOENT, ENOTDIR
+from errno import (
+    EDQUOT,
+    EEXIST,
+    EFBIG,
+    EINVAL,
+    EISDIR,
+    ENAMETOOLONG,
+    ENOENT,
+    ENOSPC,
+    ENOTDIR,
+)
 
 import keras
 import numpy as np
 
-from keras_snn.files import locked, replacing
+from keras_snn.files import cannot_write, locked, replacing
 
 __all__ = ["cache_dir", "create_once", "damage", "digest", "prepared"]
 
@@ -23,6 +33,8 @@ VERSION = 2
 # Values of `OSError.errno` that a damaged file can cause. Decompressors set
 # none. Other values, such as that of a full disk, have other causes.
 FILE_ERRORS = (None, EEXIST, EINVAL, EISDIR, ENAMETOOLONG, ENOENT, ENOTDIR)
+# Values for a full disk, a full quota, and a file too large for its disk.
+NO_ROOM = (ENOSPC, EDQUOT, EFBIG)
 
 
 def cache_dir() -> pathlib.Path:
@@ -69,12 +81,20 @@ def create_once(folder, create):
         folder: Path of the folder.
         create: Function that creates the folder at a temporary path. If an
             earlier call was killed, the path holds what that call left.
+
+    Raises:
+        OSError: If the disk is full. The message names `folder`.
     """
     if not folder.exists():
         with locked(folder):
             if not folder.exists():
                 partial = folder.with_name(f"{folder.name}.partial")
-                create(partial)
+                try:
+                    create(partial)
+                except OSError as error:
+                    if error.errno not in NO_ROOM:
+                        raise
+                    raise cannot_write(folder, error) from error
                 os.replace(partial, folder)
 
 
@@ -127,11 +147,11 @@ def _prepare(folder, about, splits, shape, read, progress):
             group = rows[start : start + step]
             if not shards[-1].exists():
                 samples = [sample for row in group for sample in read(row)]
-                with replacing(shards[-1]) as path:
-                    np.save(path, np.stack(samples))
+                x = np.stack(samples)
+                _save(shards[-1], [x], x.dtype, x.shape)
             bar.add(_samples(group))
         y = [label for _, labels, _ in rows for label in labels]
-        np.save(folder / f"y_{split}.npy", np.array(y, "int64"))
+        _save(folder / f"y_{split}.npy", [y], np.dtype("int64"), (len(y),))
         _merge(shards, folder / f"x_{split}.npy", (len(y), *shape))
     (folder / "about.json").write_text(json.dumps(about, indent=1))
 
@@ -144,11 +164,17 @@ def _merge(shards, path, shape):
     """Joins shards in the smallest dtype that holds all of them."""
     with damage(f"`{shards[0].parent}` was damaged. Load again."):
         dtype = np.result_type(*(np.load(x, "r").dtype for x in shards))
-        header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
-        with open(path, "wb") as file:
-            np.lib.format.write_array_header_1_0(file, header)
-            for shard in shards:
-                np.load(shard).astype(dtype, copy=False).tofile(file)
+        _save(path, map(np.load, shards), dtype, shape)
+
+
+def _save(path, arrays, dtype, shape):
+    """Writes arrays, one after the other, as one `.npy` file."""
+    header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
+    with replacing(path) as partial, open(partial, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for array in arrays:
+            # NumPy's `tofile` would hide the cause of an error.
+            file.write(np.ascontiguousarray(array, dtype))
 
 
 def _open(folder, split, shape):

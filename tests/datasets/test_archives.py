@@ -7,6 +7,7 @@ import tarfile
 import zipfile
 
 import pytest
+from small_disk import small_disk
 
 from keras_snn.datasets import archives
 from keras_snn.datasets.archives import unpack
@@ -335,3 +336,14 @@ def test_a_full_disk_leaves_nothing(kind, folder, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         unpack(archive, folder / "cache" / "out")
     assert list((folder / "cache").iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_a_full_disk_names_the_folder(kind, folder):
+    archive = packed(kind, folder, FILES)
+    why = f"`{folder / 'new'}` cannot be written: .* too large"
+    with small_disk(1000), pytest.raises(OSError, match=why):
+        unpack(archive, folder / "new")
+    assert list(folder.iterdir()) == [archive]
+    unpack(archive, folder / "new")
+    assert contents(folder / "new") == FILES

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from recording_files import (
     truncate,
     web_page,
 )
+from small_disk import small_disk
 
 from keras_snn import datasets, events
 from keras_snn.datasets import cache
@@ -51,6 +53,23 @@ def test_a_damaged_cache_file_is_refused(home, nmnist, damage, which):
         load(nmnist, timesteps=2)
     shutil.rmtree(path.parent)
     load(nmnist, timesteps=2)
+
+
+@pytest.mark.parametrize(
+    "size",
+    # A sample has 4624 bytes and a header, and the training set six of them.
+    [pytest.param(3000, id="sample"), pytest.param(20_000, id="joined")],
+)
+def test_a_full_disk_names_the_dataset(home, nmnist, monkeypatch, size):
+    monkeypatch.setattr(cache, "SHARD", 1)
+    with small_disk(size), pytest.raises(OSError, match="too large") as caught:
+        load(nmnist, timesteps=2)
+    pattern = rf"\[Errno \d+\] `{home}/nmnist-\w+` cannot be written: .* large"
+    assert re.fullmatch(pattern, str(caught.value))
+    assert not list(home.rglob("x_*.npy"))
+    assert not list(home.rglob("*.part"))
+    (x, _), _ = load(nmnist, timesteps=2)
+    np.testing.assert_array_equal(x[5], counted(some(12), 2, 34, 34))
 
 
 def test_an_interrupted_preparation_continues(home, nmnist, monkeypatch):
