@@ -31,8 +31,19 @@ class Conv2D(keras.layers.Conv2D):
     (2, 8, 8, 3)
     """
 
+    def build(self, input_shape):
+        """Adds kernel and bias."""
+        _check_images(input_shape)
+        super().build(input_shape)
+
+    def compute_output_shape(self, input_shape):
+        """Returns the shape of the outputs."""
+        _check_images(input_shape)
+        return super().compute_output_shape(input_shape)
+
     def call(self, inputs):
         """Convolves."""
+        _check_images(inputs.shape)
         fused = (
             keras.config.backend() == "torch"
             and self.data_format == "channels_first"
@@ -55,3 +66,12 @@ class Conv2D(keras.layers.Conv2D):
             groups=self.groups,
         )
         return outputs if self.activation is None else self.activation(outputs)
+
+
+def _check_images(shape):
+    if len(shape) != 4:
+        raise ValueError(
+            "`Conv2D` expects images of shape (batch, ...) with three axes per "
+            "image. For images with a time axis, use `PerTimestep(Conv2D(...))`"
+            f". Received: shape={tuple(shape)}"
+        )

@@ -5,7 +5,6 @@ spikes as bytes and can process the batch in parts.
 """
 
 import functools
-import inspect
 
 import keras
 from keras import ops
@@ -59,6 +58,7 @@ class Recompute(keras.layers.Wrapper):
         super().__init__(layer, **kwargs)
         self.spikes = check_choice("spikes", spikes, (False, True))
         self.parts = check_count("parts", parts)
+        self.autocast = False  # The inner layer casts to its own dtype.
 
     def build(self, input_shape):
         """Builds the layer."""
@@ -71,22 +71,25 @@ class Recompute(keras.layers.Wrapper):
         if not self.layer.built:
             self.layer.build(input_shape)
         inputs = keras.KerasTensor(input_shape, self.compute_dtype)
-        self._output = self.layer.compute_output_spec(inputs)
+        self._output = self.compute_output_spec(inputs)
         self.built = True
 
     def call(self, inputs, training=None):
         """Runs the layer as a function of its inputs, weights and state."""
         trainable = self.layer.trainable_variables
         state = self.layer.non_trainable_variables
-        taken = inspect.signature(self.layer.call).parameters
-        options = {"training": training} if "training" in taken else {}
         changed = []  # Indices in `state`, which also has frozen weights.
 
         def function(inputs, weights):
-            before = weights[len(trainable) :]
-            output, after = self.layer.stateless_call(
-                weights[: len(trainable)], before, inputs, **options
-            )
+            variables = [*trainable, *state]
+            with keras.StatelessScope(
+                list(zip(variables, weights, strict=True))
+            ) as scope:
+                before = [scope.get_current_value(x) for x in state]
+                # The second run is outside of the model's call, so Keras does
+                # not know `training` there.
+                output = self.layer(inputs, training=training)
+                after = [scope.get_current_value(x) for x in state]
             pairs = enumerate(zip(after, before, strict=True))
             changed[:] = [i for i, (new, old) in pairs if new is not old]
             return [output, *(after[i] for i in changed)]
@@ -124,6 +127,11 @@ class Recompute(keras.layers.Wrapper):
     def compute_output_shape(self, input_shape):
         """Returns the layer's output shape."""
         return self.layer.compute_output_shape(input_shape)
+
+    def compute_output_spec(self, inputs, training=None):
+        """Returns the layer's output shape and dtype."""
+        del training
+        return self.layer.compute_output_spec(inputs)
 
     def get_config(self):
         """Returns the constructor's arguments."""
