@@ -1,5 +1,6 @@
 import json
 import math
+import random
 
 import keras
 import numpy as np
@@ -185,6 +186,16 @@ def test_keras_seed_makes_unseeded_kernels_reproducible(initializer):
 
 
 @random_initializers
+def test_pythons_generator_decides_an_unseeded_kernel(initializer):
+    kernels = []
+    for seed in (7, 7, 8):
+        random.seed(seed)
+        kernels.append(to_numpy(initializer()((6, 5))))
+    np.testing.assert_array_equal(kernels[0], kernels[1])
+    assert (kernels[0] != kernels[2]).any()
+
+
+@random_initializers
 def test_an_integer_seed_decides_the_kernel(initializer):
     seeded = initializer(seed=np.int64(3))
     first = to_numpy(seeded((6, 5)))
@@ -290,11 +301,11 @@ def test_impossible_neurons_are_refused(kind, wrong, error, message):
         kind(**(NEURON | wrong))
 
 
-def test_wu_refuses_a_fan_in_that_is_no_product_of_leading_axes():
-    with pytest.raises(
-        ValueError, match=r"leading axes .* fan_in=4, shape=\(3, 4, 5\)"
-    ):
-        WuInitializer(fan_in=4)((3, 4, 5))
+@pytest.mark.parametrize("fan_in", [1, 4])
+def test_wu_refuses_a_fan_in_that_is_no_product_of_leading_axes(fan_in):
+    message = rf"leading axes .* fan_in={fan_in}, shape=\(3, 4, 5\)"
+    with pytest.raises(ValueError, match=message):
+        WuInitializer(fan_in=fan_in)((3, 4, 5))
 
 
 def test_a_name_stands_for_the_asymptote_kernel_and_bias():
@@ -337,6 +348,14 @@ def test_the_seed_of_a_name_decides_its_kernel(name):
         kernels.append(to_numpy(arguments["kernel_initializer"]((6, 5))))
     np.testing.assert_array_equal(kernels[0], kernels[1])
     assert (kernels[0] != kernels[2]).any()
+
+
+@pytest.mark.parametrize("name", initializers.NAMES)
+def test_the_seed_of_a_name_is_a_31_bit_integer(name):
+    arguments = initializers.for_layer(name, **NEURON, seed=np.int64(3))
+    assert type(arguments["kernel_initializer"].get_config()["seed"]) is int
+    with pytest.raises(ValueError, match="`seed` must be in .0, 2..31..*=-1"):
+        initializers.for_layer(name, **NEURON, seed=-1)
 
 
 def test_an_unknown_name_is_refused():

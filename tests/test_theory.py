@@ -70,6 +70,41 @@ def test_simulation_is_the_reference_neuron(rng):
     np.testing.assert_array_equal(spikes, potential > 1.0)
 
 
+def test_a_potential_at_the_threshold_does_not_fire():
+    # Eq. 2 by hand: H(0) = 0.
+    spikes, potential = theory.simulate(
+        1.0, k=1.0, lam=0.5, theta=1.0, timesteps=4
+    )
+    assert potential.tolist() == [0.5, 1.0, 1.5, 0.5]
+    assert spikes.tolist() == [0.0, 0.0, 1.0, 0.0]
+
+
+def test_rate_without_a_leak_is_the_clipped_line():
+    # lam i / theta, by hand.
+    rate = theory.firing_rate([-1.0, 0.5, 3.0, 9.0], k=1.0, lam=0.5, theta=2.0)
+    assert rate.tolist() == [0.0, 0.125, 0.75, 1.0]
+
+
+@pytest.mark.parametrize(
+    "law",
+    [
+        theory.firing_rate,
+        theory.asymptote,
+        lambda *arguments: theory.simulate(*arguments, timesteps=3)[1],
+    ],
+    ids=["rate", "asymptote", "simulate"],
+)
+@pytest.mark.parametrize("k", [0.5, 1.0])
+def test_laws_take_any_numbers_and_compute_in_float64(law, k):
+    expected = law(np.array([1.0, 2.0]), k, 0.3, 1.0)
+    assert expected.dtype == "float64"
+    for kind in (list, np.float32, np.int8):
+        current = [1, 2] if kind is list else np.array([1, 2], kind)
+        rate = law(current, k, 0.3, 1.0)
+        assert rate.dtype == "float64"
+        np.testing.assert_array_equal(rate, expected)
+
+
 @given(neurons)
 def test_rate_is_zero_below_one_above_and_rises_between(neuron):
     k, lam, theta = neuron

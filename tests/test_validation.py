@@ -63,6 +63,9 @@ def test_a_count_must_be_an_integer(value):
 
 
 def test_a_count_has_a_lower_bound():
+    assert validation.check_count("n", 1) == 1
+    with pytest.raises(ValueError, match="`n` must be at least 1. .* n=0"):
+        validation.check_count("n", 0)
     assert validation.check_count("n", 2, low=2) == 2
     with pytest.raises(ValueError, match="`n` must be at least 2. .* n=1"):
         validation.check_count("n", 1, low=2)
@@ -70,6 +73,7 @@ def test_a_count_has_a_lower_bound():
 
 def test_a_seed_is_none_or_31_bits_or_one_of_the_kinds():
     assert validation.check_seed(None) is None
+    assert validation.check_seed(0) == 0
     assert validation.check_seed(2**31 - 1) == 2**31 - 1
     assert validation.check_seed("a", str) == "a"
     for value in (-1, 2**31):
