@@ -6,6 +6,8 @@ Each reader takes the path of a file and its content. It returns `t`, `x`, `y`,
 
 import contextlib
 import importlib
+import io
+import itertools
 import re
 
 import numpy as np
@@ -23,8 +25,8 @@ ALIASES = {
 }
 # Larger times and addresses are damage.
 LIMIT = 2**60
-# Bytes in which a text must begin with its numbers.
-TEXT_HEAD = 2**16
+# The beginnings of comments in text.
+COMMENTS = ("#", "%")
 
 
 def read_aedat4(path, data):
@@ -71,7 +73,7 @@ def read_hdf5(path, _):
             _check_filters(path, h5py, part)
         table = item[()] if compound else item
         t, *others = (table[name][()] for name in names)
-        # DSEC: the time of zero.
+        # In DSEC, times count from here.
         if "t_offset" in item.parent:
             t = t + item.parent["t_offset"][()]
         return _checked(path, t, *others)
@@ -85,9 +87,7 @@ def _check_filters(path, h5py, dataset):
         if not h5py.h5z.filter_avail(code):
             _imported(path, "hdf5plugin")
         if not h5py.h5z.filter_avail(code):
-            why = (
-                f"hdf5plugin lacks its compression, {name.decode()!r} ({code})"
-            )
+            why = f"hdf5plugin lacks its compression {name.decode()} ({code})"
             raise damaged(path, None, why)
 
 
@@ -107,27 +107,19 @@ def read_numpy(path, _):
 def read_text(path, data):
     """Reads a table of numbers, with the names of the columns or without."""
     with _reading(path, "text"):
-        names, skip = None, 0
-        lines = data[:TEXT_HEAD].decode("utf-8-sig", "replace").splitlines()
+        lines, names = io.StringIO(data.decode("utf-8-sig")), None
         for line in lines:
-            words = re.split(r"[\s,;]+", line.strip("#% \t,;"))
-            comment = line.startswith(("#", "%"))
+            words = re.split(r"[\s,;]+", line.strip("#% ,;\t\r\n"))
+            comment = line.startswith(COMMENTS)
             if not comment and _is_number(words[0]):
                 break
             if _named(words) or (words != [""] and not comment):
                 names = words
-            skip += 1
         else:
             raise damaged(path, None, "the text has no line of numbers")
+        rows = itertools.chain([line], lines)
         separator = next((x for x in ",;" if x in line), None)
-        table = np.loadtxt(
-            path,
-            comments=("#", "%"),
-            delimiter=separator,
-            skiprows=skip,
-            ndmin=2,
-            encoding="utf-8-sig",
-        )
+        table = np.loadtxt(rows, float, COMMENTS, separator, ndmin=2)
         if names is None:
             return _checked(path, *_ordered(path, table.T))
         if len(names) != table.shape[1]:
@@ -151,20 +143,22 @@ def _reading(path, name):
     """Turns the errors of a library, of many kinds, into one sentence."""
     try:
         yield
-    # AEDAT 4: errors of Rust are no `Exception`.
+    # The errors of Rust, from AEDAT 4, are not an `Exception`.
     except BaseException as error:
         passed = ImportError, KeyboardInterrupt, SystemExit
         reason = (str(error) or type(error).__name__).splitlines()[0]
         if isinstance(error, passed) or reason.startswith(f"`{path}`"):
             raise
-        why = f"this {name} file is damaged: {reason.rstrip('.')}"
+        why = f"it cannot be read as {name}: {reason.rstrip('.')}"
         raise damaged(path, None, why) from error
 
 
 def _is_number(word):
-    with contextlib.suppress(ValueError):
-        return bool(float(word) or True)
-    return False
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 def _named(names):

@@ -35,8 +35,8 @@ __all__ = ["read", "write"]
 CLOCK_ROW, CLOCK_STEP = 240, 2**13
 # The format has 23 bits for the time in microseconds.
 BIN_TIME = 2**23
-# Cameras send events late by less than this many microseconds. Sorting more
-# than that would mix the events of before and after a reset of the clock.
+# Cameras send some events late, but hardly by more microseconds than this. A
+# longer step back is a reset of the clock. Sorting would mix the two parts.
 JITTER = 10_000
 
 UNKNOWN = "AEDAT of an unknown version"
@@ -85,7 +85,7 @@ def read(
         ImportError: If the package that reads the format is missing.
         ValueError: If the file is truncated, damaged, empty or in an unknown
             format, if its times run backwards, or if events lie outside the
-            sensor. The message gives the file and the position.
+            sensor. The message gives the file and, if known, the position.
 
     Example:
     >>> import tempfile

@@ -57,10 +57,10 @@ def test_aedat4_must_hold_one_camera(path, aedat):
     refused(path, "without any event")
 
 
-@pytest.mark.parametrize("cut", [10, 30, 200, 700, -1])
+@pytest.mark.parametrize("cut", [14, 30, 200, 700, -1])
 def test_truncated_aedat4_is_refused(path, aedat, cut):
     path.write_bytes(aedat4((0, ROWS))[:cut])
-    refused(path, "this|the header has no description")
+    refused(path, "it cannot be read as AEDAT 4|the header has no description")
 
 
 def test_aedat4_errors_of_the_decoder_are_one_sentence(path, aedat):
@@ -70,7 +70,7 @@ def test_aedat4_errors_of_the_decoder_are_one_sentence(path, aedat):
     refused(path, "the header has no description in XML")
     # It panics, which is not an `Exception`, at wrong offsets.
     path.write_bytes(content[:18] + b"\xf8\xff\0\0" + content[22:])
-    refused(path, "this AEDAT 4 file is damaged: ")
+    refused(path, "it cannot be read as AEDAT 4: ")
 
 
 # HDF5
@@ -143,7 +143,7 @@ def test_truncated_hdf5_is_refused(path, h5py, part):
     dsec(h5py, path)
     content = path.read_bytes()
     path.write_bytes(content[: int(part * len(content))])
-    refused(path, "this HDF5 file is damaged: .*(truncated|open file)")
+    refused(path, "it cannot be read as HDF5: .*(truncated|open file)")
 
 
 def test_columns_of_different_lengths_are_refused(path, h5py):
@@ -174,7 +174,7 @@ def test_a_compression_without_plugin_is_named(path, monkeypatch, h5py):
     pytest.importorskip("hdf5plugin", reason="hdf5plugin is not installed")
     dsec(h5py, path, compression="gzip", chunks=(5,))
     monkeypatch.setattr(h5py.h5z, "filter_avail", lambda _: False)
-    refused(path, r"hdf5plugin lacks its compression, 'deflate' \(1\)")
+    refused(path, r"hdf5plugin lacks its compression deflate \(1\)")
 
 
 # NumPy
@@ -276,7 +276,7 @@ def test_truncated_numpy_files_are_refused(path, name, part):
     saved(path, SAVED[name])
     content = path.read_bytes()
     path.write_bytes(content[: int(part * len(content))])
-    refused(path, "this NumPy file is damaged: ")
+    refused(path, "it cannot be read as NumPy: ")
 
 
 # Text
@@ -334,10 +334,10 @@ def test_seconds_have_a_fraction(path):
             "it has the columns a, b, c, d, not t, x, y and p",
         ),
         (b"t,x,y,p\n1,2,3\n2,3,4\n", "4 names for 3 columns"),
-        (b"t,x,y,p\n1,2,3,1\n2,3,x,1\n", "damaged: could not convert"),
+        (b"t,x,y,p\n1,2,3,1\n2,3,x,1\n", "read as text: could not convert"),
         (
             b"t,x,y,p\n1,2,3,1\n2,3,4\n",
-            "damaged: the number of columns changed",
+            "read as text: the number of columns changed",
         ),
         (b"1 2 3\n4 5 6\n", "name its columns t, x, y and p"),
         (b"1 2 1 1\n4 5 0 1\n", "order is unclear"),
@@ -364,4 +364,4 @@ def test_bytes_in_a_text_are_refused(path):
     content = bytearray(text(*TEXTS["t first"]))
     content[100] = 0xE9
     path.write_bytes(content)
-    refused(path, "this text file is damaged: ")
+    refused(path, "it cannot be read as text: ")
