@@ -52,12 +52,12 @@ class _Spiking:
 class LIFRNNCell(_Spiking, keras.layers.Layer):
     """One timestep of leaky integrate-and-fire neurons (Eq. 2).
 
-    Use it in `keras.layers.RNN`, for instance inside
-    `keras.layers.Bidirectional`. `LIF` computes the same for a whole sequence.
+    Use it in `keras.layers.RNN`. `LIF` computes the same for a whole sequence.
     It is faster and accepts features of any shape.
 
     With a mask on JAX, pass `unroll=True` to `RNN`. Otherwise Keras 3.15 fills
-    masked timesteps with the potential.
+    masked timesteps with the potential. With an `initial_state`, also pass
+    `mask=` when you call `RNN`, because Keras drops the mask of its inputs.
 
     Args:
         units: Number of neurons, and of features of the current.
@@ -149,6 +149,15 @@ class LIF(_Spiking, Stateful, keras.layers.Layer):
     derivatives are not supported: backends return wrong values or raise an
     error.
 
+    As in `keras.layers.RNN`, the potential of a stateful layer is a variable,
+    but not a weight. It is not saved, counted or set with the weights. So
+    weights trained with batches of 32 fit a stateful network of batch size 1.
+    `reset_state` sets it to zero. This loop does it for a whole model::
+
+        for variable in model.non_trainable_variables:
+            if variable.name == "potential":
+                variable.assign(keras.ops.zeros(variable.shape))
+
     Args:
         k: Fraction of the potential kept per timestep, in `(0, 1]`.
         lam: Gain of the input current, above 0.
@@ -162,7 +171,7 @@ class LIF(_Spiking, Stateful, keras.layers.Layer):
             Otherwise returns those of the last timestep.
         return_state: Whether to return the final potential as well.
         stateful: Whether each batch starts from the final potential of the
-            previous batch. This requires a fixed batch size.
+            previous batch. All batches must have the same size.
         go_backwards: Whether to run from the last timestep to the first. The
             outputs come in that order, too.
         **kwargs: Keywords of `keras.layers.Layer`.

@@ -45,9 +45,10 @@ class PerTimestep(keras.layers.Wrapper):
 
     The layer gets the mask if its `call` takes one, so batch normalization does
     not count padding. As Keras's layers expect, this mask has the shape of the
-    inputs without the last axis. A model gets the mask if a layer inside it
-    takes one. `keras.layers.Softmax` and `GlobalAveragePooling1D` get none,
-    because their masks select positions inside a sample.
+    inputs without the last axis. `keras.layers.Softmax` and
+    `GlobalAveragePooling1D` get none, because their masks select positions
+    inside a sample. A model gets the mask if a layer inside it takes one. Keras
+    warns if a convolution inside the model drops it.
 
     Args:
         layer: Any `keras.layers.Layer` that does not need the time axis.

@@ -57,3 +57,14 @@ def test_pytorch_adds_the_bias_inside_the_kernel(rng, monkeypatch):
     layer.build((None, 4, 8, 8))
     monkeypatch.setattr(keras.layers.Conv2D, "call", None)
     assert tuple(layer(rng.normal(size=(2, 4, 8, 8))).shape) == (2, 6, 6, 6)
+
+
+def test_images_with_a_time_axis_get_a_message_that_names_per_timestep(rng):
+    layer = Conv2D(6, 3)
+    match = r"use `PerTimestep\(Conv2D\(...\)\)`. Received: shape=\((2|None), 5"
+    for _ in range(2):
+        with pytest.raises(ValueError, match=match):
+            layer(keras.Input((5, 8, 8, 1)))
+        with pytest.raises(ValueError, match=match):
+            layer(rng.random((2, 5, 8, 8, 1)))
+        layer(rng.random((2, 8, 8, 1)))  # The second time it is built.

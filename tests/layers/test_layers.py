@@ -145,6 +145,54 @@ def test_masks_act_as_in_keras_rnn(current, rng, return_sequences):
     )
 
 
+def test_a_mask_reaches_neurons_with_an_initial_state(current, tmp_path):
+    padded = current.copy()
+    padded[:, 4:] = padded[0, 1] = -9.0
+    mask = (padded != -9.0).any(-1)
+    start = np.full((4, 3), 0.5, "float32")
+    inputs, state = keras.Input((6, 3)), keras.Input((3,))
+    x = keras.layers.Masking(mask_value=-9.0)(inputs)
+    layer = LIF(**NEURON, return_state=True)
+    model = keras.Model([inputs, state], layer(x, initial_state=state))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    expected = reference.lif(padded, **NEURON, potential=start, mask=mask)
+    for each in (model, loaded):
+        assert_equal(each.predict([padded, start], verbose=0), expected)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered")
+def test_held_outputs_are_nan_only_after_the_nan(current):
+    mask = np.array([[1, 1, 0, 1, 0, 1]] * 4, bool)
+    damaged = current.copy()
+    damaged[0, 3, 0] = np.nan
+    expected, _ = reference.lif(current, **NEURON, mask=mask)
+    expected[0, 3:, 0] = np.nan
+    found = LIF(**NEURON)(damaged, mask=ops.convert_to_tensor(mask))
+    assert_equal([found], [expected])
+
+
+@pytest.mark.parametrize("masked", [False, True], ids=["", "masked"])
+@pytest.mark.parametrize("make", ["LIF", "stateful LIF", "cell"])
+def test_float64_is_computed_in_float64(current, rng, make, masked):
+    if keras.config.backend() == "jax":
+        pytest.skip("JAX has float64 only where it is switched on at the start")
+    # Float32 does not have these bits.
+    current = current + 2.0**-40 * rng.integers(0, 8, size=current.shape)
+    mask = rng.random((4, 6)) < 0.6 if masked else None
+    options = {"return_state": True, "dtype": "float64"}
+    if make == "cell":
+        cell = LIFRNNCell(3, **NEURON, dtype="float64")
+        layer = keras.layers.RNN(cell, return_sequences=True, **options)
+    else:
+        layer = LIF(**NEURON, stateful="stateful" in make, **options)
+    call = {"mask": ops.convert_to_tensor(mask)} if masked else {}
+    expected = reference.lif(current, **NEURON, mask=mask)
+    for ours, theirs in zip(layer(current, **call), expected, strict=True):
+        assert keras.backend.standardize_dtype(ours.dtype) == "float64"
+        np.testing.assert_array_equal(ops.convert_to_numpy(ours), theirs)
+
+
 def test_mask_goes_on_with_the_sequence(current, rng):
     mask = ops.convert_to_tensor(rng.random((4, 6)) < 0.6)
     x = keras.layers.Masking(mask_value=-9.0)(np.full_like(current, -9.0))
@@ -197,6 +245,10 @@ def test_half_precision_keeps_the_cell_and_the_carried_potential(policy, rng):
     layer = LIF(stateful=True, dtype=policy)
     chunks = [layer(current[:, :20]), layer(current[:, 20:])]
     assert_equal([ops.concatenate(chunks, axis=1)], [whole])
+    layer = LIF(return_state=True, dtype=policy)
+    first, potential = layer(current[:, :20])
+    second, _ = layer(current[:, 20:], initial_state=potential)
+    assert_equal([ops.concatenate([first, second], axis=1)], [whole])
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
@@ -247,9 +299,11 @@ def test_shapes_that_do_not_fit_are_refused(current):
     carried = LIF(stateful=True)
     carried(current)
     with pytest.raises(
-        ValueError, match=r"`sequences` must have shape .4, 6, 3."
+        ValueError, match=r"`sequences` must have the batch size .* 4, .*: ba"
     ):
         carried(current[:2])
+    with pytest.raises(ValueError, match=r"`sequences` must have shape .*, 3."):
+        carried(current[..., :2])
     with pytest.raises(ValueError, match="`return_sequences` must be one of"):
         LIF(return_sequences="no")
     with pytest.raises(ValueError, match="`units` must be at least 1"):

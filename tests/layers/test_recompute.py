@@ -194,18 +194,39 @@ def test_an_empty_batch_goes_through(parts):
     assert tuple(layer(spikes(0)).shape) == (0, 5, 3)
 
 
-def test_dropout_without_a_seed_drops_the_same_twice():
-    layer = Recompute(keras.layers.Dropout(0.5))
+@pytest.mark.parametrize("wrap", [lambda x: x, PerTimestep], ids=["", "inside"])
+def test_dropout_without_a_seed_drops_the_same_twice(wrap):
+    # `PerTimestep.call` has no argument `training`.
+    layer = Recompute(wrap(keras.layers.Dropout(0.5)))
     output = []
 
     def function(x):
         output.append(layer(x, training=True))
         return (output[0],)
 
-    ones = np.ones((40, 5), "float32")
+    ones = np.ones((8, 5, 5), "float32")
     (gradient,) = gradients(function, [ones], [ones])
     # Of 2 x where it is kept: there the gradient is 2, at x = 1 the output.
     assert set(np.unique(gradient)) == {0, 2}
     if keras.config.backend() != "jax":  # where the output is but traced
         kept = to_numpy(keras.ops.stop_gradient(output[0]))
         np.testing.assert_array_equal(gradient, kept)
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_the_layer_inside_computes_in_its_own_dtype(parts):
+    inside = keras.layers.Dense(3, kernel_initializer="ones", dtype="float32")
+    layer = Recompute(inside, parts=parts, dtype="mixed_float16")
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, layer(inputs))
+    assert model.output.dtype == "float32"
+    model.compile("sgd", "mse")
+    thirds = np.full((8, 4), 1 / 3, "float32")
+    found = model.predict(thirds, verbose=0)
+    # Float16 would be off by 2e-4.
+    np.testing.assert_allclose(found, 4 / 3, rtol=1e-6)
+    model.fit(thirds, np.zeros((8, 3)), verbose=0)
+    # The gradient of the mean of y^2 by each weight is 2 y x / 3.
+    expected = 1 - 0.01 * 2 * (4 / 3) * (1 / 3) / 3
+    kernel = to_numpy(inside.kernel)
+    np.testing.assert_allclose(kernel, expected, rtol=1e-6)
