@@ -13,7 +13,8 @@ Reference:
 import abc
 import dataclasses
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import keras
 from keras import ops
@@ -50,6 +51,9 @@ class Surrogate(abc.ABC):
     fields are its config. Register it with
     `keras.saving.register_keras_serializable`.
 
+    Each surrogate has a compiled loop of its own, unless it also defines
+    `flatten` and `unflatten`.
+
     Call arguments:
         distance: Float tensor of any shape, potential minus threshold.
 
@@ -79,6 +83,27 @@ class Surrogate(abc.ABC):
 
         return spike(distance)
 
+    def flatten(self) -> "tuple[Surrogate, tuple[float, ...]]":
+        """Splits the surrogate into its kind and its constants.
+
+        Backends compile a loop for a kind, and pass the constants to it.
+
+        Returns:
+            `(kind, constants)`: a surrogate that is equal for all surrogates
+            that share a loop, and the numbers that tell them apart.
+        """
+        return self, ()
+
+    def unflatten(self, constants: Sequence[Any]) -> "Surrogate":
+        """Returns a surrogate of this kind whose derivative uses `constants`.
+
+        Args:
+            constants: As returned by `flatten`, but scalar tensors in a
+                compiled loop.
+        """
+        del constants
+        return self
+
     def get_config(self) -> dict:
         """Returns the constructor's arguments."""
         return {
@@ -96,15 +121,35 @@ class Surrogate(abc.ABC):
 class _Steep(Surrogate):
     """Base class of the surrogates with a steepness `a` above 0.
 
-    Their derivatives change `slope` in place, because new tensors cost memory
-    and time on PyTorch.
+    A subclass defines `_derive`, which computes the constants of its derivative
+    from `a`. They are computed once, in double precision.
+
+    The derivatives change `slope` in place, because new tensors cost memory and
+    time on PyTorch.
     """
 
-    a: float
+    a: float = 1.0
+    # Each object has its own. A field would be an argument of the constructor.
+    _constants: ClassVar[tuple[Any, ...]]
 
     def __post_init__(self):
         # A frozen dataclass does not allow plain assignment.
         object.__setattr__(self, "a", check_number("a", self.a))
+        object.__setattr__(self, "_constants", self._derive())
+
+    @abc.abstractmethod
+    def _derive(self) -> tuple[float, ...]:
+        """Computes the constants that `derivative` reads."""
+
+    def flatten(self) -> tuple[Surrogate, tuple[float, ...]]:
+        """Returns the surrogate of default steepness, and the constants."""
+        return type(self)(), self._constants
+
+    def unflatten(self, constants: Sequence[Any]) -> Surrogate:
+        """Returns a surrogate whose derivative uses `constants`."""
+        other = type(self)()
+        object.__setattr__(other, "_constants", tuple(constants))
+        return other
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
@@ -124,11 +169,15 @@ class Sigmoid(_Steep):
 
     def derivative(self, distance: Any) -> Any:
         """Computes `a h (1 - h)`."""
-        smooth = self.smooth(distance)
+        (a,) = self._constants
+        smooth = ops.sigmoid(a * distance)
         slope = 1 - smooth
         slope *= smooth
-        slope *= self.a
+        slope *= a
         return slope
+
+    def _derive(self):
+        return (self.a,)
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
@@ -148,10 +197,14 @@ class Tanh(_Steep):
 
     def derivative(self, distance: Any) -> Any:
         """Computes `a / 2 (1 - tanh(a x)^2)`."""
-        slope = ops.square(ops.tanh(self.a * distance))
-        slope *= -self.a / 2
-        slope += self.a / 2
+        a, half = self._constants
+        slope = ops.square(ops.tanh(a * distance))
+        slope *= -half
+        slope += half
         return slope
+
+    def _derive(self):
+        return self.a, self.a / 2
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
@@ -171,8 +224,12 @@ class HardTanh(_Steep):
 
     def derivative(self, distance: Any) -> Any:
         """Computes `a` where `|x| < 1 / (2 a)`, 0 elsewhere."""
-        on_ramp = ops.abs(distance) < 1 / (2 * self.a)
-        return self.a * ops.cast(on_ramp, distance.dtype)
+        a, edge = self._constants
+        on_ramp = ops.abs(distance) < edge
+        return a * ops.cast(on_ramp, distance.dtype)
+
+    def _derive(self):
+        return self.a, 1 / (2 * self.a)
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
@@ -196,10 +253,14 @@ class Arctan(_Steep):
     def derivative(self, distance: Any) -> Any:
         """Computes `a / (1 + (pi a x)^2)`."""
         # In the form 1 / (1 / a + pi^2 a x^2), which saves an operation.
+        factor, offset = self._constants
         slope = ops.square(distance)
-        slope *= math.pi**2 * self.a
-        slope += 1 / self.a
+        slope *= factor
+        slope += offset
         return ops.reciprocal(slope)
+
+    def _derive(self):
+        return math.pi**2 * self.a, 1 / self.a
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
@@ -226,6 +287,15 @@ class SpikeGated(Surrogate):
     def derivative(self, distance: Any) -> Any:
         """Computes the gated surrogate's `h'` where `x > 0`, 0 elsewhere."""
         return fire(distance) * self.surrogate.derivative(distance)
+
+    def flatten(self) -> tuple[Surrogate, tuple[float, ...]]:
+        """Splits the gated surrogate."""
+        kind, constants = self.surrogate.flatten()
+        return SpikeGated(kind), constants
+
+    def unflatten(self, constants: Sequence[Any]) -> Surrogate:
+        """Returns a gate around the gated surrogate with `constants`."""
+        return SpikeGated(self.surrogate.unflatten(constants))
 
 
 NAMES = {

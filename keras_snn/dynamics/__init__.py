@@ -5,8 +5,8 @@
   This is the definition.
 - `loop.py` computes the same with a forward and a backward loop, which
   TensorFlow and JAX compile with XLA.
-- `torch.py` has these loops for eager PyTorch, and `triton.py` as kernels for
-  PyTorch on GPUs.
+- `torch_loop.py` has these loops for PyTorch, and `triton.py` as kernels for
+  PyTorch on GPUs. `torch.py` makes them a node of autograd and an operator.
 """
 
 import importlib

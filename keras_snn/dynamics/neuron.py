@@ -11,15 +11,18 @@ potential after it. `distance` is `u - theta`. Its sign determines the spike,
 and it is the argument of the surrogate.
 """
 
+import copy
 import dataclasses
 import json
+from collections.abc import Sequence
+from typing import Any
 
 from keras import ops
 
 from keras_snn import surrogates
 from keras_snn.validation import check_choice, check_neuron
 
-__all__ = ["RESETS", "Neuron"]
+__all__ = ["RESETS", "Neuron", "refuse_second_derivative"]
 
 RESETS = ("zero", "subtract", "none")
 
@@ -28,8 +31,9 @@ RESETS = ("zero", "subtract", "none")
 class Neuron:
     """The constants of a neuron, its update for one timestep, and the adjoint.
 
-    It is frozen and hashable, because backends use it as a key for compiled
-    loops.
+    Compiled loops take the constants as operands, so that neurons of one kind
+    share a loop: `flatten` separates the two, and `unflatten` rebuilds the
+    neuron inside the loop.
 
     Args:
         k: Fraction of the potential kept per timestep, in `(0, 1]`.
@@ -77,6 +81,35 @@ class Neuron:
     ) -> "Neuron":
         """Rebuilds a neuron from its attribute `plain`."""
         return cls(k, lam, theta, json.loads(surrogate), reset, detach_reset)
+
+    def flatten(self) -> "tuple[Neuron, tuple[float, ...]]":
+        """Splits the neuron into its kind and its constants.
+
+        Returns:
+            `(kind, constants)`: a hashable neuron that is equal for all neurons
+            that share a loop, and the numbers that tell them apart.
+        """
+        surrogate, constants = self.surrogate.flatten()
+        kind = self._with(1.0, 1.0, 1.0, surrogate)
+        return kind, (self.k, self.lam, self.theta, *constants)
+
+    def unflatten(self, constants: Sequence[Any]) -> "Neuron":
+        """Returns a neuron of this kind.
+
+        Args:
+            constants: As returned by `flatten`, or scalar tensors in the dtype
+                of the potential.
+        """
+        k, lam, theta, *rest = constants
+        return self._with(k, lam, theta, self.surrogate.unflatten(rest))
+
+    def _with(self, k, lam, theta, surrogate):
+        """Returns a copy with other constants, which may be tensors."""
+        other = copy.copy(self)  # without the checks
+        values = {"k": k, "lam": lam, "theta": theta, "surrogate": surrogate}
+        for name, value in values.items():
+            object.__setattr__(other, name, value)
+        return other
 
     def integrate(self, potential, current):
         """Computes `u_t` from `v_t` and `i_t`."""
@@ -148,3 +181,11 @@ class Neuron:
         if self.reset == "subtract" and not self.detach_reset:
             return slope, 1.0 - self.theta * slope
         return slope, 1.0
+
+
+def refuse_second_derivative(*_):
+    """Raises an error, in place of the derivative of a fused gradient."""
+    raise NotImplementedError(
+        "Spiking neurons have first derivatives only, and on TensorFlow and "
+        "JAX only in reverse mode."
+    )

@@ -1,192 +1,142 @@
 """The fused loop on PyTorch: one autograd node, or one operator.
 
-As in `loop.py`, the forward pass keeps `distance = u - theta` for the gradient.
-
-On a GPU the loops are the kernels of `triton.py`, if Triton is installed.
-Otherwise they are elementwise operations, and each operation is a pass over
-memory. They work in place and block by block, so each operation finds its block
-still in the cache.
+The loops are in `torch_loop.py`. The autograd node serves eager code, including
+the transformations of `torch.func`. The operators serve `torch.compile`.
 """
-
-import functools
-import importlib.util
-import math
-import warnings
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
-from keras_snn import surrogates
 from keras_snn.dynamics import reference
-from keras_snn.dynamics.neuron import Neuron
+from keras_snn.dynamics.neuron import Neuron, refuse_second_derivative
+from keras_snn.dynamics.torch_loop import (
+    backward,
+    contiguous_like,
+    forward,
+    push,
+)
 
-__all__ = ["backward", "forward", "lif"]
-
-# Elements per block: 16 MB and 4 MB of float32 were fastest on two cores.
-FORWARD_BLOCK = 2**22
-BACKWARD_BLOCK = 2**20
-
-
-def _blocks(array, size):
-    """Cuts `(batch, timesteps, units)` into blocks of about `size` numbers."""
-    batch, timesteps, units = array.shape
-    if array.device.type != "cpu":
-        return [(slice(None), slice(None))]
-    rows = max(1, size // max(1, timesteps * units))
-    columns = max(1, min(units, size // max(1, timesteps)))
-    return [
-        (slice(b, b + rows), slice(n, n + columns))
-        for b in range(0, batch, rows)
-        for n in range(0, units, columns)
-    ]
+__all__ = ["lif"]
 
 
-def _contiguous_like(array):
-    return torch.empty_like(array, memory_format=torch.contiguous_format)
-
-
-@functools.cache
-def _kernels():
-    """Returns the module `triton`, or `None` where Triton is not installed."""
-    if importlib.util.find_spec("triton") is None:
-        warnings.warn(
-            "Triton is not installed: spiking neurons run on the GPU as "
-            "separate elementwise operations, which is slow.",
-            stacklevel=2,
-        )
-        return None
-    from keras_snn.dynamics import triton
-
-    return triton
-
-
-def forward(neuron, current, potential, mask, keep=True):
-    """See `keras_snn.dynamics.loop.forward`."""
-    if current.is_cuda and (kernels := _kernels()):
-        return kernels.forward(neuron, current, potential, mask, keep)
-    distance = _contiguous_like(current)
-    # Without a backward pass, the spikes overwrite the distances.
-    spikes = _contiguous_like(current) if keep else distance
-    final = _contiguous_like(potential)
-    for rows, columns in _blocks(current, FORWARD_BLOCK):
-        block = rows, slice(None), columns
-        runs = None if mask is None else mask[rows, :, None]
-        start = potential[rows, columns]
-        after = _integrate(neuron, current[block], start, runs, distance[block])
-        final[rows, columns] = after
-        if math.isfinite(after.sum()):
-            torch.gt(distance[block], 0, out=spikes[block])
-        else:  # A potential that has become NaN is NaN at the end, too.
-            spikes[block] = surrogates.fire(distance[block])
-    return spikes, final, distance if keep else None
-
-
-def _integrate(neuron, current, start, runs, distance):
-    """Fills `distance` with `u - theta` and returns the final potential."""
-    potential = start.clone(memory_format=torch.contiguous_format)
-    _advance(neuron, current, potential, runs, distance, _multiply)
-    if not math.isfinite(potential.sum()):
-        # Infinity times 0 is NaN. Start over, with selections.
-        potential.copy_(start)
-        _advance(neuron, current, potential, runs, distance, _select)
-        # The surrogate's derivative at infinity is 0, times infinity NaN.
-        largest = torch.finfo(distance.dtype).max / 2
-        distance.clamp_(-largest, largest)
-    return potential
-
-
-def _advance(neuron, current, potential, runs, distance, reset):
-    """Advances `potential` in place through all timesteps."""
-    fired = torch.empty_like(potential)
-    for t in range(current.shape[1]):
-        before = potential if runs is None else potential.clone()
-        potential.mul_(neuron.k).add_(current[:, t], alpha=neuron.lam)
-        # The spike depends on the distance in the dtype in which it is stored,
-        # so both passes agree on it in half precision, too.
-        kept = distance[:, t]
-        torch.sub(potential, neuron.theta, out=kept)
-        reset(neuron, kept, potential, fired)
-        if runs is not None:
-            kept.masked_fill_(~runs[:, t], 0.0)
-            torch.where(runs[:, t], potential, before, out=potential)
-
-
-def _multiply(neuron, distance, potential, fired):
-    """Resets in place, ten times as fast as `_select`.
-
-    PyTorch vectorizes comparisons that write floats, but not those that write
-    booleans.
-    """
-    torch.gt(distance, 0, out=fired)
-    if neuron.reset == "zero":
-        potential.addcmul_(potential, fired, value=-1)
-    elif neuron.reset == "subtract":
-        potential.sub_(fired, alpha=neuron.theta)
-
-
-def _select(neuron, distance, potential, fired):
-    """Resets in place, infinite potentials too."""
-    del fired
-    potential.copy_(neuron.reset_where(distance > 0, potential))
-
-
-def backward(neuron, distance, spikes_gradient, potential_gradient, mask):
-    """See `keras_snn.dynamics.loop.backward`."""
-    gradients = spikes_gradient, potential_gradient
-    if distance.is_cuda and (kernels := _kernels()):
-        return kernels.backward(neuron, distance, *gradients, mask)
-    current_gradient = _contiguous_like(distance)
-    initial_gradient = _contiguous_like(potential_gradient)
-    for rows, columns in _blocks(distance, BACKWARD_BLOCK):
-        block = rows, slice(None), columns
-        gradient, initial_gradient[rows, columns] = _differentiate(
-            neuron,
-            distance[block].to(potential_gradient.dtype),
-            spikes_gradient[block],
-            potential_gradient[rows, columns],
-            None if mask is None else mask[rows, :, None],
-        )
-        torch.mul(gradient, neuron.lam, out=current_gradient[block])
-    return current_gradient, initial_gradient
-
-
-def _differentiate(neuron, distance, at_spikes, after, runs):
-    """Returns the gradients at `u` and at the initial potential."""
-    silent = torch.le(distance, 0, out=torch.empty_like(distance))
-    slope, carried = neuron.adjoint(distance, silent)
-    carried = torch.as_tensor(carried).to(distance)
-    carried = carried.expand(distance.shape)
-    gradient = slope * at_spikes
-    leak = 1.0  # No leak follows the final potential.
-    for t in reversed(range(distance.shape[1])):
-        here = gradient[:, t]
-        here.addcmul_(carried[:, t], after, value=leak)
-        if runs is None:
-            after, leak = here, neuron.k
+def _fold(info, in_dims, tensors):
+    """Folds an axis that `torch.func.vmap` maps over into the batch axis."""
+    for tensor, dim in zip(tensors, in_dims, strict=True):
+        if tensor is None:
+            yield None
+        elif dim is None:
+            shape = info.batch_size, *tensor.shape
+            yield tensor.expand(shape).flatten(0, 1)
         else:
-            after = torch.where(runs[:, t], neuron.k * here, after)
-            here.masked_fill_(~runs[:, t], 0.0)
-    return gradient, leak * after
+            yield tensor.movedim(dim, 0).flatten(0, 1)
+
+
+def _unfold(info, outputs):
+    """Undoes `_fold` for the outputs, and says where the axis is."""
+    size = info.batch_size
+    unfolded = [
+        x if x is None else x.unflatten(0, (size, x.shape[0] // size))
+        for x in outputs
+    ]
+    return tuple(unfolded), tuple(None if x is None else 0 for x in outputs)
+
+
+class _Once(torch.autograd.Function):
+    """A function of a neuron and tensors that refuses to be differentiated."""
+
+    @staticmethod
+    def forward(function, neuron, *tensors):
+        return function(neuron, *tensors)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        """Keeps nothing."""
+
+    @staticmethod
+    def backward(ctx, *_):
+        del ctx
+        refuse_second_derivative()
+
+    @staticmethod
+    def jvp(ctx, *_):
+        del ctx
+        refuse_second_derivative()
+
+    @staticmethod
+    def vmap(info, in_dims, function, neuron, *tensors):
+        folded = _fold(info, in_dims[2:], tensors)
+        return _unfold(info, _Once.apply(function, neuron, *folded))
 
 
 class _LIF(torch.autograd.Function):
-    """The eager path."""
+    """The eager path.
+
+    `distance` is an output, so that `torch.func` may keep it for the gradient,
+    and a differentiable one, so that second derivatives meet `_Once`.
+    """
 
     @staticmethod
-    def forward(ctx, neuron, current, potential, mask, keep):
-        spikes, final, distance = forward(
-            neuron, current, potential, mask, keep
-        )
-        ctx.neuron = neuron
-        ctx.save_for_backward(distance, mask)
-        return spikes, final
+    def forward(neuron, current, potential, mask, keep):
+        return forward(neuron, current, potential, mask, keep)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, at_spikes, at_potential):
+    def setup_context(ctx, inputs, output):
+        ctx.neuron, _, potential, mask, _ = inputs
+        ctx.dtype = potential.dtype
+        # Otherwise PyTorch makes zeros in place of the gradient at `distance`.
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(output[2], mask)
+        ctx.save_for_forward(output[2], mask)
+
+    @staticmethod
+    def backward(ctx, at_spikes, at_potential, _):
         distance, mask = ctx.saved_tensors
-        found = backward(ctx.neuron, distance, at_spikes, at_potential, mask)
+        at_spikes, at_potential = _or_zeros(
+            distance, at_spikes, at_potential, ctx.dtype
+        )
+        found = _Once.apply(
+            backward, ctx.neuron, distance, at_spikes, at_potential, mask
+        )
         return None, *found, None, None
+
+    @staticmethod
+    def jvp(ctx, _neuron, current, potential, _mask, _keep):
+        distance, mask = ctx.saved_tensors
+        tangents = _or_zeros(distance, current, potential, ctx.dtype)
+        return _Once.apply(push, ctx.neuron, distance, *tangents, mask)
+
+    @staticmethod
+    def vmap(info, in_dims, neuron, current, potential, mask, keep):
+        tensors = current, potential, mask
+        folded = list(_fold(info, in_dims[1:4], tensors))
+        return _unfold(info, _apply(neuron, *folded, keep=keep))
+
+
+def _or_zeros(distance, sequence, state, dtype):
+    """Replaces gradients or tangents that are `None`."""
+    batch, _, units = distance.shape
+    if sequence is None:
+        sequence = torch.zeros_like(distance)
+    if state is None:
+        state = distance.new_zeros((batch, units), dtype=dtype)
+    return sequence, state
+
+
+def _is_dual(tensor):
+    """Returns whether forward mode differentiates by the tensor."""
+    try:
+        return forward_ad.unpack_dual(tensor).tangent is not None
+    except RuntimeError:  # `vmap` cannot tell, but `_LIF.vmap` asks again.
+        return False
+
+
+def _apply(neuron, current, potential, mask, keep=False):
+    """Runs eagerly. Keeps `distance` if it must, or if a gradient needs it."""
+    needed = current.requires_grad or potential.requires_grad
+    keep |= torch.is_grad_enabled() and needed
+    keep |= _is_dual(current) or _is_dual(potential)
+    return _LIF.apply(neuron, current, potential, mask, keep)
 
 
 # The compiled path. `torch.compile` does not look into operators. Otherwise it
@@ -213,7 +163,7 @@ def _forward_operator(
 @_forward_operator.register_fake
 def _(current, potential, mask, *plain):
     del mask, plain
-    like = _contiguous_like
+    like = contiguous_like
     return like(current), like(potential), like(current)
 
 
@@ -238,7 +188,7 @@ def _backward_operator(
 @_backward_operator.register_fake
 def _(distance, spikes_gradient, potential_gradient, mask, *plain):
     del spikes_gradient, mask, plain
-    return _contiguous_like(distance), _contiguous_like(potential_gradient)
+    return contiguous_like(distance), contiguous_like(potential_gradient)
 
 
 def _keep(ctx, inputs, output):
@@ -266,10 +216,13 @@ def lif(neuron, current, potential, mask=None):
         # An exported program runs where our operators are not installed.
         return reference.lif(neuron, current, potential, mask)
     if torch.compiler.is_compiling():
+        if _is_dual(current) or _is_dual(potential):
+            raise NotImplementedError(
+                "A compiled neuron has no forward mode. Call `torch.func.jvp` "
+                "outside `torch.compile`."
+            )
         spikes, final, _ = _forward_operator(
             current, potential, mask, *neuron.plain
         )
         return spikes, final
-    needed = current.requires_grad or potential.requires_grad
-    keep = torch.is_grad_enabled() and needed
-    return _LIF.apply(neuron, current, potential, mask, keep)
+    return _apply(neuron, current, potential, mask)[:2]

@@ -4,7 +4,13 @@ A program takes a block of neurons of one sample through all timesteps, with
 their potentials in registers, so it reads and writes each array once. The
 derivative of a surrogate that the kernel does not know is computed in advance,
 into an array of its own.
+
+The neuron's constants are operands, so that all neurons of a kind share a
+kernel. Triton passes numbers as float32, which would round them for float64.
+So they travel as the 64 bits of a double, in an integer.
 """
+
+import struct
 
 import torch
 import triton
@@ -15,6 +21,8 @@ from keras_snn import surrogates
 __all__ = ["backward", "forward"]
 
 LARGEST_BLOCK = 512
+# Triton would compile a kernel of its own for bits that 16 divides.
+CONSTANTS = ["k", "lam", "theta", "a"]
 # The kernel's name for each surrogate, and the factor that converts its
 # steepness: the smooth step tanh(a x) / 2 + 1 / 2 is the sigmoid of 2 a x.
 KNOWN = {
@@ -23,6 +31,12 @@ KNOWN = {
     surrogates.HardTanh: ("hardtanh", 1.0),
     surrogates.Arctan: ("arctan", 1.0),
 }
+
+
+@triton.jit
+def _number(bits, dtype: tl.constexpr):
+    """Returns the double of these bits in another float type."""
+    return bits.to(tl.float64, bitcast=True).to(dtype)
 
 
 @triton.jit
@@ -44,7 +58,7 @@ def _slope(distance, given, a, SURROGATE: tl.constexpr, GATED: tl.constexpr):
     return slope.to(distance.dtype)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=CONSTANTS[:3])
 def _forward_kernel(
     current,
     initial,
@@ -54,9 +68,9 @@ def _forward_kernel(
     final,
     timesteps,
     units,
-    k: tl.constexpr,
-    lam: tl.constexpr,
-    theta: tl.constexpr,
+    k: tl.int64,
+    lam: tl.int64,
+    theta: tl.int64,
     RESET: tl.constexpr,
     MASKED: tl.constexpr,
     KEEP: tl.constexpr,
@@ -70,6 +84,9 @@ def _forward_kernel(
     neuron = row * units + column
     at = row * timesteps * units + column
     potential = tl.load(initial + neuron, mask=inside, other=0.0)
+    k = _number(k, potential.dtype)
+    lam = _number(lam, potential.dtype)
+    theta = _number(theta, potential.dtype)
     for t in range(timesteps):
         now = tl.load(current + at, mask=inside, other=0.0)
         integrated = k * potential + lam * now.to(potential.dtype)
@@ -95,7 +112,7 @@ def _forward_kernel(
     tl.store(final + neuron, potential, mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=CONSTANTS)
 def _backward_kernel(
     distance,
     slopes,
@@ -106,10 +123,10 @@ def _backward_kernel(
     initial_gradient,
     timesteps,
     units,
-    k: tl.constexpr,
-    lam: tl.constexpr,
-    theta: tl.constexpr,
-    a: tl.constexpr,
+    k: tl.int64,
+    lam: tl.int64,
+    theta: tl.int64,
+    a: tl.int64,
     SURROGATE: tl.constexpr,
     GATED: tl.constexpr,
     RESET: tl.constexpr,
@@ -123,6 +140,10 @@ def _backward_kernel(
     neuron = row * units + column
     at = (row * timesteps + timesteps - 1) * units + column
     carry = tl.load(final_gradient + neuron, mask=inside, other=0.0)
+    k = _number(k, carry.dtype)
+    lam = _number(lam, carry.dtype)
+    theta = _number(theta, carry.dtype)
+    a = _number(a, carry.dtype)
     for n in range(timesteps):
         kept = tl.load(distance + at, mask=inside, other=0.0).to(carry.dtype)
         # The surrogate's derivative at infinity is 0; infinity times 0 is NaN.
@@ -163,11 +184,16 @@ def _launch(kernel, shape, *arguments, **constants):
         kernel[grid](*arguments, timesteps, units, BLOCK=block, **constants)
 
 
+def _bits(number):
+    """Returns the bits of a double as an integer."""
+    return struct.unpack("<q", struct.pack("<d", number))[0]
+
+
 def _neuron_constants(neuron, mask):
     return {
-        "k": neuron.k,
-        "lam": neuron.lam,
-        "theta": neuron.theta,
+        "k": _bits(neuron.k),
+        "lam": _bits(neuron.lam),
+        "theta": _bits(neuron.theta),
         "RESET": neuron.reset,
         "MASKED": mask is not None,
     }
@@ -179,8 +205,8 @@ def _surrogate_constants(surrogate):
     inner = surrogate.surrogate if gated else surrogate
     name, factor = KNOWN.get(type(inner), ("given", None))
     if factor is None:
-        return {"SURROGATE": name, "a": 1.0, "GATED": False}
-    a = factor * inner.get_config()["a"]
+        return {"SURROGATE": name, "a": _bits(1.0), "GATED": False}
+    a = _bits(factor * inner.get_config()["a"])
     return {"SURROGATE": name, "a": a, "GATED": gated}
 
 

@@ -15,7 +15,7 @@ from keras_snn import dynamics
 )
 @pytest.mark.parametrize("masked", [False, True], ids=["", "masked"])
 def test_small_blocks_change_nothing(rng, masked, monkeypatch):
-    from keras_snn.dynamics import torch as loops
+    from keras_snn.dynamics import torch_loop as loops
 
     neuron = dynamics.Neuron(0.5, 0.5, 1.0, "arctan")
     current = exact_current(rng, (3, 8, 5))
