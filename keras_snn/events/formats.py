@@ -113,8 +113,9 @@ def read(
         i = outside.argmax()
         why = f"x={x[i]}, y={y[i]} is outside the sensor, {height} x {width}"
         raise bad(i, why)
-    if ((p < 0) | (p > 1)).any():
-        i = ((p < 0) | (p > 1)).argmax()
+    unknown = (p < 0) | (p > 1)
+    if unknown.any():
+        i = unknown.argmax()
         raise bad(i, f"the polarity is {p[i]}, not 0 or 1")
     latest = np.maximum.accumulate(t)
     late = latest - t

@@ -339,7 +339,10 @@ def test_rewritten_recordings_are_identical(path):
             "must not have y=240, .* event 1",
         ),
         (array((1, 1, 1, 2)), r"p in \[0, 2\). Received: p=2 at event 0"),
-        (at(4, 5, 3), "in order of time. Received: t=5 before t=3 at event 2"),
+        (
+            at(4, 4, 5, 3),
+            "in order of time. Received: t=5 before t=3 at event 3",
+        ),
     ],
     ids=["none", "late", "negative", "x", "y", "clock", "polarity", "order"],
 )

@@ -251,8 +251,8 @@ def test_numpy_files_are_read(path, name):
             "event 1: x=37, y=-29 is outside the sensor",
         ),
         (
-            lambda file: np.savez(file, **COLUMNS | {"p": COLUMNS["p"] * 3}),
-            "event 1: the polarity is 3, not 0 or 1",
+            lambda file: np.savez(file, **COLUMNS | {"p": COLUMNS["p"] * 2}),
+            "event 1: the polarity is 2, not 0 or 1",
         ),
         (
             lambda file: np.savez(file, **COLUMNS | {"p": COLUMNS["p"] - 1}),
