@@ -378,23 +378,3 @@ def test_it_works_inside_a_strategy(samples):
     with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
         model = linear_model(ASGD(0.1, lambd=0.01, t0=3))
     check_final_weights(model, samples)
-
-
-@pytest.mark.parametrize("name", ["lambd", "alpha", "t0"])
-def test_negative_arguments_are_refused(name):
-    message = rf"`{name}` must be in \[0, inf\). .*{name}=-1"
-    with pytest.raises(ValueError, match=message):
-        ASGD(0.1, **{name: -1})
-
-
-@pytest.mark.parametrize("kind", [np.float64, np.float32, np.int64])
-def test_numpy_scalars_are_stored_as_floats(kind):
-    names = ("learning_rate", "lambd", "alpha", "t0")
-    config = ASGD(**{name: kind(1) for name in names}).get_config()
-    assert all(type(config[name]) is float for name in names)
-    assert {config[name] for name in names} == {1.0}
-
-
-def test_a_second_average_is_refused():
-    with pytest.raises(ValueError, match="`use_ema` must be False, because"):
-        ASGD(0.1, use_ema=True)
