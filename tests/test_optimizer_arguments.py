@@ -44,7 +44,7 @@ def test_variables_come_in_any_order_or_from_build():
         with pytest.warns(UserWarning, match="Gradients do not exist"):
             optimizer.apply(*arguments)
     optimizer.finalize_variable_values([x, y])
-    assert to_numpy(x).tolist() == [0.0]  # `mu` is 1 in the first two iterations
+    assert to_numpy(x).tolist() == [0.0]  # that of iteration 1 alone
     assert to_numpy(y).tolist() == [2.0]
 
 
