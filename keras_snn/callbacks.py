@@ -110,8 +110,8 @@ class FiringRateMonitor(keras.callbacks.Callback):
         """Measures every `every` iterations."""
         last = self._iteration
         # With `steps_per_execution`, a call ends several iterations.
-        done = min(batch + 1, self.params.get("steps") or batch + 1)
-        self._iteration = self._before_epoch + done
+        steps = (self.params or {}).get("steps") or batch + 1
+        self._iteration = self._before_epoch + min(batch + 1, steps)
         if self.every and self._iteration // self.every > last // self.every:
             self._record()
 

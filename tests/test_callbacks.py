@@ -1,9 +1,12 @@
+import warnings
+
 import keras
 import numpy as np
 import pytest
+import reference
 from backend import to_numpy
 
-from keras_snn import callbacks
+from keras_snn import callbacks, datasets
 from keras_snn.layers import LIF, LIFRNNCell, PerTimestep
 from keras_snn.models import five_layer_snn
 
@@ -81,6 +84,87 @@ def test_monitor_measures_every_so_many_iterations(data):
     monitor = callbacks.FiringRateMonitor(x, every=2)
     network().fit(x, y, epochs=2, batch_size=4, verbose=0, callbacks=[monitor])
     assert monitor.history["iteration"] == [0, 2, 4, 6, 8]
+
+
+def dense_lif(*layers, rate=0.0, k=0.5, lam=0.5, theta=1.0, **options):
+    """Neurons behind dense layers, with weights that pass the inputs on."""
+    model = keras.Sequential(
+        [
+            keras.Input((4, 3)),
+            PerTimestep(keras.layers.Dense(3, kernel_initializer="identity")),
+            *layers,
+            LIF(k, lam, theta, name="lif"),
+        ]
+    )
+    model.compile(keras.optimizers.SGD(rate), "mse", **options)
+    return model
+
+
+@pytest.mark.parametrize("training", [False, True], ids=["inference", "fit"])
+def test_monitor_sees_the_current_weights_during_fit(training, rng):
+    model = dense_lif(rate=1.0)
+    x = (rng.integers(0, 33, (5, 4, 3)) / 16).astype("float32")
+    monitor = callbacks.FiringRateMonitor(x, every=1, training=training)
+    weights = []
+
+    class Recorder(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):  # noqa: ARG002
+            weights.append(self.model.get_weights())
+
+    # The monitor comes first, so it must fetch the weights by itself.
+    watchers = [monitor, Recorder()]
+    model.fit(x, np.ones_like(x), batch_size=1, verbose=0, callbacks=watchers)
+    key = f"{'training_' if training else ''}lif_firing_rate"
+    rates = monitor.history[key][1:]
+    expected = [
+        reference.lif(x @ kernel + bias, 0.5, 0.5, 1.0)[0].mean()
+        for kernel, bias in weights
+    ]
+    assert rates == pytest.approx(expected)
+    assert len(set(rates)) > 1
+
+
+def test_monitors_of_both_modes_log_side_by_side():
+    dropout = keras.layers.Dropout(0.5)
+    model = dense_lif(dropout, k=0.25, lam=1.0, theta=1.5)
+    x = np.ones((8, 4, 3), "float32")
+    modes = (False, True)
+    monitors = [callbacks.FiringRateMonitor(x, training=t) for t in modes]
+    history = model.fit(x, x, verbose=0, callbacks=monitors).history
+    # Only without dropout, potentials stay below 1 / (1 - k) = 4/3.
+    assert history["lif_firing_rate"] == [0.0]
+    assert history["training_lif_firing_rate"][0] > 0.1
+
+
+def test_monitor_reads_a_dataset_again_and_again(rng):
+    x = (rng.integers(0, 65, (5, 4, 3)) / 16).astype("float32")
+    batches = datasets.batches(x, np.zeros(5), 2, shuffle=False)
+    monitor = callbacks.FiringRateMonitor(batches)
+    dense_lif().fit(x, x, verbose=0, callbacks=[monitor])
+    assert monitor.history["iteration"] == [0, 1]
+    rate = reference.lif(x, 0.5, 0.5, 1.0)[0].mean()
+    assert monitor.history["lif_firing_rate"] == pytest.approx([rate, rate])
+
+
+def test_monitor_refuses_what_can_be_read_only_once(data):
+    x, _ = data
+    with pytest.raises(ValueError, match="`x` must be readable again"):
+        callbacks.FiringRateMonitor(batch for batch in [x])
+
+
+@pytest.mark.skipif(
+    keras.config.backend() == "torch", reason="PyTorch runs single steps"
+)
+def test_monitor_counts_the_iterations_of_one_execution():
+    model = dense_lif(steps_per_execution=2)
+    x = np.ones((10, 4, 3), "float32")
+    monitor = callbacks.FiringRateMonitor(x, every=3)
+    with warnings.catch_warnings():
+        # Keras warns that the last execution has one batch only.
+        warnings.simplefilter("ignore")
+        model.fit(x, x, 2, epochs=2, verbose=0, callbacks=[monitor])
+    # Executions end at 2, 4, 5, 7, 9 and 10.
+    assert monitor.history["iteration"] == [0, 4, 5, 7, 9, 10]
 
 
 def test_nested_models_and_rnns_of_the_cell_are_found(rng):

@@ -44,7 +44,10 @@ def probe(model):
     >>> spikes["lif3"].shape
     (None, 2, 500)
     """
-    graph, found = spiking_outputs(model, lambda layer, spikes, *_: spikes)
+    graph, found = spiking_outputs(
+        model,
+        lambda layer, spikes, sequences, mask: spikes,  # noqa: ARG005
+    )
     # Keras sorts the keys of plain dictionaries.
     outputs = collections.OrderedDict(found)
     return keras.Model(graph.input, outputs, name=f"{model.name}_probe")

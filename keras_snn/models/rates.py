@@ -106,9 +106,10 @@ class Batches:
                 rows = slice(start, start + size)
                 yield keras.tree.map_structure(lambda x, r=rows: x[r], x)
             return
+        batches = x
         if _is_py_dataset(x):
-            x = (x[index] for index in range(x.num_batches))
-        for batch in x:
+            batches = (x[index] for index in range(x.num_batches))
+        for batch in batches:
             yield keras.utils.unpack_x_y_sample_weight(batch)[0]
 
 
@@ -135,28 +136,43 @@ def _check_samples(x):
     return samples.pop()
 
 
-def _check_inputs(model, batch):
-    """Raises if a batch does not fit the inputs of a functional model."""
+def _as_inputs(batch, model):
+    """Returns a batch in the structure of a functional model's inputs.
+
+    Raises:
+        ValueError: If the batch does not fit the inputs.
+    """
     inputs = model.input
     if not isinstance(inputs, dict):
         inputs = {each.name: each for each in model.inputs}
     arrays = batch
     if isinstance(batch, dict):
-        arrays = [batch[name] for name in inputs if name in batch]
-    shapes = [each.shape for each in keras.tree.flatten(arrays)]
-    expected = [each.shape for each in keras.tree.flatten(inputs)]
-    fit = len(shapes) == len(expected) and all(
-        # Keras adds or removes a last axis of size 1.
-        len(shape) != len(other)
-        or all(b in (None, a) for a, b in zip(shape, other, strict=True))
-        for shape, other in zip(shapes, expected, strict=True)
-    )
-    if not fit:
-        names = ", ".join(f"{x} {y.shape}" for x, y in inputs.items())
+        arrays = {name: batch[name] for name in inputs if name in batch}
+        if not isinstance(model.input, dict):
+            arrays = list(arrays.values())
+    arrays = keras.tree.flatten(arrays)
+    if len(arrays) != len(model.inputs) or not all(
+        _fits(array.shape, each.shape)
+        for array, each in zip(arrays, model.inputs, strict=True)
+    ):
+        expected = {name: each.shape for name, each in inputs.items()}
         raise ValueError(
-            f"`x` must fit the inputs of the model: {names}. "
-            f"Received: shapes={shapes}"
+            f"`x` must fit the inputs of the model, {expected}. "
+            f"Received: shapes={[array.shape for array in arrays]}"
         )
+    return keras.tree.pack_sequence_as(model.input, arrays)
+
+
+def _fits(shape, expected):
+    # Keras adds or removes a last axis of size 1.
+    if len(shape) == len(expected) + 1 and shape[-1] == 1:
+        shape = shape[:-1]
+    elif len(shape) == len(expected) - 1 and expected[-1] == 1:
+        shape = (*shape, 1)
+    return len(shape) == len(expected) and all(
+        size is None or size == actual
+        for actual, size in zip(shape, expected, strict=True)
+    )
 
 
 class FiringRates:
@@ -178,11 +194,12 @@ class FiringRates:
         self._counts = _InMode(counts, self._training)
 
     def __call__(self, batches):
+        """Returns the rates, see `firing_rates`."""
         totals, timesteps = {}, {}
         with self._restored():
             for batch in batches:
-                _check_inputs(self._counts.inner, batch)
-                counts = self._counts.predict_on_batch(batch)
+                inputs = _as_inputs(batch, self._counts.inner)
+                counts = self._counts.predict_on_batch(inputs)
                 for name, (spikes, steps) in counts.items():
                     total = spikes.sum(0, dtype="float64")
                     before = totals.setdefault(name, np.zeros_like(total))

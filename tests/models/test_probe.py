@@ -1,5 +1,7 @@
 """A probe returns the spikes of a model, and leaves the model as it was."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -106,39 +108,138 @@ def test_a_probe_shares_weights_and_changes_nothing(current):
     assert keras.Model(model.inputs, output).count_params() == 12
 
 
-@keras.saving.register_keras_serializable(package="test")
+HIDDEN = LIF(**NEURON, name="hidden")
+
+
 class Block(keras.layers.Layer):
+    """Has a list called `layers`, as models do, and neurons elsewhere."""
+
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        self.parts = {"neurons": [LIF(**NEURON, name="hidden")]}
+        self.layers = [keras.layers.Identity()]
+        self.parts = {"neurons": (LIF(**NEURON, name="hidden"),)}
 
     def call(self, inputs):
         return self.parts["neurons"][0](inputs)
 
 
-@pytest.mark.parametrize(
-    ("layers", "message"),
-    [
-        ([dense()], "`model` must have a `LIF` layer or an `RNN`"),
-        (
-            [Block(name="block")],
-            "Received: layer 'block', with 'hidden' inside",
-        ),
-        (
-            [
-                keras.layers.Bidirectional(
-                    keras.layers.RNN(LIFRNNCell(3)), name="both"
-                )
-            ],
-            "Received: layer 'both', with 'forward_rnn",
-        ),
-    ],
-    ids=["none", "custom layer", "wrapper"],
-)
-def test_hidden_neurons_are_refused_by_name(layers, message):
-    model = keras.Sequential([keras.Input((6, 3)), *layers])
-    with pytest.raises(ValueError, match=message):
+class Outer(keras.layers.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.block = Block()
+
+    def call(self, inputs):
+        return self.block(inputs)
+
+
+class Part(keras.Model):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.neurons = LIF(**NEURON, name="hidden")
+
+    def call(self, inputs):
+        return self.neurons(inputs)
+
+
+class Stepping(keras.layers.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.cell = LIFRNNCell(3, name="hidden")
+
+    def call(self, inputs):
+        return self.cell(inputs[:, 0], [inputs[:, 0]])[0]
+
+
+class Global(keras.layers.Layer):
+    def call(self, inputs):
+        return keras.ops.stack([HIDDEN(inputs[:1]) for _ in range(2)])
+
+
+class New(keras.layers.Layer):
+    def call(self, inputs):
+        return LIF(**NEURON)(inputs)
+
+
+def hidden_rnn(cell):
+    return keras.layers.RNN(cell, return_sequences=True, name="hidden")
+
+
+HIDING = {
+    "custom layer": lambda: Block(name="outer"),
+    "nested custom layer": lambda: Outer(name="outer"),
+    "subclassed model": lambda: Part(name="outer"),
+    "cell": lambda: Stepping(name="outer"),
+    "global": lambda: Global(name="outer"),
+    "created in call": lambda: New(name="outer"),
+    "TimeDistributed": lambda: keras.layers.TimeDistributed(
+        keras.layers.Dense(3, activation=HIDDEN), name="outer"
+    ),
+    "Bidirectional": lambda: keras.layers.Bidirectional(
+        hidden_rnn(LIFRNNCell(3)), name="outer"
+    ),
+    "Bidirectional LIF": lambda: keras.layers.Bidirectional(
+        LIF(name="hidden"), name="outer"
+    ),
+    "stacked cells": lambda: keras.layers.RNN(
+        [LIFRNNCell(3, name="hidden"), LIFRNNCell(3)], name="outer"
+    ),
+    "activation": lambda: keras.layers.Dense(
+        3, activation=HIDDEN, name="outer"
+    ),
+    "Lambda": lambda: keras.layers.Lambda(
+        lambda x: keras.ops.map(lambda each: HIDDEN(each[None])[0], x),
+        name="outer",
+    ),
+    "partial": lambda: keras.layers.Lambda(
+        functools.partial(lambda neurons, x: neurons(x), HIDDEN), name="outer"
+    ),
+}
+
+
+@pytest.mark.parametrize("hiding", HIDING)
+def test_hidden_neurons_are_refused_by_name(hiding):
+    model = keras.Sequential(
+        [keras.Input((6, 3)), LIF(**NEURON), HIDING[hiding]()]
+    )
+    inside = "LIF" if hiding == "created in call" else r"(forward_)?hidden"
+    with pytest.raises(
+        ValueError, match=f"Received: layer 'outer', with '{inside}' inside"
+    ):
         probe(model)
+
+
+def test_neurons_in_a_function_of_an_operation_are_refused():
+    inputs = keras.Input((6, 3))
+    spikes = LIF(**NEURON)(inputs)
+    mapped = keras.ops.vectorized_map(lambda x: HIDDEN(x[None])[0], spikes)
+    with pytest.raises(ValueError, match="with 'hidden' inside"):
+        probe(keras.Model(inputs, mapped))
+
+
+def test_a_model_must_have_neurons():
+    model = keras.Sequential([keras.Input((6, 3)), dense()])
+    with pytest.raises(ValueError, match="must have a `LIF` layer or an `RNN`"):
+        probe(model)
+
+
+def test_every_call_of_a_model_shows(current):
+    inner = keras.Sequential([keras.Input((6, 3)), LIF(**NEURON, name="lif")])
+    inputs = keras.Input((6, 3))
+    model = keras.Model(inputs, inner(4 * inner(inputs)))
+    spikes = probe(model).predict(current, verbose=0)
+    first, _ = reference.lif(current, **NEURON)
+    second, _ = reference.lif(4 * first, **NEURON)
+    np.testing.assert_array_equal(spikes["lif"], first)
+    np.testing.assert_array_equal(spikes["lif:2"], second)
+
+
+def test_names_inside_recompute_may_equal_others(current):
+    inputs = keras.Input((6, 3))
+    same = {"kernel_initializer": "identity", "name": "same"}
+    currents = Recompute(keras.layers.Dense(3, **same))(inputs)
+    model = keras.Model(inputs, LIF(**NEURON, name="same")(currents))
+    (spikes,) = probe(model).predict(current, verbose=0).values()
+    np.testing.assert_array_equal(spikes, reference.lif(current, **NEURON)[0])
 
 
 def test_models_without_a_graph_are_refused():
