@@ -27,7 +27,7 @@ PUBLIC = {
     "keras_snn.encoders": """
         ConstantEncoder PoissonEncoder RetinaEncoder as_intensity
     """,
-    "keras_snn.events": "DTYPE read saccade to_frames write",
+    "keras_snn.events": "DTYPE read remove_hot_pixels saccade to_frames write",
     "keras_snn.initializers": """
         AsymptoteBias AsymptoteInitializer LeeInitializer NAMES WuInitializer
         for_layer
