@@ -1,5 +1,6 @@
 """Several devices: the scripts of the page, and layers on two replicas."""
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -68,7 +69,7 @@ class Folder:
     """A folder with the scripts of the page, and what they are run with."""
 
     def __init__(self, path):
-        self.path = path
+        self.path, self.processes = path, []
         for name, code in SCRIPTS.items():
             (path / name).write_text(code)
 
@@ -84,20 +85,27 @@ class Folder:
         if script == "jax_devices.py":
             flags = "--xla_force_host_platform_device_count=2"
             variables["XLA_FLAGS"] = flags
-        return subprocess.Popen(
-            command,
-            cwd=self.path,
-            env=os.environ | {"KERAS_BACKEND": BACKEND} | variables,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        with open(self.path / f"{losses}.log", "w") as log:
+            process = subprocess.Popen(
+                command,
+                cwd=self.path,
+                env=os.environ | {"KERAS_BACKEND": BACKEND} | variables,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        self.processes.append(process)
+        return process
 
     def losses(self, *processes, name="losses.json"):
         for process in processes:
-            output, _ = process.communicate(timeout=600)
-            assert process.returncode == 0, output[-2000:]
+            failed = process.wait(timeout=600)
+            assert not failed, (self.path / f"{name}.log").read_text()[-9000:]
         return json.loads((self.path / name).read_text())
+
+    def close(self):
+        for process in self.processes:
+            process.terminate()  # does nothing if it has ended
+            process.wait(timeout=60)
 
     def run(self, script, **options):
         return self.losses(self.start(script, **options))
@@ -105,7 +113,8 @@ class Folder:
 
 @pytest.fixture
 def folder(tmp_path):
-    return Folder(tmp_path)
+    with contextlib.closing(Folder(tmp_path)) as folder:
+        yield folder
 
 
 @pytest.fixture(scope="module")
@@ -132,8 +141,7 @@ def test_two_devices_take_the_steps_of_one_also_if_killed(
     if script == "torch_devices.py":  # torchrun starts both processes again
         rest = folder.losses(killed)
     else:
-        killed.communicate(timeout=600)
-        assert killed.returncode < 0
+        assert killed.wait(timeout=600) < 0
         rest = folder.run(script)
     assert (folder.path / "killed").exists()
     # Two of four epochs were saved. The rest repeats to the last digits.
@@ -285,3 +293,30 @@ def test_replicas_draw_different_noise_and_the_first_as_if_alone(replicas):
         for other in first:
             agreement = np.mean(draw == other)
             assert agreement == pytest.approx(0.5, abs=2.5 / draw.size**0.5)
+
+
+ENCODE = """
+import keras
+import numpy as np
+from keras_snn.encoders import PoissonEncoder
+
+devices = keras.distribution.list_devices()
+assert len(devices) == 2
+parallel = keras.distribution.DataParallel(devices=devices)
+keras.distribution.set_distribution(parallel)
+inputs = keras.Input((50,))
+model = keras.Model(inputs, PoissonEncoder(6, seed=3)(inputs))
+gray = np.full((4, 50), 0.5, "float32")
+losses = model.predict(gray, verbose=0).tolist()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    BACKEND != "jax", reason="JAX runs one model on all devices"
+)
+def test_noise_on_two_jax_devices_is_that_of_one(folder):
+    (folder.path / "jax_devices.py").write_text(ENCODE)
+    gray = np.full((4, 50), 0.5, "float32")
+    alone = to_numpy(PoissonEncoder(6, seed=3)(gray))
+    np.testing.assert_array_equal(folder.run("jax_devices.py"), alone)

@@ -125,7 +125,7 @@ class _BatchNormalization(keras.layers.Layer):
         scale = scale * ops.rsqrt(variance + self.epsilon)
         if self._per_timestep:
             # Broadcasts the batch here, so that gradients are summed over space
-            # first, as in `_mean`.
+            # first, as in `_reduce`.
             batch = ops.shape(x)[0]
             mean, scale = (
                 ops.broadcast_to(each, (batch, *each.shape[1:]))
@@ -349,6 +349,7 @@ class TDBN(_BatchNormalization):
         training: Whether to use the statistics of the batch and update the
             moving averages.
         mask: Booleans `(batch, timesteps)`. Statistics ignore masked timesteps.
+            If all are masked, the statistics stay the same.
 
     Returns:
         Floats in the shape of `inputs`.
