@@ -174,18 +174,20 @@ def _reachable(root):
         seen[id(value)] = value
         yield value
         if isinstance(value, dict):
-            waiting += value.values()
+            waiting.extend(value.values())
         elif isinstance(value, (list, tuple, set, frozenset)):
-            waiting += value
+            waiting.extend(value)
         elif isinstance(value, keras.Operation):
-            waiting += [*vars(value).values(), value.call]
+            waiting.extend([*vars(value).values(), value.call])
         elif isinstance(value, functools.partial):
-            waiting += [value.func, value.args, value.keywords]
+            waiting.extend([value.func, value.args, value.keywords])
         elif inspect.ismethod(value):
-            waiting += [value.__self__, value.__func__]
+            waiting.extend([value.__self__, value.__func__])
         elif inspect.isfunction(value) and not _library(value):
-            waiting += [cell.cell_contents for cell in value.__closure__ or ()]
-            waiting += _globals(value.__code__, value.__globals__)
+            waiting.extend(
+                [cell.cell_contents for cell in value.__closure__ or ()]
+            )
+            waiting.extend(_globals(value.__code__, value.__globals__))
 
 
 def _library(function):

@@ -191,7 +191,7 @@ class FiringRates:
         graph, found = spiking_outputs(model, _count)
         # Keras sorts the keys of plain dictionaries.
         counts = keras.Model(graph.input, collections.OrderedDict(found))
-        self._counts = _InMode(counts, self._training)
+        self._counts = InMode(counts, self._training)
 
     def __call__(self, batches):
         """Returns the rates, see `firing_rates`."""
@@ -255,7 +255,7 @@ def _rate(total, timesteps):
     return float(np.mean(total / timesteps)), float(np.mean(silent))
 
 
-class _InMode(keras.Model):
+class InMode(keras.Model):
     """Runs a model in one mode, because `predict` always runs inference."""
 
     def __init__(self, inner, mode):
@@ -268,12 +268,12 @@ class _InMode(keras.Model):
 
 def _count(layer, spikes, sequences, mask):
     """Returns spikes per neuron and timesteps, both for every sample."""
-    return _SpikeCounts(
+    return SpikeCounts(
         layer.return_sequences, getattr(layer, "go_backwards", False)
     )(spikes, sequences, sequences_mask=mask)
 
 
-class _SpikeCounts(keras.layers.Layer):
+class SpikeCounts(keras.layers.Layer):
     """Counts spikes and timesteps where the mask is true."""
 
     def __init__(self, sequential, backwards):
