@@ -282,7 +282,7 @@ class SpikeGated(Surrogate):
 
     def smooth(self, distance: Any) -> Any:
         """Computes the gated surrogate's `h`, held at `h(0)` below 0."""
-        return self.surrogate.smooth(ops.maximum(distance, 0))
+        return self.surrogate.smooth(ops.relu(distance))
 
     def derivative(self, distance: Any) -> Any:
         """Computes the gated surrogate's `h'` where `x > 0`, 0 elsewhere."""

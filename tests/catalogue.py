@@ -117,7 +117,13 @@ ROWS = [
     ),
     Row(
         layers.BNTT,
-        {"timesteps": 5, "epsilon": 0.25, "momentum": 0.5, "axis": 2},
+        {
+            "timesteps": 5,
+            "epsilon": 0.25,
+            "momentum": 0.5,
+            "axis": 2,
+            "synchronized": True,
+        },
         (4, 5, 3, 6),
     ),
     Row(
@@ -128,6 +134,7 @@ ROWS = [
             "epsilon": 0.25,
             "momentum": 0.5,
             "axis": 2,
+            "synchronized": True,
         },
         (4, 5, 3, 6),
     ),

@@ -254,6 +254,12 @@ def test_time_is_put_behind_the_batch(kind, shape):
 
 
 @every
+def test_no_images_give_no_trains(kind):
+    # A replica gets no samples if a batch is smaller than their number.
+    assert tuple(kind(6)(np.ones((0, 4), "float32")).shape) == (0, 6, 4)
+
+
+@every
 def test_a_functional_model_takes_batches_of_any_size(kind):
     inputs = keras.Input((4,), dtype="uint8")
     model = keras.Model(inputs, kind(6)(inputs))

@@ -21,7 +21,7 @@ def _compiled(function, kind):
     """Compiles a loop for a kind of neuron, once per rank and dtype."""
 
     def run(constants, *arrays):
-        return function(kind.unflatten(constants), *arrays)
+        return function(kind.unflatten(tf.unstack(constants)), *arrays)
 
     return tf.function(
         run, jit_compile=True, reduce_retracing=True, autograph=False
@@ -29,9 +29,19 @@ def _compiled(function, kind):
 
 
 @tf.custom_gradient
-def _once(at_current, at_potential, *inputs):
-    """Ties the gradients to the inputs that they depend on."""
+def _marker(*inputs):
+    """Returns a number that a tape follows back to the inputs.
+
+    In place of the inputs themselves, which would stay in memory.
+    """
     del inputs
+    return tf.constant(0.0), refuse_second_derivative
+
+
+@tf.custom_gradient
+def _once(at_current, at_potential, marker):
+    """Ties the gradients to the inputs that they depend on."""
+    del marker
     gradients = tf.identity(at_current), tf.identity(at_potential)
     return gradients, refuse_second_derivative
 
@@ -39,11 +49,10 @@ def _once(at_current, at_potential, *inputs):
 def lif(neuron, current, potential, mask=None):
     """See `keras_snn.dynamics.lif`."""
     kind, constants = neuron.flatten()
-    constants = [tf.constant(x, potential.dtype) for x in constants]
+    constants = tf.constant(constants, potential.dtype)
     forward = _compiled(loop.forward, kind)
     backward = _compiled(loop.backward, kind)
-    # Tapes follow empty arrays, too. Keeping whole ones would cost memory.
-    inputs = current[:0], potential[:0]
+    marker = _marker(current, potential)
 
     @tf.custom_gradient
     def run(current, potential):
@@ -53,7 +62,7 @@ def lif(neuron, current, potential, mask=None):
 
         def grad(*gradients):
             found = backward(constants, distance, *gradients, mask)
-            return _once(*found, *inputs)
+            return _once(*found, marker)
 
         return (spikes, final), grad
 

@@ -1,5 +1,7 @@
 """What only some backends have: precisions, memory layouts, traces."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import reference
 from backend import gradients
 from drive import exact_current, run
 
-from keras_snn import dynamics
+from keras_snn import dynamics, surrogates
 
 
 @pytest.mark.skipif(
@@ -121,7 +123,7 @@ def test_a_graph_that_is_kept_gives_the_same_gradient_again(rng):
 @pytest.mark.skipif(
     keras.config.backend() == "torch", reason="PyTorch traces nothing"
 )
-def test_equal_neurons_of_equal_shape_are_traced_once():
+def test_neurons_of_one_kind_share_a_program(rng):
     def compiled():
         if keras.config.backend() == "jax":
             from keras_snn.dynamics import jax
@@ -129,16 +131,69 @@ def test_equal_neurons_of_equal_shape_are_traced_once():
             return jax._jitted._cache_size()
         from keras_snn.dynamics import tensorflow
 
-        forward = tensorflow._compiled(tensorflow.loop.forward, neuron)
-        return forward.experimental_get_tracing_count()
+        kind, _ = neuron.flatten()
+        loops = tensorflow.loop.forward, tensorflow.loop.backward
+        traced = (tensorflow._compiled(loop, kind) for loop in loops)
+        return [x.experimental_get_tracing_count() for x in traced]
 
-    current = np.ones((2, 5, 3), "float32")
-    neuron = dynamics.Neuron(0.3, 0.7, 1.1, "tanh")
-    run(dynamics.lif, neuron, current)
-    once = compiled()
-    run(dynamics.lif, neuron, current)
-    run(dynamics.lif, dynamics.Neuron(0.3, 0.7, 1.1, "tanh"), current)
-    assert compiled() == once
+    current = exact_current(rng, (2, 5, 3))
+    counts = []
+    for k, lam, theta, a in (
+        (0.5, 0.5, 1.0, 1.0),
+        (0.25, 0.5, 1.25, 1.5),
+        (1.0, 0.25, 0.5, 0.75),
+        (0.5, 0.5, 1.0, 1.0),
+    ):
+        neuron = dynamics.Neuron(k, lam, theta, surrogates.Tanh(a))
+        spikes, _ = run(dynamics.lif, neuron, current)
+        expected, _ = reference.lif(current, k, lam, theta)
+        np.testing.assert_array_equal(spikes, expected)
+        gradient, _ = gradients(
+            lambda i, v, neuron=neuron: dynamics.lif(neuron, i, v),
+            [current, np.zeros((2, 3), "float32")],
+            [current, np.zeros((2, 3), "float32")],
+        )
+        expected = reference.gradient(
+            *(current, current, np.zeros((2, 3))),
+            lambda x, a=a: reference.DERIVATIVE["tanh"](x, a),
+            *(k, lam, theta, "zero", False),
+        )
+        np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-6)
+        counts.append(compiled())
+    assert counts == [counts[0]] * 4
+
+
+@keras.saving.register_keras_serializable(package="tests")
+@dataclasses.dataclass(frozen=True)
+class Window(surrogates.Surrogate):
+    """A surrogate of a user: a constant slope within a width."""
+
+    width: float
+
+    def smooth(self, distance):
+        raise NotImplementedError
+
+    def derivative(self, distance):
+        near = keras.ops.abs(distance) < self.width
+        return 3.0 * keras.ops.cast(near, distance.dtype)
+
+
+@pytest.mark.parametrize("width", [0.25, 4.0])
+def test_a_surrogate_of_the_user_has_its_own_derivative(rng, width):
+    neuron = dynamics.Neuron(0.5, 0.5, 1.0, Window(width))
+    current = exact_current(rng, (2, 5, 3))
+    zeros = np.zeros((2, 3), "float32")
+    gradient, _ = gradients(
+        lambda i, v: dynamics.lif(neuron, i, v),
+        [current, zeros],
+        [current, zeros],
+    )
+    expected = reference.gradient(
+        *(current, current, zeros),
+        lambda x: 3.0 * (np.abs(x) < width),
+        *(0.5, 0.5, 1.0, "zero", False),
+    )
+    np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.skipif(

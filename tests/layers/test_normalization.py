@@ -375,18 +375,3 @@ def test_extreme_momenta_keep_all_or_nothing(images):
         np.testing.assert_allclose(
             moving, np.broadcast_to(expected, moving.shape), **CLOSE
         )
-
-
-@both
-def test_float64_is_computed_in_float64(make, rng):
-    if keras.config.backend() == "jax":
-        pytest.skip("JAX has float64 only where it is switched on at the start")
-    layer = make(dtype="float64")
-    x = 1000 + rng.normal(size=(4, TIMESTEPS, 3, 3, 2))
-    found = layer(x, training=True)
-    assert keras.backend.standardize_dtype(found.dtype) == "float64"
-    epsilon = layer.epsilon
-    expected, _, _ = reference.batch_norm(x, axes_of(layer), epsilon)
-    found = keras.ops.convert_to_numpy(found)
-    factor = 0.5 if isinstance(layer, TDBN) else 1.0
-    np.testing.assert_allclose(found, factor * expected, rtol=0, atol=1e-11)

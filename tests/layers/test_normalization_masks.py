@@ -1,12 +1,10 @@
-"""Batch normalization: masks, and inputs that are refused."""
+"""Batch normalization: masks, empty batches, float64, bad arguments."""
 
 import keras
 import numpy as np
 import pytest
 import reference
-from backend import (
-    to_numpy,
-)
+from backend import to_numpy
 from keras import ops
 
 from keras_snn.layers import BNTT, TDBN
@@ -91,9 +89,110 @@ def test_a_timestep_masked_everywhere_keeps_its_statistics(images):
     for moving, old in zip(
         (layer.moving_mean, layer.moving_variance), before, strict=True
     ):
-        np.testing.assert_allclose(to_numpy(moving)[3:], old[3:], rtol=1e-6)
+        np.testing.assert_array_equal(to_numpy(moving)[3:], old[3:])
         assert (to_numpy(moving)[:3] != old[:3]).all()
     assert np.isfinite(output).all()
+
+
+synchronized = pytest.mark.parametrize(
+    "synchronized", [False, True], ids=["", "synchronized"]
+)
+masked = pytest.mark.parametrize("masked", [False, True], ids=["", "masked"])
+
+
+@both
+@synchronized
+@masked
+@pytest.mark.parametrize("samples", [0, 4])
+def test_nothing_to_average_keeps_the_statistics(
+    images, make, synchronized, masked, samples
+):
+    if samples and not masked:
+        images = images[:, :, :0]  # images without rows
+    layer = make(synchronized=synchronized)
+    layer.build((None, *images.shape[1:]))
+    for moving in (layer.moving_mean, layer.moving_variance):
+        moving.assign(np.linspace(0.1, 0.7, moving.shape[-1]))
+    before = layer.get_weights()
+    mask = np.zeros((samples, TIMESTEPS), bool) if masked else None
+    output = layer(images[:samples], training=True, mask=mask)
+    assert tuple(output.shape) == images[:samples].shape
+    assert np.isfinite(to_numpy(output)).all()
+    for old, new in zip(before, layer.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+@both
+@synchronized
+@masked
+def test_no_samples_in_a_graph_of_any_batch_size(
+    images, make, synchronized, masked
+):
+    if keras.config.backend() != "tensorflow":
+        pytest.skip("Other backends know the number of samples")
+    import tensorflow as tf
+
+    layer = make(synchronized=synchronized)
+    layer.build(images.shape)
+    before = layer.get_weights()
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *images.shape[1:]))])
+    def train(x):
+        mask = tf.ones(tf.shape(x)[:2], bool) if masked else None
+        return layer(x, training=True, mask=mask)
+
+    assert train(images[:0]).shape == images[:0].shape
+    for old, new in zip(before, layer.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    train(images)
+    assert all(np.isfinite(weight).all() for weight in layer.get_weights())
+    assert (layer.get_weights()[-2] != before[-2]).all()
+
+
+@both
+@masked
+def test_one_replica_alone_is_synchronized(images, make, masked, rng):
+    mask = rng.random((4, TIMESTEPS)) < 0.5 if masked else None
+    one, other = make(), make(synchronized=True)
+    np.testing.assert_allclose(
+        to_numpy(other(images, training=True, mask=mask)),
+        to_numpy(one(images, training=True, mask=mask)),
+        **CLOSE,
+    )
+    for ours, theirs in zip(
+        other.get_weights(), one.get_weights(), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, **CLOSE)
+
+
+@both
+@synchronized
+@masked
+def test_float64_is_computed_in_float64(make, rng, synchronized, masked):
+    if keras.config.backend() == "jax":
+        pytest.skip("JAX has float64 only where it is switched on at the start")
+    layer = make(dtype="float64", synchronized=synchronized)
+    x = 1000 + rng.normal(size=(4, TIMESTEPS, 3, 3, 2))
+    mask = rng.random((4, TIMESTEPS)) < 0.7 if masked else None
+    found = layer(x, training=True, mask=mask)
+    assert keras.backend.standardize_dtype(found.dtype) == "float64"
+    expected, mean, variance = reference.batch_norm(
+        x, axes_of(layer), layer.epsilon, mask
+    )
+    factor = 0.5 if isinstance(layer, TDBN) else 1.0
+    # A rounding error of 1000 is 1e-13, and divided by deviations of about 1.
+    close = {"rtol": 0, "atol": 1e-11}
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(found), factor * expected, **close
+    )
+    for moving, initial, value in (
+        (layer.moving_mean, 0, mean),
+        (layer.moving_variance, 1, variance),
+    ):
+        moved = 0.9 * initial + 0.1 * np.squeeze(value)
+        np.testing.assert_allclose(ops.convert_to_numpy(moving), moved, **close)
+    inferred = layer(x, training=False, mask=mask)
+    assert keras.backend.standardize_dtype(inferred.dtype) == "float64"
 
 
 @both
@@ -161,6 +260,11 @@ def test_another_number_of_timesteps_is_refused_in_a_graph(images, timesteps):
             r"`momentum` must be a number in \[0, 1",
         ),
         ({"axis": 1.0}, TypeError, "`axis` must be an integer. .*axis=1.0"),
+        (
+            {"synchronized": 1},
+            ValueError,
+            "`synchronized` must be one of False, True. .*synchronized=1",
+        ),
     ],
     ids=str,
 )
