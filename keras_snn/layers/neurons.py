@@ -146,8 +146,7 @@ class LIF(_Spiking, Stateful, keras.layers.Layer):
 
     Potentials start at zero at every call, unless `initial_state` is given or
     the layer is `stateful`. A NaN potential gives NaN spikes. Second
-    derivatives are not supported: backends return wrong values or raise an
-    error.
+    derivatives raise an error.
 
     As in `keras.layers.RNN`, the potential of a stateful layer is a variable,
     but not a weight. It is not saved, counted or set with the weights. So
