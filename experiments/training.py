@@ -89,11 +89,12 @@ class Trainer:
         """Number of iterations so far."""
         return len(self.history["loss"])
 
-    def run(self, verbose: str | int = 0) -> Record:
+    def run(self, verbose: str | int = 0, watchers=()) -> Record:
         """Trains to the end.
 
         Args:
             verbose: Verbosity of `fit`.
+            watchers: Further callbacks of `fit`.
         """
         means = callbacks.IterationHistory()
         watch = _Watch(self, means)
@@ -101,7 +102,7 @@ class Trainer:
             watch.measure()
         if self.done < self.iterations:
             seed, batch_size = self.recipe.seed, self.recipe.training.batch_size
-            watchers = [callbacks.EpochSeeds(seed), means, watch]
+            watchers = [callbacks.EpochSeeds(seed), means, watch, *watchers]
             if self.folder:
                 watchers += [
                     callbacks.EpochLog(self.folder / "log.jsonl"),

@@ -93,6 +93,7 @@ ROWS = [
             "return_sequences": False,
             "return_state": False,
             "stateful": True,
+            "go_backwards": True,
         },
         (4, 5, 6, 3),
         behind_weights,

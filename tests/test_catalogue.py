@@ -11,7 +11,7 @@ from backend import to_numpy
 from catalogue import NEURON, OTHERS, ROWS
 
 import keras_snn
-from keras_snn import encoders
+from keras_snn import encoders, surrogates
 
 every_row = pytest.mark.parametrize(
     "row", ROWS, ids=[row.cls.__name__ for row in ROWS]
@@ -155,8 +155,10 @@ def test_a_second_call_does_not_trace_again(used):
     if issubclass(row.cls, keras.initializers.Initializer):
         pytest.skip("a training step draws no weights")
     before = len(calls)
+    # Neurons of one kind share a program, which an earlier test may have made.
+    assert before or issubclass(row.cls, surrogates.Surrogate)
     use(model, inputs_of(row))
-    assert len(calls) == before > 0
+    assert len(calls) == before
 
 
 @every_layer

@@ -106,8 +106,8 @@ def sequential_snn(
 
     Example:
     >>> model = sequential_snn("C8 P FC50 D0.5", (8, 8, 1), 10, timesteps=5)
-    >>> [layer.name for layer in model.layers if isinstance(layer, LIF)]
-    ['lif1', 'lif2']
+    >>> model.get_layer("lif2").output.shape
+    (None, 5, 50)
     """
     check_choice("recompute", recompute, (False, True))
     if recompute and normalization:

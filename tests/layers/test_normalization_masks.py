@@ -112,7 +112,8 @@ def test_nothing_to_average_keeps_the_statistics(
     layer = make(synchronized=synchronized)
     layer.build((None, *images.shape[1:]))
     for moving in (layer.moving_mean, layer.moving_variance):
-        moving.assign(np.linspace(0.1, 0.7, moving.shape[-1]))
+        values = np.linspace(0.1, 0.7, moving.shape[-1])
+        moving.assign(np.broadcast_to(values, moving.shape))
     before = layer.get_weights()
     mask = np.zeros((samples, TIMESTEPS), bool) if masked else None
     output = layer(images[:samples], training=True, mask=mask)

@@ -1,0 +1,244 @@
+"""Why SGD fails for some neurons: gradients in the first iterations.
+
+At the threshold, the derivative of a potential with respect to the one before
+is about `k |1 - u h'|`, where `u h'` is at most `theta a` for arctan. If
+`k theta a > 1`, a neuron that stays at its threshold multiplies the gradient at
+every timestep. A detached reset removes the factor.
+
+This experiment trains the neurons of Table A6 with SGD, with three steepnesses
+`a`, and with the reset attached and detached. It stores norms of gradients,
+spread of potentials and firing rates.
+"""
+
+import json
+import pathlib
+
+import keras
+import numpy as np
+from keras import ops
+
+from experiments import losses, recipes
+from experiments.catalogue import neuron
+from experiments.figures import SMALL, make
+from experiments.training import Trainer
+from keras_snn.files import replacing
+from keras_snn.layers import LIF
+
+__all__ = ["NEURONS", "figure", "gradient_norms", "measure", "run"]
+
+# The cells of Table A6 where SGD or averaged SGD fails here, and two where it
+# does not.
+NEURONS = (
+    (0.3, 0.1, 1.0),
+    (0.8, 0.2, 1.0),
+    (1.0, 1.0, 1.0),
+    (0.5, 4.0, 1.0),
+    (0.4, 0.4, 4.0),
+    (0.6, 0.3, 4.0),
+)
+STEEPNESS = (0.5, 1.0, 2.0)
+ITERATIONS, EVERY = 60, 5
+SAMPLES = 64  # of the batch that is measured
+
+
+def gradient_norms(model: keras.Model, loss, x, y) -> list[float]:
+    """Returns the norm of the gradient of every kernel, in order.
+
+    Args:
+        model: A built model.
+        loss: Maps labels and outputs to one loss per sample.
+        x: Inputs.
+        y: Labels.
+    """
+    variables = model.trainable_variables
+    backend = keras.config.backend()
+    if backend == "jax":
+        import jax
+
+        state = [v.value for v in model.non_trainable_variables]
+
+        def value(weights):
+            outputs, _ = model.stateless_call(weights, state, x, training=True)
+            return ops.mean(loss(y, outputs))
+
+        gradients = jax.grad(value)([v.value for v in variables])
+    elif backend == "torch":
+        model.zero_grad()
+        ops.mean(
+            loss(ops.convert_to_tensor(y), model(x, training=True))
+        ).backward()
+        gradients = [v.value.grad for v in variables]
+        model.zero_grad()
+    else:
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            value = ops.mean(loss(y, model(x, training=True)))
+        gradients = tape.gradient(value, [v.value for v in variables])
+    return [
+        float(np.linalg.norm(ops.convert_to_numpy(gradient)))
+        for variable, gradient in zip(variables, gradients, strict=True)
+        if variable.name == "kernel"
+    ]
+
+
+def measure(model: keras.Model, loss, x, y) -> dict[str, list[float]]:
+    """Measures a model on one batch. Its random generators stay as they were.
+
+    Returns:
+        `"norms"`, the gradient of each kernel; `"spreads"`, the standard
+        deviation of the potential over threshold of each layer of neurons; and
+        `"rates"`, their firing rates.
+    """
+    state = model.non_trainable_variables
+    before = [np.array(variable) for variable in state]
+    neurons = [x for x in model.layers if isinstance(x, LIF)]
+    inputs = keras.Model(model.input, [layer.input for layer in neurons])
+    spreads, rates = [], []
+    for layer, current in zip(neurons, inputs(x), strict=True):
+        potentials, spikes = _simulate(ops.convert_to_numpy(current), layer)
+        spreads.append(float(potentials.std() / layer.theta))
+        rates.append(float(spikes.mean()))
+    norms = gradient_norms(model, loss, x, y)
+    for variable, value in zip(state, before, strict=True):
+        variable.assign(value)
+    return {"norms": norms, "spreads": spreads, "rates": rates}
+
+
+def _simulate(current, layer):
+    """Runs Eq. 2. Returns the potentials before the reset, and the spikes."""
+    potential, potentials, spikes = 0.0, [], []
+    for t in range(current.shape[1]):
+        integrated = layer.k * potential + layer.lam * current[:, t]
+        fired = integrated > layer.theta
+        potential = np.where(fired, 0, integrated)
+        potentials.append(integrated)
+        spikes.append(fired)
+    return np.array(potentials), np.array(spikes)
+
+
+class _Measurements(keras.callbacks.Callback):
+    """Measures the model before training and every few iterations."""
+
+    def __init__(self, loss, x, y):
+        super().__init__()
+        self.loss, self.x, self.y = loss, x, y
+        self.history = {"iteration": []}
+
+    def on_train_begin(self, logs=None):  # noqa: ARG002
+        """Measures the untrained model."""
+        self._measure(0)
+
+    def on_train_batch_end(self, batch, logs=None):  # noqa: ARG002
+        """Measures every few iterations."""
+        if (batch + 1) % EVERY == 0:
+            self._measure(batch + 1)
+
+    def _measure(self, iteration):
+        found = measure(self.model, self.loss, self.x, self.y)
+        self.history["iteration"].append(iteration)
+        for name, values in found.items():
+            rounded = [float(f"{x:.3g}") for x in values]
+            self.history.setdefault(name, []).append(rounded)
+
+
+def run(path: pathlib.Path, data_dir=None, neurons=NEURONS, recipe=None):
+    """Trains all combinations and stores the measurements as JSON.
+
+    Combinations that are stored already are skipped.
+
+    Args:
+        path: The file.
+        data_dir: Folder of the data.
+        neurons: Tuples `(k, lam, theta)`.
+        recipe: The recipe to vary; the analysis of MNIST by default.
+    """
+    recipe = recipe or recipes.get("mnist-analysis")
+    rows = json.loads(path.read_text()) if path.exists() else []
+    data = recipe.load(data_dir)
+    x, y = (each[:SAMPLES] for each in data[0])
+    for k, lam, theta in neurons:
+        for a in STEEPNESS:
+            for detached in (False, True):
+                changes = {
+                    "network.k": k,
+                    "network.lam": lam,
+                    "network.theta": theta,
+                    "network.a": a,
+                    "network.detach_reset": detached,
+                    "training.optimizer": "sgd",
+                }
+                if any(row["changes"] == changes for row in rows):
+                    continue
+                varied = recipe.vary(changes)
+                loss = losses.get(varied.training.loss)
+                watch = _Measurements(loss, x, y)
+                record = Trainer(varied, data, ITERATIONS).run(watchers=[watch])
+                end = record.accuracy_at(ITERATIONS)
+                rows.append(
+                    {"changes": changes, "accuracy": end} | watch.history
+                )
+                with replacing(path) as partial:
+                    lines = ",\n".join(json.dumps(row) for row in rows)
+                    partial.write_text(f"[\n{lines}\n]\n")
+                name = f"{neuron(k, lam, theta)}, a={a:g}"
+                name += ", detached" * detached
+                print(f"{name}: accuracy {end:.2f}", flush=True)
+
+
+def figure(rows: list[dict], title: str):
+    """Draws the largest gradient of a kernel over the iterations.
+
+    Args:
+        rows: What `run` stores.
+        title: Title of the figure.
+
+    Returns:
+        A `matplotlib.figure.Figure` with a panel per neuron, and the gradient,
+        the spread of the first layer's potential, and its rate below each
+        other.
+    """
+    names = [neuron(*_constants(row)) for row in rows]
+    panels = list(dict.fromkeys(names))
+    drawn, axes = make(
+        3, len(panels), (2.4, 1.8), title, sharex=True, sharey="row"
+    )
+    colors = dict(
+        zip(STEEPNESS, ("#56b4e9", "#0072b2", "#d55e00"), strict=True)
+    )
+    for row, name in zip(rows, names, strict=True):
+        a, detached = (
+            row["changes"][f"network.{x}"] for x in ("a", "detach_reset")
+        )
+        column = panels.index(name)
+        label = f"a={a:g}, " + ("detached" if detached else "attached")
+        style = {
+            "color": colors[a],
+            "ls": "--" if detached else "-",
+            "label": label,
+        }
+        series = (
+            np.max(row["norms"], axis=1),
+            np.array(row["spreads"])[:, 0],
+            np.array(row["rates"])[:, 0],
+        )
+        for axis, values in zip(axes[:, column], series, strict=True):
+            axis.plot(row["iteration"], values, linewidth=1, **style)
+        k, _, theta = _constants(row)
+        steep = ", ".join(f"{k * theta * x:g}" for x in STEEPNESS)
+        axes[0, column].set_title(f"{name}\nk θ a = {steep}", fontsize=7)
+        axes[2, column].set_xlabel("iteration", **SMALL)
+    axes[0, 0].set_yscale("log")
+    axes[0, 0].set_ylabel("largest gradient\nof a kernel", fontsize=8)
+    axes[1, 0].set_yscale("log")
+    axes[1, 0].set_ylabel("spread of potential\nover θ, layer 1", fontsize=8)
+    axes[2, 0].set_ylabel("firing rate,\nlayer 1", fontsize=8)
+    handles = axes[0, 0].get_legend_handles_labels()
+    drawn.legend(
+        *handles, loc="outside right center", frameon=False, fontsize=8
+    )
+    return drawn
+
+
+def _constants(row):
+    return tuple(row["changes"][f"network.{x}"] for x in ("k", "lam", "theta"))

@@ -1,0 +1,72 @@
+"""Gradients, potentials and rates of the first iterations."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import reference
+
+from experiments import losses, recipes, stability
+
+TINY = recipes.get("digits-poisson").vary(
+    {"network.timesteps": 3, "network.width": 1 / 8}
+)
+
+
+def test_gradient_norms_are_those_of_the_formula(rng):
+    x = rng.normal(size=(5, 4)).astype("float32")
+    labels = rng.integers(0, 3, 5)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    weights, bias = model.get_weights()
+    (found,) = stability.gradient_norms(model, losses.get("mse"), x, labels)
+    error = x @ weights + bias - np.eye(3)[labels]
+    # The loss of a sample is the mean over 3 classes; the total, over 5.
+    expected = np.linalg.norm(x.T @ (2 * error / 3) / 5)
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_measurement_leaves_the_model_as_it_was(rng):
+    model = TINY.build((8, 8, 1), 1)
+    x = rng.integers(0, 256, (6, 8, 8, 1)).astype("uint8")
+    y = rng.integers(0, 10, 6)
+    first, second = (
+        stability.measure(model, losses.get("crossentropy"), x, y)
+        for _ in range(2)
+    )
+    assert first == second  # The noise is the same again.
+    assert {name: len(values) for name, values in first.items()} == {
+        "norms": 5,
+        "spreads": 4,
+        "rates": 4,
+    }
+    assert all(0 < rate < 1 for rate in first["rates"][:2])
+
+
+def test_potentials_are_those_of_eq_2(rng):
+    layer = keras.tree.map_structure(lambda x: x, TINY.network)
+    neuron = type("Neuron", (), {x: layer[x] for x in ("k", "lam", "theta")})
+    current = rng.normal(2, 4, (2, 6, 3))
+    potentials, spikes = stability._simulate(current, neuron)
+    expected, _ = reference.lif(current, neuron.k, neuron.lam, neuron.theta)
+    np.testing.assert_array_equal(spikes.swapaxes(0, 1), expected)
+    assert potentials[0] == pytest.approx(neuron.lam * current[:, 0])
+
+
+@pytest.mark.slow
+def test_a_stopped_run_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(stability, "ITERATIONS", 5)
+    monkeypatch.setattr(stability, "STEEPNESS", (1.0,))
+    path = tmp_path / "stability.json"
+    neurons = ((0.8, 0.2, 1.0), (1.0, 1.0, 1.0))
+    stability.run(path, neurons=neurons[:1], recipe=TINY)
+    half = json.loads(path.read_text())
+    stability.run(path, neurons=neurons, recipe=TINY)
+    rows = json.loads(path.read_text())
+    assert rows[:2] == half
+    assert [row["iteration"] for row in rows] == [[0, 5]] * 4
+    figure = stability.figure(rows, "title")
+    assert len(figure.axes) == 6
+    (attached, detached) = figure.axes[0].lines
+    assert attached.get_ydata()[0] == max(rows[0]["norms"][0])
+    assert detached.get_linestyle() == "--"
