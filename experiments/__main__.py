@@ -1,4 +1,4 @@
-"""The command line: list, run, report, train."""
+"""The command line: list, run, report, train, stability."""
 
 import argparse
 import ast
@@ -15,7 +15,7 @@ import time
 
 import keras
 
-from experiments import catalogue, environment, recipes, results
+from experiments import catalogue, environment, recipes, results, stability
 from experiments.records import FOLDER, Damaged, Record, Store, find
 from experiments.training import Trainer
 from experiments.workers import Refused, Workers
@@ -36,7 +36,8 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     run = commands.add_parser("run", help="train the missing runs")
     reported = commands.add_parser("report", help="write tables and figures")
     trained = commands.add_parser("train", help="train a single recipe")
-    for command in (listed, run, reported):
+    stable = commands.add_parser("stability", help="gradients under SGD")
+    for command in (listed, run, reported, stable):
         add = command.add_argument
         add("--results", type=pathlib.Path, default=FOLDER, metavar="FOLDER")
     for command in (listed, run):
@@ -46,6 +47,8 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     for command in (run, trained):
         add = command.add_argument
         add("--iterations", type=positive_integer, help="stop after this many")
+    for command in (run, trained, stable):
+        add = command.add_argument
         add("--data-dir", metavar="FOLDER", help="folder of the data")
 
     add = run.add_argument
@@ -95,6 +98,7 @@ def main(argv: list[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     args = parse_args(argv)
     command = {"list": show, "run": run, "report": report, "train": train}
+    command["stability"] = measure_stability
     try:
         command[args.command](args)
     except (Damaged, OSError, Refused, Stop) as error:
@@ -222,6 +226,11 @@ def report(args):
     if not store.path.exists():
         raise Stop(f"`{store.path}` is missing. Use `run` first.")
     print(pages.write(store.read(), args.results))
+
+
+def measure_stability(args):
+    """Measures gradients in the first iterations of SGD."""
+    stability.run(args.results / stability.FILE, args.data_dir)
 
 
 def train(args):

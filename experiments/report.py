@@ -1,5 +1,6 @@
 """Writes REPORT.md, its figures and the headline results from stored runs."""
 
+import json
 import pathlib
 
 from experiments import (
@@ -9,6 +10,7 @@ from experiments import (
     heatmaps,
     published,
     results,
+    stability,
 )
 from experiments.catalogue import (
     EXPERIMENTS,
@@ -181,7 +183,23 @@ class Report:
                 paragraphs.append(self.picture(name, figure))
             elif not name.startswith("table2"):
                 paragraphs.append(self.trained(name))
-        return paragraphs
+        return paragraphs + self.stability()
+
+    def stability(self) -> list[str]:
+        """Shows the gradients under SGD, if they were measured."""
+        path = self.folder.parent / stability.FILE
+        if not path.exists():
+            return []
+        title = "Not in the paper. Gradients under SGD, seed 0"
+        figure = stability.figure(json.loads(path.read_text()), title)
+        return [
+            "## Why SGD fails for some neurons",
+            self.picture("stability", figure),
+            "Attached, the reset multiplies the gradient of a neuron at its "
+            "threshold by about k θ a per timestep; see "
+            "`experiments/stability.py`. `python -m experiments stability` "
+            "repeats the measurement.",
+        ]
 
     def responses(self, name: str) -> list[str]:
         """Shows Fig. 2 and the distances between its curves."""

@@ -24,7 +24,7 @@ from experiments.training import Trainer
 from keras_snn.files import replacing
 from keras_snn.layers import LIF
 
-__all__ = ["NEURONS", "figure", "gradient_norms", "measure", "run"]
+__all__ = ["FILE", "NEURONS", "figure", "gradient_norms", "measure", "run"]
 
 # The cells of Table A6 where SGD or averaged SGD fails here, and two where it
 # does not.
@@ -38,6 +38,7 @@ NEURONS = (
 )
 STEEPNESS = (0.5, 1.0, 2.0)
 ITERATIONS, EVERY = 60, 5
+FILE = "stability.json"  # in the folder of the results
 SAMPLES = 64  # of the batch that is measured
 
 
