@@ -97,8 +97,13 @@ def main(argv: list[str] | None = None) -> None:
     """Runs a command."""
     argv = sys.argv[1:] if argv is None else argv
     args = parse_args(argv)
-    command = {"list": show, "run": run, "report": report, "train": train}
-    command["stability"] = measure_stability
+    command = {
+        "list": show,
+        "run": run,
+        "report": report,
+        "train": train,
+        "stability": measure_stability,
+    }
     try:
         command[args.command](args)
     except (Damaged, OSError, Refused, Stop) as error:

@@ -203,12 +203,15 @@ EXPERIMENTS = {
     "fig6b": Experiment("Curves of four surrogates", _pair(SURROGATES), 250),
     "figA7": Experiment("The surrogates and their derivatives"),
     "figA8": Experiment(
-        *("Iterations to 60 % over k and λ", _plane(KS, LAMS, (1.0,))),
+        "Iterations to 60 % over k and λ",
+        _plane(KS, LAMS, (1.0,)),
         coarse=tuple(_plane(COARSE_KS, COARSE_LAMS, (1.0,))),
         few=TWO,
     ),
     "figA9": Experiment(
-        *("Accuracy over k and λ for four θ", _plane(KS, LAMS, THETAS), 150),
+        "Accuracy over k and λ for four θ",
+        _plane(KS, LAMS, THETAS),
+        quick=150,
         coarse=tuple(_plane(COARSE_KS, COARSE_LAMS, THETAS)),
         few=TWO,
     ),

@@ -85,12 +85,12 @@ def _draw_rates(axis, records, method, limit):
     _draw_mean(axis, at, values, method)
 
 
-def _draw_tested(axis, records, method):
+def _draw_tested(axis, records, method, limit):
     """Draws the test accuracy at the end of each epoch."""
     tested = [
         {at: hits / x.test_samples for at, hits in x.tested} for x in records
     ]
-    at = [x for x in tested[0] if all(x in y for y in tested)]
+    at = [x for x in tested[0] if x <= limit and all(x in y for y in tested)]
     if at:
         values = np.array([[y[x] for x in at] for y in tested])
         _draw_mean(axis, at, values, method, marker=".")
@@ -136,7 +136,7 @@ def early_curves(gathered, title: str, limit: int, last: str):
             if records and name == "rates":
                 _draw_rates(axis, records, method, limit)
             elif records and name == "tested":
-                _draw_tested(axis, records, method)
+                _draw_tested(axis, records, method, limit)
             elif records:
                 _draw_metric(axis, records, name, method, limit)
         axis.set_title(METRICS[name], **SMALL)
@@ -201,7 +201,9 @@ def iterations_to_60(gathered, title: str, limit: int):
                 _draw_bar(
                     bars, row + place, width, cells[method], method, limit
                 )
-                tested[row] = [x.test_accuracy() for x in cells[method]]
+                found = [x.test_accuracy(limit) for x in cells[method]]
+                if None not in found:
+                    tested[row] = found
         bars.bar(0, 0, color=COLORS[method], label=method)
         means = [np.mean(x) for x in tested.values()]
         style = {"color": COLORS[method], "ls": DASHES.get(method, "-")}

@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 
 from experiments import results
-from experiments.catalogue import EXPERIMENTS, TWO, neuron
+from experiments.catalogue import EXPERIMENTS, SIX, TWO, neuron
 from experiments.records import Record
 from keras_snn.files import replacing
 
@@ -14,7 +14,9 @@ __all__ = ["headline", "markdown", "to_markdown", "write"]
 
 BEGIN, END = "<!-- headline: begin -->", "<!-- headline: end -->"
 NAMES = [f"table2-mnist-{x}" for x in ("constant", "poisson", "retina")]
-NAMES += ["fig5"]
+NAMES += ["tableA6"]
+# Of Table A6, the neurons of theta = 1 under Adam.
+PANELS = [(neuron(*constants), "adam") for constants in SIX]
 
 
 def headline(records: dict[str, Record]) -> list[dict]:
@@ -29,7 +31,10 @@ def headline(records: dict[str, Record]) -> list[dict]:
     """
     rows = []
     for name in NAMES:
-        for methods in results.gather(records, EXPERIMENTS[name]).values():
+        gathered = results.gather(records, EXPERIMENTS[name])
+        for panel, methods in gathered.items():
+            if panel and panel not in PANELS:
+                continue
             found = {x: results.longest(methods[x]) for x in TWO}
             rows += [_row(name, x, y) for x, y in found.items() if y]
     return rows

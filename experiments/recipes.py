@@ -47,7 +47,7 @@ CHOICES = (
     ("network.readout", "mean", "rate, sequence"),
     ("network.detach_reset", False, "True"),
     ("network.pooling", "average", "max"),
-    ("network.a", "Table A3's, 1 in Table A7", "any number above 0"),
+    ("network.a", "Table A3's", "any number above 0"),
     ("network.dropout", 0.5, "any number in [0, 1), for VGG9 and VGG11"),
     ("network.encoder", "poisson in the analysis runs", "constant, retina"),
     ("training.loss", "crossentropy", "mse, mse-softmax"),
@@ -88,7 +88,7 @@ class Training:
         schedules = keras.optimizers.schedules
         if self.schedule == "cosine":
             rate = schedules.CosineDecay(rate, self.epochs * steps_per_epoch)
-        elif self.schedule == "cosine-epochs":
+        elif self.schedule == "cosine-epochs" and self.epochs > 1:
             starts = range(self.epochs)
             rate = schedules.PiecewiseConstantDecay(
                 [epoch * steps_per_epoch - 1 for epoch in starts[1:]],

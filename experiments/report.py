@@ -1,5 +1,6 @@
 """Writes REPORT.md, its figures and the headline results from stored runs."""
 
+import dataclasses
 import json
 import pathlib
 
@@ -233,6 +234,8 @@ class Report:
             gathered = results.mostly_run(gathered, experiment.coarse)
         limit, gathered = results.common(gathered)
         extent = results.extent(experiment, gathered, limit)
+        cells = sum(map(len, self.gathered[name].values()))
+        extent = dataclasses.replace(extent, cells=cells)
         if not extent.seeds:
             return f"{title}: {extent}"
         title += f"\n{extent}" + f"\n{figures.SEEDS}" * (max(extent.seeds) > 1)

@@ -1,9 +1,9 @@
 """Why SGD fails for some neurons: gradients in the first iterations.
 
-At the threshold, the derivative of a potential with respect to the one before
-is about `k |1 - u h'|`, where `u h'` is at most `theta a` for arctan. If
-`k theta a > 1`, a neuron that stays at its threshold multiplies the gradient at
-every timestep. A detached reset removes the factor.
+Just above the threshold, the derivative of a potential with respect to the one
+before is about `-k u h'`, and `u h'` is about `theta a` for arctan. If
+`k theta a > 1`, the gradient of a neuron that stays there grows at every
+timestep. A detached reset removes the factor.
 
 This experiment trains the neurons of Table A6 with SGD, with three steepnesses
 `a`, and with the reset attached and detached. It stores norms of gradients,
@@ -188,16 +188,16 @@ def run(path: pathlib.Path, data_dir=None, neurons=NEURONS, recipe=None):
 
 
 def figure(rows: list[dict], title: str):
-    """Draws the largest gradient of a kernel over the iterations.
+    """Draws gradients, potentials and firing rates over the iterations.
 
     Args:
         rows: What `run` stores.
         title: Title of the figure.
 
     Returns:
-        A `matplotlib.figure.Figure` with a panel per neuron, and the gradient,
-        the spread of the first layer's potential, and its rate below each
-        other.
+        A `matplotlib.figure.Figure` with a column per neuron. Its rows are the
+        largest gradient of a kernel, the spread of the first layer's potential,
+        and that layer's firing rate.
     """
     names = [neuron(*_constants(row)) for row in rows]
     panels = list(dict.fromkeys(names))

@@ -66,7 +66,7 @@ class FiringRateMonitor(keras.callbacks.Callback):
             every = check_count("every", every)
         if isinstance(x, collections.abc.Iterator):
             raise ValueError(
-                "`x` must be readable again and again: pass an array or a "
+                "`x` must be readable more than once: pass an array or a "
                 f"dataset. Received: a {type(x).__name__}"
             )
         self.every = every
@@ -99,7 +99,7 @@ class FiringRateMonitor(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         """Measures the network before training."""
         self.history.clear()
-        self._iteration = 0
+        self._iteration = self._before_epoch = 0
         self._record()
 
     def on_epoch_begin(self, epoch, logs=None):

@@ -38,8 +38,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
         A path in a temporary subfolder, with the name of `path`.
 
     Raises:
-        OSError: If writing fails, for instance because the disk is full. The
-            message names `path` and the cause.
+        OSError: If the `with` block or the move raises one, for instance
+            because the disk is full. The message names `path` and the cause.
     """
     path = pathlib.Path(path)
     try:

@@ -11,6 +11,7 @@ Reference:
 """
 
 import abc
+import copy
 import dataclasses
 import math
 from collections.abc import Sequence
@@ -142,13 +143,16 @@ class _Steep(Surrogate):
         """Computes the constants that `derivative` reads."""
 
     def flatten(self) -> tuple[Surrogate, tuple[float, ...]]:
-        """Returns the surrogate of default steepness, and the constants."""
-        return type(self)(), self._constants
+        """Returns the surrogate with `a = 1`, and the constants."""
+        kind = dataclasses.replace(self, a=1.0)
+        return kind, (self.a, *self._constants)
 
     def unflatten(self, constants: Sequence[Any]) -> Surrogate:
         """Returns a surrogate whose derivative uses `constants`."""
-        other = type(self)()
-        object.__setattr__(other, "_constants", tuple(constants))
+        other = copy.copy(self)  # without the checks
+        a, *derived = constants
+        object.__setattr__(other, "a", a)
+        object.__setattr__(other, "_constants", tuple(derived))
         return other
 
 
@@ -291,11 +295,12 @@ class SpikeGated(Surrogate):
     def flatten(self) -> tuple[Surrogate, tuple[float, ...]]:
         """Splits the gated surrogate."""
         kind, constants = self.surrogate.flatten()
-        return SpikeGated(kind), constants
+        return dataclasses.replace(self, surrogate=kind), constants
 
     def unflatten(self, constants: Sequence[Any]) -> Surrogate:
         """Returns a gate around the gated surrogate with `constants`."""
-        return SpikeGated(self.surrogate.unflatten(constants))
+        gated = self.surrogate.unflatten(constants)
+        return dataclasses.replace(self, surrogate=gated)
 
 
 NAMES = {

@@ -32,7 +32,7 @@ def _compiled(function, kind):
 def _marker(*inputs):
     """Returns a number that a tape follows back to the inputs.
 
-    In place of the inputs themselves, which would stay in memory.
+    It stands for the inputs, which would otherwise stay in memory.
     """
     del inputs
     return tf.constant(0.0), refuse_second_derivative

@@ -100,7 +100,7 @@ def read_numpy(path, _):
             table, names = table[names[0]], None
         if names is None and table.dtype.names is None:
             return _checked(path, *_ordered(path, np.atleast_2d(table).T))
-        found = _needed(path, names or table.dtype.names)
+        found = _needed(path, table.dtype.names if names is None else names)
         return _checked(path, *(table[name] for name in found))
 
 

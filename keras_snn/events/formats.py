@@ -40,9 +40,10 @@ BIN_TIME = 2**23
 JITTER = 10_000
 
 UNKNOWN = "AEDAT of an unknown version"
-# The readers, and other formats by their name. A file has the format of its
-# beginning, or else of its suffix. A recording in N-MNIST's format cannot begin
-# with this much text, because its times would exceed 0.5 s.
+# The readers, and other formats by their name. The beginning of a file
+# determines its format. If several match, or none, its suffix does. A recording
+# in N-MNIST's format cannot begin with this much text, because its times would
+# exceed 0.5 s.
 FORMATS = (
     (read_aedat2, rb"#!AER-DAT2\.0(?!\S)", ""),
     (read_aedat3, rb"#!AER-DAT3\.1(?!\S)", ""),
@@ -172,6 +173,8 @@ def _reader(path, data):
     """Chooses the reader by the beginning of the file."""
     suffix = path.suffix.lower() or "none"
     found = [x for x in FORMATS if re.match(x[1], data)]
+    # A comment in text may begin like a header of Prophesee's.
+    found.sort(key=lambda x: suffix not in x[2].split())
     found = found or [x for x in FORMATS if suffix in x[2].split()]
     if found and callable(found[0][0]):
         return found[0][0]

@@ -109,7 +109,11 @@ def _evt3(kind, value):
         places = np.append(np.flatnonzero(np.isin(kind, kinds)), -1)
         return places[np.searchsorted(places[:-1], kept) - 1]
 
-    row, high, time = latest(EVT3_ROW), latest(EVT3_HIGH), latest(6, 8)
+    row, high, time = (
+        latest(EVT3_ROW),
+        latest(EVT3_HIGH),
+        latest(EVT3_LOW, EVT3_HIGH),
+    )
     single = kind[kept] == EVT3_PIXEL
     base = np.where(single, kept, latest(EVT3_BASE))
     known = np.minimum(np.minimum(row, high), base) >= 0

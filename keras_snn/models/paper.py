@@ -1,7 +1,8 @@
 """The networks of the paper (Table A4 and Kim & Panda 2020).
 
 At the start of a builder, `locals()` holds its arguments. All but the dropout
-rate are those of `sequential_snn`.
+rate are those of `sequential_snn`. Debuggers change `locals()`, so it is
+copied.
 """
 
 import numpy as np
@@ -124,7 +125,7 @@ def vgg9_snn(
     >>> vgg9_snn(timesteps=2, width=1 / 32).output_shape
     (None, 10)
     """
-    options = locals()
+    options = dict(locals())
     layout = "C128 C128 P C256 C256 P C256 C256 C256 P FC1024 "
     layout += _drop(options.pop("dropout"))
     return sequential_snn(layout, **options)
@@ -186,7 +187,7 @@ def vgg9_dvs_snn(
     >>> vgg9_dvs_snn((32, 32, 2), timesteps=2, width=1 / 32).input_shape
     (None, 2, 32, 32, 2)
     """
-    options = locals()
+    options = dict(locals())
     drop = _drop(options.pop("dropout"))
     layout = "C64 C128 P C128 C128 P C128 P C128 P C128 P "
     layout += f"FC1024 {drop} FC1024 {drop}"
@@ -249,7 +250,7 @@ def vgg11_snn(
     >>> vgg11_snn(timesteps=2, width=1 / 64).output_shape
     (None, 100)
     """
-    options = locals()
+    options = dict(locals())
     layout = "C64 P C128 P C256 C256 P C512 C512 P C512 C512 G FC4096 "
     layout += _drop(options.pop("dropout"))
     return sequential_snn(layout, **options)

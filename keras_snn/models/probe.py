@@ -1,6 +1,7 @@
 """A model that returns the spikes inside another model."""
 
 import collections
+import contextlib
 import functools
 import inspect
 
@@ -119,7 +120,7 @@ def _observed(model, observe):
         outputs = operation(*args, **kwargs)
         if _spikes(layer):
             spikes = keras.tree.flatten(outputs)[0]
-            given = inspect.signature(layer.call).bind(*args, **kwargs)
+            given = inspect.signature(operation.call).bind(*args, **kwargs)
             sequences, *_ = given.args
             mask = given.arguments.get("mask")
             pairs.append((layer.name, observe(layer, spikes, sequences, mask)))
@@ -184,9 +185,9 @@ def _reachable(root):
         elif inspect.ismethod(value):
             waiting.extend([value.__self__, value.__func__])
         elif inspect.isfunction(value) and not _library(value):
-            waiting.extend(
-                [cell.cell_contents for cell in value.__closure__ or ()]
-            )
+            for cell in value.__closure__ or ():
+                with contextlib.suppress(ValueError):  # an empty cell
+                    waiting.append(cell.cell_contents)
             waiting.extend(_globals(value.__code__, value.__globals__))
 
 

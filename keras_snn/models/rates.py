@@ -25,8 +25,8 @@ def firing_rates(model, x, batch_size=None, training=False):
     The model stays as it was: its weights, moving averages and random
     generators.
 
-    Masked timesteps do not count. A layer that returns its last timestep only
-    counts one timestep per sample.
+    Masked timesteps do not count. A layer with `return_sequences=False`
+    counts as one timestep per sample.
 
     Args:
         model: A model that `keras_snn.models.probe` takes.
@@ -219,7 +219,7 @@ class FiringRates:
 
     @contextlib.contextmanager
     def _restored(self):
-        """Gives the model its state back in the end."""
+        """Restores the state of the model at the end."""
         state = self._counts.non_trainable_variables
         if self._training:
             # `SpectralNormalization` even changes its kernel.
@@ -281,7 +281,7 @@ class SpikeCounts(keras.layers.Layer):
         self.sequential, self.backwards = sequential, backwards
 
     def call(self, spikes, sequences, sequences_mask=None):
-        # Sums of spikes are exact, unless in half precision.
+        # In half precision, sums of spikes would be rounded.
         spikes = ops.cast(spikes, "float32")
         shape = ops.shape(sequences)[:2]
         if sequences_mask is None:

@@ -76,10 +76,11 @@ def sequential_snn(
             over batch, time and space), `"bntt"` (`layers.BNTT`) or `"tdbn"`
             (`layers.TDBN`). With normalization, the layers before it have no
             bias.
-        readout: `"mean"` averages the last spikes over time, and a dense layer
-            without neurons turns them into logits. `"sequence"` gives the
-            logits of every timestep, for losses over time. `"rate"` puts
-            neurons behind the last dense layer and gives their firing rates.
+        readout: `"mean"` averages the spikes of the last neurons over time, and
+            a dense layer without neurons turns them into logits. `"sequence"`
+            gives the logits of every timestep, for losses over time. `"rate"`
+            adds neurons after the last dense layer and gives their firing
+            rates.
         width: Factor for the numbers of filters and units, above 0. The
             results are rounded to integers of at least 1.
         data_format: `"channels_first"` or `"channels_last"`, the order of axes

@@ -178,6 +178,36 @@ class Window(surrogates.Surrogate):
         return 3.0 * keras.ops.cast(near, distance.dtype)
 
 
+@keras.saving.register_keras_serializable(package="tests")
+@dataclasses.dataclass(frozen=True)
+class Scaled(surrogates.HardTanh):
+    """A user's variant of a surrogate that has shared programs."""
+
+    scale: float = 1.0
+
+    def derivative(self, distance):
+        near = keras.ops.abs(distance) < 1 / self.a
+        return self.scale * keras.ops.cast(near, distance.dtype)
+
+
+@pytest.mark.parametrize(("a", "scale"), [(0.25, 2.0), (4.0, 3.0)])
+def test_a_variant_of_ours_keeps_its_fields(rng, a, scale):
+    neuron = dynamics.Neuron(0.5, 0.5, 1.0, Scaled(a, scale))
+    current = exact_current(rng, (2, 5, 3))
+    zeros = np.zeros((2, 3), "float32")
+    gradient, _ = gradients(
+        lambda i, v: dynamics.lif(neuron, i, v),
+        [current, zeros],
+        [current, zeros],
+    )
+    expected = reference.gradient(
+        *(current, current, zeros),
+        lambda x: scale * (np.abs(x) < 1 / a),
+        *(0.5, 0.5, 1.0, "zero", False),
+    )
+    np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("width", [0.25, 4.0])
 def test_a_surrogate_of_the_user_has_its_own_derivative(rng, width):
     neuron = dynamics.Neuron(0.5, 0.5, 1.0, Window(width))

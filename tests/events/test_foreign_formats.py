@@ -286,6 +286,7 @@ TEXTS = {
     "other order": ("x, y, polarity, timestamp\n", "{x}, {y}, {p}, {t}"),
     "comment": ("# t x y p\n", "{t} {x} {y} {p}"),
     "more columns": ("id;t;x;y;on\n", "7;{t};{x};{y};{p}"),
+    "comment like Prophesee": ("% t x y p\n", "{t} {x} {y} {p}"),
     "geometry": ("%geometry:640,480\n", "{x},{y},{p},{t}"),
     "t first": ("", "{t} {x} {y} {p}"),
     "t last": ("", "{x}\t{y}\t{p}\t{t}"),

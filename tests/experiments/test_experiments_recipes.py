@@ -91,6 +91,12 @@ def test_cosine_by_epochs_is_constant_within_an_epoch():
     np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
+def test_cosine_by_epochs_has_one_rate_for_one_epoch():
+    training = recipes.Training(epochs=1, schedule="cosine-epochs")
+    config = training.build_optimizer(5).get_config()
+    assert config["learning_rate"] == pytest.approx(1e-3)
+
+
 def test_multistep_divides_by_ten_at_epochs_50_90_and_130():
     training = recipes.get("cifar10-poisson").training
     schedule = schedule_of(training.build_optimizer(7))

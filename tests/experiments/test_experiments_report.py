@@ -203,10 +203,10 @@ def test_the_headline_compares_the_paper_s_claim():
     rows = json.loads((FOLDER / "headline.json").read_text())
     found = {(x["experiment"], x["initialization"]) for x in rows}
     codings = ("constant", "poisson", "retina")
-    names = ["fig5", *(f"table2-mnist-{x}" for x in codings)]
+    names = ["tableA6", *(f"table2-mnist-{x}" for x in codings)]
     assert found == {(x, y) for x in names for y in TWO}
     assert set(TWO) < set(METHODS)
-    assert len([x for x in rows if x["experiment"] == "fig5"]) == 2 * len(
+    assert len([x for x in rows if x["experiment"] == "tableA6"]) == 2 * len(
         catalogue.SIX
     )
 

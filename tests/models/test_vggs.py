@@ -1,5 +1,7 @@
 """The VGGs, and dropout."""
 
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -156,3 +158,17 @@ def test_no_dropout_is_no_layer(rate):
 def test_bad_dropouts_are_refused(rate):
     with pytest.raises(ValueError, match=r"`dropout` must be in \[0, 1\)"):
         vgg9_snn(dropout=rate)
+
+
+@pytest.mark.parametrize("build", [vgg9_snn, vgg9_dvs_snn, vgg11_snn])
+def test_builders_work_under_a_debugger(build):
+    def trace(*_):
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)  # as a debugger does
+    try:
+        with pytest.raises(ValueError, match="classes"):
+            build(classes=0)
+    finally:
+        sys.settrace(before)
