@@ -92,7 +92,7 @@ def measure(model: keras.Model, loss, x, y) -> dict[str, list[float]]:
         `"rates"`, their firing rates.
     """
     state = model.non_trainable_variables
-    before = [np.array(variable) for variable in state]
+    before = [np.array(ops.convert_to_numpy(v.value)) for v in state]
     neurons = [x for x in model.layers if isinstance(x, LIF)]
     inputs = keras.Model(model.input, [layer.input for layer in neurons])
     spreads, rates = [], []

@@ -77,9 +77,13 @@ def _is_concrete(tensor):
     if backend == "torch":
         import torch
 
-        return tensor.device.type != "meta" and not (
-            torch.compiler.is_compiling()
-        )
+        if tensor.device.type == "meta" or torch.compiler.is_compiling():
+            return False
+        try:
+            bool(tensor.flatten()[:1].isnan().any())
+        except RuntimeError:  # under `torch.func.vmap`
+            return False
+        return True
     return not keras.backend.is_keras_tensor(tensor)
 
 

@@ -22,9 +22,13 @@ from keras import ops
 from keras_snn import surrogates
 from keras_snn.validation import check_choice, check_neuron
 
-__all__ = ["RESETS", "Neuron", "refuse_second_derivative"]
+__all__ = ["REFUSAL", "RESETS", "Neuron", "refuse_second_derivative"]
 
 RESETS = ("zero", "subtract", "none")
+REFUSAL = (
+    "Spiking neurons have first derivatives only, and on TensorFlow and JAX "
+    "only in reverse mode."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,7 +189,4 @@ class Neuron:
 
 def refuse_second_derivative(*_):
     """Raises an error, in place of the derivative of a fused gradient."""
-    raise NotImplementedError(
-        "Spiking neurons have first derivatives only, and on TensorFlow and "
-        "JAX only in reverse mode."
-    )
+    raise NotImplementedError(REFUSAL)

@@ -5,11 +5,12 @@ use oneDNN or cuDNN.
 """
 
 import functools
+import math
 
 import tensorflow as tf
 
 from keras_snn.dynamics import loop
-from keras_snn.dynamics.neuron import refuse_second_derivative
+from keras_snn.dynamics.neuron import REFUSAL, refuse_second_derivative
 
 __all__ = ["lif"]
 
@@ -28,22 +29,38 @@ def _compiled(function, kind):
     )
 
 
+def _refusal(inputs):
+    """Returns a gradient that refuses to be computed.
+
+    Saving a model traces all gradients, so a graph refuses when it runs. XLA
+    drops the assertion; there the gradient is NaN.
+    """
+    if tf.executing_eagerly():
+        return refuse_second_derivative
+
+    def grad(*_):
+        check = tf.debugging.Assert(False, [REFUSAL])
+        with tf.control_dependencies([check]):
+            return [x * tf.constant(math.nan, x.dtype) for x in inputs]
+
+    return grad
+
+
 @tf.custom_gradient
 def _marker(*inputs):
     """Returns a number that a tape follows back to the inputs.
 
     It stands for the inputs, which would otherwise stay in memory.
     """
-    del inputs
-    return tf.constant(0.0), refuse_second_derivative
+    return tf.constant(0.0), _refusal(inputs)
 
 
 @tf.custom_gradient
 def _once(at_current, at_potential, marker):
     """Ties the gradients to the inputs that they depend on."""
-    del marker
+    inputs = at_current, at_potential, marker
     gradients = tf.identity(at_current), tf.identity(at_potential)
-    return gradients, refuse_second_derivative
+    return gradients, _refusal(inputs)
 
 
 def lif(neuron, current, potential, mask=None):
@@ -62,7 +79,8 @@ def lif(neuron, current, potential, mask=None):
 
         def grad(*gradients):
             found = backward(constants, distance, *gradients, mask)
-            return _once(*found, marker)
+            # The loop itself has no gradient: only the marker refuses.
+            return _once(*map(tf.stop_gradient, found), marker)
 
         return (spikes, final), grad
 

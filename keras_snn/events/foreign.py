@@ -91,9 +91,11 @@ def _check_filters(path, h5py, dataset):
             raise damaged(path, None, why)
 
 
-def read_numpy(path, _):
+def read_numpy(path, data):
     """Reads a `.npy` file, or an `.npz` file of one array or of columns."""
     with _reading(path, "NumPy"), open(path, "rb") as file:
+        if not data.startswith((b"\x93NUMPY", b"PK")):
+            raise damaged(path, 0, "it does not begin like a NumPy file")
         table = np.load(file)
         names = getattr(table, "files", None)
         if names and len(names) == 1 and hasattr(table[names[0]], "dtype"):

@@ -97,7 +97,9 @@ def read(
     [(258, 3, 7, 1)]
     """
     check_choice("sort", sort, (False, True))
-    height, width = check_size("sensor_size", sensor_size or (2**16, 2**16))
+    if sensor_size is None:
+        sensor_size = 2**16, 2**16
+    height, width = check_size("sensor_size", sensor_size)
     path = pathlib.Path(path)
     data = path.read_bytes()
     t, x, y, p, places = _reader(path, data)(path, data)

@@ -1,5 +1,6 @@
 """The array that holds a recording."""
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -78,11 +79,9 @@ def fields(events: Any, **limits: int) -> list[np.ndarray]:
 def check_size(name: str, size: Any) -> tuple[int, int]:
     """Returns `(height, width)` as Python integers of at least 1, or raises."""
     try:
-        height, width = size
+        height, width = map(operator.index, size)
     except (TypeError, ValueError):
         raise ValueError(
             f"`{name}` must be `(height, width)`. Received: {name}={size!r}"
         ) from None
-    check_count(name, height)
-    check_count(name, width)
-    return int(height), int(width)
+    return check_count(name, height), check_count(name, width)

@@ -214,6 +214,11 @@ class LIF(_Spiking, Stateful, keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        if "float" not in self.compute_dtype:
+            raise ValueError(
+                "`dtype` must be a float dtype or a policy of one. "
+                f"Received: dtype={self.compute_dtype!r}"
+            )
         self._set_neuron(k, lam, theta, surrogate, reset, detach_reset)
         flags = (False, True)
         self.return_sequences = check_choice(
@@ -271,8 +276,8 @@ class LIF(_Spiking, Stateful, keras.layers.Layer):
         check_time_axis(self, sequences.shape)
         mask = sequences_mask if mask is None else mask
         if mask is not None:
-            check_shape("mask", mask, sequences.shape[:2])
             mask = ops.cast(mask, "bool")
+            check_shape("mask", mask, sequences.shape[:2])
         if self.stateful:
             sequences = self._check_batch(sequences)
         potential = self._start(sequences, initial_state)
@@ -360,10 +365,16 @@ def _without_time(shape):
 
 
 def _potential_of(initial_state, sequences):
-    if isinstance(initial_state, (list, tuple)):
-        (initial_state,) = initial_state
-    check_shape("initial_state", initial_state, _without_time(sequences.shape))
-    return initial_state
+    states = initial_state
+    if not isinstance(states, (list, tuple)):
+        states = [states]
+    if len(states) != 1 or not hasattr(states[0], "shape"):
+        raise ValueError(
+            "`initial_state` must be one tensor, or a list of one tensor. "
+            f"Received: initial_state={initial_state!r}"
+        )
+    check_shape("initial_state", states[0], _without_time(sequences.shape))
+    return states[0]
 
 
 def _hold(spikes, mask):

@@ -96,9 +96,10 @@ class PerTimestep(keras.layers.Wrapper):
         timesteps = self._check(inputs)
         mask = _joined(mask)
         options = {}
-        if mask is not None and _takes_mask(self.layer):
+        if mask is not None:
             for x in tree.flatten(inputs):
                 check_shape("mask", mask, x.shape[:2])
+        if mask is not None and _takes_mask(self.layer):
             options["mask"] = tree.map_structure(
                 lambda x: _folded_mask(mask, x), inputs
             )

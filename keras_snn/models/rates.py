@@ -225,7 +225,7 @@ class FiringRates:
             # `SpectralNormalization` even changes its kernel.
             state = self._counts.variables
         state = [*state, *self._counts.metrics_variables]
-        before = [np.array(variable) for variable in state]
+        before = [np.array(ops.convert_to_numpy(x.value)) for x in state]
         generators = contextlib.nullcontext()
         if keras.config.backend() == "torch":
             import torch

@@ -7,6 +7,7 @@ import pytest
 from drive import exact_current
 
 from keras_snn import dynamics
+from keras_snn.encoders import RetinaEncoder
 
 NEURON = dynamics.Neuron(0.5, 0.5, 1.0, "arctan")
 needs_pytorch = pytest.mark.skipif(
@@ -120,3 +121,13 @@ def test_a_gpu_runs_the_kernels(name, monkeypatch):
     monkeypatch.setattr(torch_loop, "_kernels", lambda: None)
     with pytest.raises((AttributeError, TypeError), match="SimpleNamespace"):
         loop(NEURON, on_gpu, *others, None)
+
+
+@needs_pytorch
+def test_vmap_encodes_as_a_loop_does(rng):
+    import torch
+
+    images = torch.tensor(rng.random((3, 2, 4)).astype("float32"))
+    encoder = RetinaEncoder(5)
+    expected = torch.stack([encoder(each) for each in images])
+    torch.testing.assert_close(torch.func.vmap(encoder)(images), expected)

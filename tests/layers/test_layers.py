@@ -332,3 +332,28 @@ def test_whatever_is_not_zero_in_a_mask_is_true(current, true):
     expected = layer(current, mask=ops.convert_to_tensor(mask))
     found = layer(current, mask=ops.convert_to_tensor(mask * true))
     np.testing.assert_array_equal(to_numpy(found), to_numpy(expected))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"initial_state": 0.0}, "`initial_state` must be one tensor.*0.0"),
+        ({"initial_state": []}, r"`initial_state` must be one tensor.*\[\]"),
+        ({"mask": [[True, True]]}, r"`mask` must have shape \(2, 3\)"),
+    ],
+)
+def test_arguments_of_a_wrong_kind_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        LIF()(ops.ones((2, 3, 4)), **options)
+
+
+def test_a_mask_may_be_a_list():
+    x = ops.ones((1, 3, 2))
+    expected = LIF(lam=2.0)(x, mask=np.array([[True, False, True]]))
+    found = LIF(lam=2.0)(x, mask=[[True, False, True]])
+    np.testing.assert_array_equal(to_numpy(found), to_numpy(expected))
+
+
+def test_integers_are_no_dtype_for_neurons():
+    with pytest.raises(ValueError, match="`dtype` must be a float.*int32"):
+        LIF(dtype="int32")
