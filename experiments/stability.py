@@ -36,7 +36,8 @@ NEURONS = (
     (0.4, 0.4, 4.0),
     (0.6, 0.3, 4.0),
 )
-STEEPNESS = (0.5, 1.0, 2.0)
+COLORS = {0.5: "#56b4e9", 1.0: "#0072b2", 2.0: "#d55e00"}
+STEEPNESS = tuple(COLORS)
 ITERATIONS, EVERY = 60, 5
 FILE = "stability.json"  # in the folder of the results
 SAMPLES = 64  # of the batch that is measured
@@ -204,9 +205,6 @@ def figure(rows: list[dict], title: str):
     drawn, axes = make(
         3, len(panels), (2.4, 1.8), title, sharex=True, sharey="row"
     )
-    colors = dict(
-        zip(STEEPNESS, ("#56b4e9", "#0072b2", "#d55e00"), strict=True)
-    )
     for row, name in zip(rows, names, strict=True):
         a, detached = (
             row["changes"][f"network.{x}"] for x in ("a", "detach_reset")
@@ -214,7 +212,7 @@ def figure(rows: list[dict], title: str):
         column = panels.index(name)
         label = f"a={a:g}, " + ("detached" if detached else "attached")
         style = {
-            "color": colors[a],
+            "color": COLORS[a],
             "ls": "--" if detached else "-",
             "label": label,
         }

@@ -46,7 +46,8 @@ def as_intensity(images):
     is_uint8 = dtype == "uint8"
     if "float" not in dtype:
         dtype = keras.config.floatx()
-    images = ops.cast(images, dtype)
+    # JAX warns about float64 unless it is switched on.
+    images = ops.cast(ops.convert_to_tensor(images), dtype)
     if is_uint8:
         return images / 255
     # Both comparisons are false for NaN.
