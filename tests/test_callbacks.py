@@ -148,7 +148,7 @@ def test_monitor_reads_a_dataset_again_and_again(rng):
 
 def test_monitor_refuses_what_can_be_read_only_once(data):
     x, _ = data
-    with pytest.raises(ValueError, match="`x` must be readable again"):
+    with pytest.raises(ValueError, match="`x` must be readable more than once"):
         callbacks.FiringRateMonitor(batch for batch in [x])
 
 

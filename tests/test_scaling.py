@@ -77,7 +77,7 @@ class Folder:
         command = [sys.executable]
         if script == "torch_devices.py":
             command += ["-m", "torch.distributed.run", "--standalone"]
-            command += ["--nproc-per-node", "2", "--max-restarts", "1"]
+            command += ["--nproc-per-node", "2"]
         command += [HELPERS / "run_block.py", script, losses]
         command += [str(killed_at)] if killed_at else []
         paths = [str(ROOT), os.environ.get("PYTHONPATH")]
@@ -138,11 +138,9 @@ def test_two_devices_take_the_steps_of_one_also_if_killed(
     np.testing.assert_allclose(whole, on_one_device, rtol=0, atol=1e-4)
     (folder.path / "digits-0.8-0.keras").unlink()
     killed = folder.start(script, killed_at=12)
-    if script == "torch_devices.py":  # torchrun starts both processes again
-        rest = folder.losses(killed)
-    else:
-        assert killed.wait(timeout=600) < 0
-        rest = folder.run(script)
+    # A signal ended the process, or made torchrun fail.
+    assert killed.wait(timeout=600) != 0
+    rest = folder.run(script)
     assert (folder.path / "killed").exists()
     # Two of four epochs were saved. The rest repeats to the last digits.
     np.testing.assert_allclose(rest, whole[10:], rtol=1e-6)

@@ -103,11 +103,15 @@ class PerTimestep(keras.layers.Wrapper):
             options["mask"] = tree.map_structure(
                 lambda x: _folded_mask(mask, x), inputs
             )
-        with warnings.catch_warnings():
-            # Keras warns that a model drops its mask. This layer passes it on.
-            name = re.escape(self.layer.name)
-            warnings.filterwarnings("ignore", f"Layer '{name}' .* mask")
-            outputs = self.layer(tree.map_structure(_fold, inputs), **options)
+        folded = tree.map_structure(_fold, inputs)
+        if not options:
+            outputs = self.layer(folded)
+        else:
+            with warnings.catch_warnings():
+                # Keras warns that a model drops its mask. This layer passes it.
+                name = re.escape(self.layer.name)
+                warnings.filterwarnings("ignore", f"Layer '{name}' .* mask")
+                outputs = self.layer(folded, **options)
         return tree.map_structure(lambda x: _unfold(x, timesteps), outputs)
 
     def _check(self, inputs):

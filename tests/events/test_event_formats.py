@@ -150,7 +150,7 @@ def test_other_formats_are_refused_by_their_beginning(path, other):
         (".jpeg", "this is a JPEG image, not"),
         (".GZ", "this is a gzip archive, not"),
         (".zip", "this is a zip archive, not"),
-        (".npy", "it cannot be read as NumPy"),
+        (".npy", "it does not begin like a NumPy file"),
         (".H5", "it cannot be read as HDF5"),
         (".csv", "it cannot be read as text|the text has no line"),
         (".raw", "the header must state EVT 2, EVT 2.1 or EVT 3"),

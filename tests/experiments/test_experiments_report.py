@@ -70,7 +70,7 @@ def test_the_papers_numbers_agree_with_the_paper(tmp_path, published_runs):
     # Figures share their runs.
     names = {x.stem for x in (tmp_path / "figures").iterdir()}
     assert names >= {"fig3a", "fig3b", "fig4-mnist", "fig5", "fig6a", "fig6b"}
-    assert names >= {"figA8", "figA9", "figA10", "figA11", "figA12"}
+    assert names >= {"figA10", "figA11", "figA12"}
     # The paper has two hyphens of its own in Table A6; one is excepted.
     row = next(x for x in text.splitlines() if x.startswith("| trains in"))
     assert row.endswith("| holds |")
@@ -279,7 +279,7 @@ def test_table_a7_is_counted_as_printed_and_with_two_rows_exchanged(
 
 def test_bars_stand_above_the_test_accuracy(fake):
     gathered = {
-        (name,): {"asymptote": [fake([0.5], to_60=9, tested=[[1, hits]])]}
+        (name,): {"asymptote": [fake([0.5], to_60=9, tested=[[300, hits]])]}
         for name, hits in (("a", 90), ("b", 270))
     }
     figure = figures.iterations_to_60(gathered, "title", 300)
