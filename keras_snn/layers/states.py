@@ -11,6 +11,9 @@ from keras_snn.validation import check_shape
 
 __all__ = ["Stateful"]
 
+# A plain function, because `torch.compile` cannot follow `super().weights`.
+_all_weights = keras.layers.Layer.weights.fget
+
 
 class Stateful:
     """Keeps the states of a layer apart from its weights.
@@ -27,7 +30,7 @@ class Stateful:
     def weights(self):
         """The variables of the layer without its states."""
         states = {id(state) for state in self.states or []}
-        return [each for each in super().weights if id(each) not in states]
+        return [each for each in _all_weights(self) if id(each) not in states]
 
     def save_own_variables(self, store):
         """Saves the weights."""

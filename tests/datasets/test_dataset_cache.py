@@ -204,7 +204,7 @@ print("killed", killed)
 # Killed again and again: it still finishes.
 shutil.rmtree(home)
 for n in range(100):
-    if os.waitpid(fork(24), 0)[1] == 0:
+    if os.waitpid(fork(40), 0)[1] == 0:
         break
 else:
     raise AssertionError("never finished")
