@@ -46,8 +46,12 @@ def as_intensity(images):
     is_uint8 = dtype == "uint8"
     if "float" not in dtype:
         dtype = keras.config.floatx()
-    # JAX warns about float64 unless it is switched on.
-    images = ops.cast(ops.convert_to_tensor(images), dtype)
+    if keras.config.backend() == "jax":
+        import jax
+
+        # JAX has float64 only if it is switched on, and warns otherwise.
+        dtype = str(jax.dtypes.canonicalize_dtype(dtype))
+    images = ops.cast(images, dtype)
     if is_uint8:
         return images / 255
     # Both comparisons are false for NaN.

@@ -80,7 +80,8 @@ def lif(neuron, current, potential, mask=None):
         def grad(*gradients):
             found = backward(constants, distance, *gradients, mask)
             # The loop itself has no gradient: only the marker refuses.
-            return _once(*map(tf.stop_gradient, found), marker)
+            at_current, at_potential = map(tf.stop_gradient, found)
+            return _once(at_current, at_potential, marker)
 
         return (spikes, final), grad
 
