@@ -151,7 +151,7 @@ def _version(module):
     if hasattr(module, "__version__"):
         return name, module.__version__
     # SpikingJelly does not state its version.
-    (distribution,) = importlib.metadata.packages_distributions()[name]
+    distribution, *_ = importlib.metadata.packages_distributions()[name]
     return name, importlib.metadata.version(distribution)
 
 

@@ -219,3 +219,22 @@ def test_a_log_that_is_damaged_is_named_before_training(tmp_path, line):
     callback = callbacks.EpochLog(path)
     with pytest.raises(ValueError, match="Line 2 of .*log.jsonl.*delete it"):
         callback.on_train_begin()
+
+
+def test_generators_beside_the_layers_of_a_layer_are_reseeded():
+    class Both(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.layers = [keras.layers.Dropout(0.5)]
+            self.other = keras.layers.Dropout(0.5)
+
+        def call(self, x, training=None):
+            return self.other(x, training=training)
+
+    layer, x = Both(), np.ones((4, 50), "float32")
+    drawn = []
+    for _ in range(2):
+        callbacks.reseed(layer, 3, 0)
+        drawn.append(to_numpy(layer(x, training=True)))
+    np.testing.assert_array_equal(*drawn)
+    assert len(np.unique(drawn[0])) == 2

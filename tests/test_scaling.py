@@ -136,7 +136,7 @@ def test_two_devices_take_the_steps_of_one_also_if_killed(
 ):
     whole = folder.run(script)
     np.testing.assert_allclose(whole, on_one_device, rtol=0, atol=1e-4)
-    (folder.path / "digits-0.8-0.keras").unlink()
+    (folder.path / "digits-0.8.keras").unlink()
     killed = folder.start(script, killed_at=12)
     # A signal ended the process, or made torchrun fail.
     assert killed.wait(timeout=600) != 0

@@ -1,5 +1,7 @@
 """SpikingJelly in its multi-step mode: time is folded into the batch."""
 
+import inspect
+
 import spikingjelly
 import torch
 from spikingjelly.activation_based import functional, layer, neuron, surrogate
@@ -22,6 +24,10 @@ class Contender(Peer):
                 "SpikingJelly's LIFNode needs lam = 1 - k. "
                 f"Received: k={constants.k}, lam={constants.lam}"
             )
+        # Version 2.0 selects its fastest kernel. Older ones have to be told.
+        parameters = inspect.signature(neuron.LIFNode).parameters
+        asks = "backend" in parameters and self.device != "cpu"
+        options = {"backend": "cupy"} if asks else {}
         return neuron.LIFNode(
             tau=1 / (1 - constants.k),
             decay_input=True,
@@ -31,6 +37,7 @@ class Contender(Peer):
             surrogate_function=surrogate.ATan(2 * constants.a),
             detach_reset=False,
             step_mode="m",
+            **options,
         )
 
     def reset(self, network):

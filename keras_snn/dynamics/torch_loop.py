@@ -45,7 +45,7 @@ def contiguous_like(array):
 
 @functools.cache
 def _kernels():
-    """Returns the module `triton`, or `None` where Triton is not installed."""
+    """Returns the module `torch_gpu`, or `None` without Triton."""
     if importlib.util.find_spec("triton") is None:
         warnings.warn(
             "Triton is not installed: spiking neurons run on the GPU as "
@@ -53,9 +53,9 @@ def _kernels():
             stacklevel=2,
         )
         return None
-    from keras_snn.dynamics import triton
+    from keras_snn.dynamics import torch_gpu
 
-    return triton
+    return torch_gpu
 
 
 def forward(neuron, current, potential, mask, keep=True):

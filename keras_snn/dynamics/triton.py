@@ -1,4 +1,4 @@
-"""The fused loop on PyTorch's GPUs: one Triton kernel each way.
+"""The fused loop on GPUs: one Triton kernel each way, for PyTorch and JAX.
 
 A program takes a block of neurons of one sample through all timesteps, with
 their potentials in registers, so it reads and writes each array once. The
@@ -6,19 +6,25 @@ derivative of a surrogate that the kernel does not know is computed in advance,
 into an array of its own.
 
 The neuron's constants are operands, so that all neurons of a kind share a
-kernel. Triton passes numbers as float32, which would round them for float64.
-So they travel as the 64 bits of a double, in an integer.
+kernel. JAX passes them as arrays. PyTorch would first have to copy them to the
+GPU, and Triton rounds numbers to float32. So PyTorch passes the 64 bits of each
+double as an integer.
+
+`torch_gpu.py` and `jax_gpu.py` launch the kernels.
 """
 
-import struct
-
-import torch
 import triton
 import triton.language as tl
 
 from keras_snn import surrogates
 
-__all__ = ["backward", "forward"]
+__all__ = [
+    "backward_kernel",
+    "forward_kernel",
+    "grid",
+    "options",
+    "surrogate_options",
+]
 
 LARGEST_BLOCK = 512
 # Triton would compile a kernel of its own for bits that 16 divides.
@@ -34,9 +40,13 @@ KNOWN = {
 
 
 @triton.jit
-def _number(bits, dtype: tl.constexpr):
-    """Returns the double of these bits in another float type."""
-    return bits.to(tl.float64, bitcast=True).to(dtype)
+def _number(constant, dtype: tl.constexpr):
+    """Returns a constant: the number at an address, or of the bits."""
+    if constant.dtype.is_ptr():
+        number = tl.load(constant)
+    else:
+        number = constant.to(tl.float64, bitcast=True)
+    return number.to(dtype)
 
 
 @triton.jit
@@ -59,18 +69,18 @@ def _slope(distance, given, a, SURROGATE: tl.constexpr, GATED: tl.constexpr):
 
 
 @triton.jit(do_not_specialize=CONSTANTS[:3])
-def _forward_kernel(
+def forward_kernel(
     current,
     initial,
     mask,
-    spikes,
-    distance,
-    final,
-    timesteps,
-    units,
     k: tl.int64,
     lam: tl.int64,
     theta: tl.int64,
+    timesteps,
+    units,
+    spikes,
+    final,
+    distance,
     RESET: tl.constexpr,
     MASKED: tl.constexpr,
     KEEP: tl.constexpr,
@@ -113,20 +123,20 @@ def _forward_kernel(
 
 
 @triton.jit(do_not_specialize=CONSTANTS)
-def _backward_kernel(
+def backward_kernel(
     distance,
     slopes,
     spikes_gradient,
     final_gradient,
     mask,
-    current_gradient,
-    initial_gradient,
-    timesteps,
-    units,
     k: tl.int64,
     lam: tl.int64,
     theta: tl.int64,
     a: tl.int64,
+    timesteps,
+    units,
+    current_gradient,
+    initial_gradient,
     SURROGATE: tl.constexpr,
     GATED: tl.constexpr,
     RESET: tl.constexpr,
@@ -174,88 +184,23 @@ def _backward_kernel(
     tl.store(initial_gradient + neuron, carry, mask=inside)
 
 
-def _launch(kernel, shape, *arguments, **constants):
-    batch, timesteps, units = shape
-    if 0 in (batch, units):
-        return
+def grid(batch, units):
+    """Returns the numbers of programs, and the neurons of each."""
     block = min(triton.next_power_of_2(units), LARGEST_BLOCK)
-    grid = batch, triton.cdiv(units, block)
-    with torch.cuda.device_of(arguments[0]):
-        kernel[grid](*arguments, timesteps, units, BLOCK=block, **constants)
+    return (batch, triton.cdiv(units, block)), block
 
 
-def _bits(number):
-    """Returns the bits of a double as an integer."""
-    return struct.unpack("<q", struct.pack("<d", number))[0]
+def options(neuron, mask):
+    """Returns the choices that both kernels are compiled for."""
+    return {"RESET": neuron.reset, "MASKED": mask is not None}
 
 
-def _neuron_constants(neuron, mask):
-    return {
-        "k": _bits(neuron.k),
-        "lam": _bits(neuron.lam),
-        "theta": _bits(neuron.theta),
-        "RESET": neuron.reset,
-        "MASKED": mask is not None,
-    }
-
-
-def _surrogate_constants(surrogate):
-    """Returns the kernel's constants for a surrogate."""
+def surrogate_options(surrogate):
+    """Returns the kernel's steepness, and the choices it is compiled for."""
     gated = type(surrogate) is surrogates.SpikeGated
     inner = surrogate.surrogate if gated else surrogate
     name, factor = KNOWN.get(type(inner), ("given", None))
     if factor is None:
-        return {"SURROGATE": name, "a": _bits(1.0), "GATED": False}
-    a = _bits(factor * inner.get_config()["a"])
-    return {"SURROGATE": name, "a": a, "GATED": gated}
-
-
-def forward(neuron, current, potential, mask, keep=True):
-    """See `keras_snn.dynamics.loop.forward`."""
-    current, potential = current.contiguous(), potential.contiguous()
-    spikes = torch.empty_like(current)
-    distance = torch.empty_like(current) if keep else spikes
-    final = torch.empty_like(potential)
-    _launch(
-        _forward_kernel,
-        current.shape,
-        current,
-        potential,
-        # The kernel needs a pointer even when it reads no mask.
-        current if mask is None else mask.contiguous(),
-        spikes,
-        distance,
-        final,
-        KEEP=keep,
-        **_neuron_constants(neuron, mask),
-    )
-    return spikes, final, distance if keep else None
-
-
-def backward(neuron, distance, spikes_gradient, potential_gradient, mask):
-    """See `keras_snn.dynamics.loop.backward`."""
-    current_gradient = torch.empty_like(distance)
-    initial_gradient = torch.empty_like(
-        potential_gradient, memory_format=torch.contiguous_format
-    )
-    constants = _surrogate_constants(neuron.surrogate)
-    slopes = distance
-    if constants["SURROGATE"] == "given":
-        slopes = neuron.surrogate.derivative(distance.to(initial_gradient))
-        slopes = torch.as_tensor(slopes).to(initial_gradient)
-        slopes = slopes.expand(distance.shape).contiguous()
-    _launch(
-        _backward_kernel,
-        distance.shape,
-        distance,
-        slopes,
-        spikes_gradient.contiguous(),
-        potential_gradient.contiguous(),
-        distance if mask is None else mask.contiguous(),
-        current_gradient,
-        initial_gradient,
-        DETACHED=neuron.detach_reset,
-        **constants,
-        **_neuron_constants(neuron, mask),
-    )
-    return current_gradient, initial_gradient
+        return 1.0, {"SURROGATE": name, "GATED": False}
+    a = factor * inner.get_config()["a"]
+    return a, {"SURROGATE": name, "GATED": gated}

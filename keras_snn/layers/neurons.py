@@ -289,23 +289,25 @@ class LIF(_Spiking, Stateful, keras.layers.Layer):
 
         shape = ops.shape(sequences)
         state_shape = _without_time(shape)
-        units = math.prod(shape[2:])
+        flat = len(shape) == 3
+        if not flat:
+            units = math.prod(shape[2:])
+            sequences = ops.reshape(sequences, (*shape[:2], units))
+            potential = ops.reshape(potential, (shape[0], units))
         spikes, potential = dynamics.lif(
-            self.neuron,
-            ops.reshape(sequences, (*shape[:2], units)),
-            ops.reshape(potential, (shape[0], units)),
-            mask,
+            self.neuron, sequences, potential, mask
         )
-        potential = ops.reshape(potential, state_shape)
+        if not flat and (self.return_state or self.stateful):
+            potential = ops.reshape(potential, state_shape)
         if self.stateful:
             # A copy, because `fit` on JAX deletes the old array of a variable.
             self.potential.assign(ops.copy(ops.stop_gradient(potential)))
         if mask is not None and not self.zero_output_for_mask:
             spikes = _hold(spikes, mask)
-        if self.return_sequences:
-            output = ops.reshape(spikes, shape)
-        else:
-            output = ops.reshape(spikes[:, -1], state_shape)
+        output = spikes
+        if not self.return_sequences:
+            output, shape = spikes[:, -1], state_shape
+        output = output if flat else ops.reshape(output, shape)
         return (output, potential) if self.return_state else output
 
     def _start(self, sequences, initial_state):

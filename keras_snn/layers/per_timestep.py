@@ -95,24 +95,26 @@ class PerTimestep(keras.layers.Wrapper):
         """Folds time into the batch, applies the layer, and unfolds time."""
         timesteps = self._check(inputs)
         mask = _joined(mask)
+        if mask is None:
+            outputs = self.layer(tree.map_structure(_fold, inputs))
+        else:
+            outputs = self._call_masked(inputs, mask)
+        return tree.map_structure(lambda x: _unfold(x, timesteps), outputs)
+
+    def _call_masked(self, inputs, mask):
+        """Applies the layer to folded inputs, with a folded mask."""
+        for x in tree.flatten(inputs):
+            check_shape("mask", mask, x.shape[:2])
         options = {}
-        if mask is not None:
-            for x in tree.flatten(inputs):
-                check_shape("mask", mask, x.shape[:2])
-        if mask is not None and _takes_mask(self.layer):
+        if _takes_mask(self.layer):
             options["mask"] = tree.map_structure(
                 lambda x: _folded_mask(mask, x), inputs
             )
-        folded = tree.map_structure(_fold, inputs)
-        if not options:
-            outputs = self.layer(folded)
-        else:
-            with warnings.catch_warnings():
-                # Keras warns that a model drops its mask. This layer passes it.
-                name = re.escape(self.layer.name)
-                warnings.filterwarnings("ignore", f"Layer '{name}' .* mask")
-                outputs = self.layer(folded, **options)
-        return tree.map_structure(lambda x: _unfold(x, timesteps), outputs)
+        with warnings.catch_warnings():
+            # Keras warns that a model drops its mask. This layer passes it on.
+            name = re.escape(self.layer.name)
+            warnings.filterwarnings("ignore", f"Layer '{name}' .* mask")
+            return self.layer(tree.map_structure(_fold, inputs), **options)
 
     def _check(self, inputs):
         """Returns the number of timesteps if all inputs agree on it."""

@@ -11,8 +11,8 @@ def walk(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
     """Yields a layer and all layers inside it, each once, in order.
 
     Args:
-        layer: Any layer or model. The search covers the `layers` of a model and
-            the attributes of any other layer, including lists and dictionaries.
+        layer: Any layer or model. The search covers its `layers` and all its
+            attributes, including lists and dictionaries.
     """
     seen = set()
 
@@ -21,10 +21,9 @@ def walk(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
             return
         seen.add(id(layer))
         yield layer
-        inside = getattr(layer, "layers", None)
-        if not isinstance(inside, (list, tuple)):
-            inside = list(vars(layer).values())
-        for value in _flat(inside):
+        # The order of a model first. A layer may keep others beside `layers`.
+        inside = getattr(layer, "layers", ())
+        for value in _flat([inside, list(vars(layer).values())]):
             if isinstance(value, keras.layers.Layer):
                 yield from visit(value)
 

@@ -3,11 +3,7 @@
 import keras
 
 from keras_snn.models.layout import parse
-from keras_snn.models.network import (
-    NORMALIZATIONS,
-    POOLING,
-    Network,
-)
+from keras_snn.models.network import NORMALIZATIONS, POOLING, Network
 from keras_snn.models.portable import PortableModel
 from keras_snn.validation import (
     check_choice,
@@ -51,7 +47,7 @@ def sequential_snn(
     | `G` | pooling of the whole image |
     | `D0.5` | dropout of half the spikes, the same ones at every timestep |
 
-    A dense layer without neurons follows, see `readout`. Layers are named by
+    A dense layer for the classes follows, see `readout`. Layers are named by
     their kind: `conv1`, `norm1`, `lif1`, `pool1`, `dense1`, `dropout1`,
     `logits`.
 

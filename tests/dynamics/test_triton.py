@@ -8,15 +8,13 @@ import sys
 import keras
 import pytest
 
-pytestmark = [
-    pytest.mark.skipif(
-        keras.config.backend() != "torch", reason="PyTorch's kernels"
-    ),
-    pytest.mark.skipif(
-        importlib.util.find_spec("triton") is None,
-        reason="Triton is not installed",
-    ),
-]
+pytestmark = pytest.mark.skipif(
+    any(importlib.util.find_spec(x) is None for x in ("torch", "triton")),
+    reason="PyTorch and Triton are not installed",
+)
+on_torch = pytest.mark.skipif(
+    keras.config.backend() != "torch", reason="PyTorch's kernels"
+)
 # Every choice and precision, more neurons than a block and a number that fills
 # none, against the loops that the other tests check.
 INTERPRETED = """
@@ -24,7 +22,8 @@ import dataclasses
 import itertools
 import torch
 from keras_snn import dynamics, surrogates
-from keras_snn.dynamics import torch_loop as eager, triton as kernels
+from keras_snn.dynamics import torch_gpu as kernels, torch_loop as eager
+from keras_snn.dynamics import triton
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Own(surrogates.Surrogate):  # one that the kernel does not know
         return 1 / (1 + abs(distance))
 
 
-kernels.LARGEST_BLOCK = 4
+triton.LARGEST_BLOCK = 4
 torch.manual_seed(0)
 own = Own()
 gated = surrogates.SpikeGated
@@ -124,21 +123,109 @@ for dtype, reset, masked in itertools.product(
     (False, True),
 ):
     options = {"RESET": reset, "MASKED": masked, "BLOCK": 512}
-    build(kernels._forward_kernel, dtype, options | {"KEEP": not masked})
+    build(kernels.forward_kernel, dtype, options | {"KEEP": not masked})
     surrogate = {"zero": "arctan", "subtract": "sigmoid", "none": "hardtanh"}
     options |= {"GATED": masked, "DETACHED": masked}
     options |= {"SURROGATE": surrogate[reset]}
-    build(kernels._backward_kernel, dtype, options)
+    build(kernels.backward_kernel, dtype, options)
 print("every kernel compiles")
+"""
+# The kernels as JAX calls them, with Triton's interpreter, which takes PyTorch's
+# tensors, in place of `jax_triton`.
+FROM_JAX = """
+import itertools
+import sys
+import types
+import jax
+import numpy as np
+import torch
+from keras_snn import dynamics, surrogates
+
+jax.config.update("jax_enable_x64", True)
+
+
+def triton_call(*arguments, kernel, out_shape, grid, **options):
+    *arrays, timesteps, units = arguments
+
+    def run(*arrays):
+        tensors = [torch.from_numpy(np.array(x)) for x in arrays]
+        outputs = [
+            torch.from_numpy(np.empty(x.shape, x.dtype)) for x in out_shape
+        ]
+        kernel[grid](*tensors, timesteps, units, *outputs, **options)
+        return [x.numpy() for x in outputs]
+
+    return jax.pure_callback(run, list(out_shape), *arrays)
+
+
+sys.modules["jax_triton"] = types.ModuleType("jax_triton")
+sys.modules["jax_triton"].triton_call = triton_call
+from keras_snn.dynamics import jax as fused, jax_gpu, triton
+
+triton.LARGEST_BLOCK = 4
+jax.lax.platform_dependent = lambda *arrays, cuda, default: cuda(*arrays)
+rng = np.random.default_rng(0)
+
+
+def run(neuron, kernels, batched, current, potential, mask, *upstream):
+    def call(current, potential):
+        return fused.lif(neuron, current, potential, mask)
+
+    def both_passes(current, potential, *upstream):
+        found, pull = jax.vjp(call, current, potential)
+        return *found, *pull(upstream)
+
+    transform = jax.vmap if batched else lambda function: function
+    fused._kernels = lambda: kernels
+    jax.clear_caches()
+    found = transform(both_passes)(current, potential, *upstream)
+    return *found, *transform(call)(current, potential)
+
+
+gated = surrogates.SpikeGated
+for surrogate, reset, masked, dtype, batched in itertools.product(
+    [*surrogates.NAMES, gated("tanh")],
+    dynamics.RESETS,
+    (False, True),
+    ("float32", "float64"),
+    (False, True),
+):
+    if batched and (surrogate, reset) != ("tanh", "zero"):
+        continue
+    case = surrogate, reset, masked, dtype, batched
+    neuron = dynamics.Neuron(0.5, 0.5, 1.0, surrogate, reset)
+    outer = (3,) if batched else ()
+    current = rng.integers(-16, 49, (*outer, 2, 5, 5)) / 16
+    potential = rng.integers(-16, 49, (*outer, 2, 5)) / 16
+    upstream = rng.normal(size=current.shape), rng.normal(size=potential.shape)
+    arrays = [x.astype(dtype) for x in (current, potential, *upstream)]
+    mask = rng.random((2, 5)) < 0.7 if masked else None
+    arrays.insert(2, mask)
+    with_loops = run(neuron, None, batched, *arrays)
+    with_kernels = run(neuron, jax_gpu, batched, *arrays)
+    for expected, found in zip(with_loops, with_kernels, strict=True):
+        assert found.dtype == expected.dtype == dtype, case
+        error = abs(found - expected).max() / abs(expected).max()
+        assert error < (1e-6 if dtype == "float32" else 1e-13), case
+
+current, potential = arrays[0].reshape(-1, 5, 5), arrays[1].reshape(-1, 5)
+first = jax.grad(lambda x: fused.lif(neuron, x, potential)[0].sum())
+try:
+    jax.grad(lambda x: first(x).sum())(current)
+except NotImplementedError as error:
+    assert "first derivatives only" in str(error)
+else:
+    raise AssertionError("second derivatives are not refused")
+print("every choice agrees")
 """
 # A kernel is compiled anew for each value of a `constexpr`, and of an integer
 # that 16 divides unless it is not specialized.
 SHARED = """
 from triton import language
-from keras_snn.dynamics import torch_loop, triton as kernels
+from keras_snn.dynamics import torch_gpu, torch_loop, triton as kernels
 
-assert torch_loop._kernels() is kernels
-for kernel in (kernels._forward_kernel, kernels._backward_kernel):
+assert torch_loop._kernels() is torch_gpu
+for kernel in (kernels.forward_kernel, kernels.backward_kernel):
     constants = [p for p in kernel.params if p.name in kernels.CONSTANTS]
     assert len(constants) >= 3
     for parameter in constants:
@@ -161,17 +248,26 @@ def run(code, **environment):
     return result.stdout
 
 
+@on_torch
 @pytest.mark.slow
 def test_neurons_share_kernels():
     assert "neurons share kernels" in run(SHARED)
 
 
+@on_torch
 @pytest.mark.slow
 def test_interpreted_kernels_equal_the_eager_loops():
     assert "every choice agrees" in run(INTERPRETED, TRITON_INTERPRET="1")
 
 
+@on_torch
 @pytest.mark.slow
 def test_kernels_compile_for_a_gpu(tmp_path):
     printed = run(COMPILED, TRITON_CACHE_DIR=str(tmp_path))
     assert "every kernel compiles" in printed
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(keras.config.backend() != "jax", reason="JAX's kernels")
+def test_kernels_called_by_jax_equal_the_loops():
+    assert "every choice agrees" in run(FROM_JAX, TRITON_INTERPRET="1")
