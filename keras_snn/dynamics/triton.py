@@ -86,6 +86,7 @@ def forward_kernel(
     KEEP: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
+    """Computes what `loop.forward` does. `distance` is written if `KEEP`."""
     # Samples are on axis 0, which has the larger limit. Indices have 64 bits,
     # because batch * timesteps * units may exceed 2**31.
     row = tl.program_id(0).to(tl.int64)
@@ -144,6 +145,7 @@ def backward_kernel(
     MASKED: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
+    """Computes what `loop.backward` does. `slopes` is read if "given"."""
     row = tl.program_id(0).to(tl.int64)
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = column < units

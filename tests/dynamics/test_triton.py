@@ -130,8 +130,8 @@ for dtype, reset, masked in itertools.product(
     build(kernels.backward_kernel, dtype, options)
 print("every kernel compiles")
 """
-# The kernels as JAX calls them, with Triton's interpreter, which takes PyTorch's
-# tensors, in place of `jax_triton`.
+# The kernels as JAX calls them. Triton's interpreter, which takes PyTorch's
+# tensors, stands in for `jax_triton`.
 FROM_JAX = """
 import itertools
 import sys
