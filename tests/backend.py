@@ -21,8 +21,8 @@ def gradients(function, arrays, cotangents):
     def total(*tensors):
         outputs = function(*tensors)
         return sum(
-            ops.sum(ops.cast(output, "float32") * ops.convert_to_tensor(weight))
-            for output, weight in zip(outputs, cotangents, strict=True)
+            ops.sum(_at_least_float32(x) * ops.convert_to_tensor(weight))
+            for x, weight in zip(outputs, cotangents, strict=True)
         )
 
     if backend == "tensorflow":
@@ -46,6 +46,12 @@ def gradients(function, arrays, cotangents):
         total(*tensors).backward()
         results = [tensor.grad for tensor in tensors]
     return [to_numpy(result) for result in results]
+
+
+def _at_least_float32(x):
+    x = ops.convert_to_tensor(x)
+    double = keras.backend.standardize_dtype(x.dtype) == "float64"
+    return x if double else ops.cast(x, "float32")
 
 
 def operations(function, *arrays):
@@ -111,4 +117,4 @@ def in_torch(script, *arguments):
 
 
 def to_numpy(tensor):
-    return np.asarray(ops.convert_to_numpy(ops.cast(tensor, "float32")))
+    return np.asarray(ops.convert_to_numpy(_at_least_float32(tensor)))

@@ -25,3 +25,17 @@ def _same_numbers_every_run():
     import keras  # only now, after the setting above
 
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture
+def double_precision():
+    """Gives JAX float64, which the other backends always have."""
+    import keras
+
+    if keras.config.backend() != "jax":
+        yield
+        return
+    import jax
+
+    with jax.enable_x64(True):
+        yield

@@ -27,6 +27,16 @@ def test_smooth_step_and_derivative_are_table_a3(name, a):
     )
 
 
+@pytest.mark.usefixtures("double_precision")
+@pytest.mark.parametrize("name", NAMES)
+def test_derivatives_keep_float64(name):
+    x = np.linspace(-3, 3, 43)
+    slope = surrogates.get(name).derivative(keras.ops.convert_to_tensor(x))
+    assert keras.backend.standardize_dtype(slope.dtype) == "float64"
+    expected = reference.DERIVATIVE[name](x, reference.STEEPNESS[name])
+    np.testing.assert_allclose(to_numpy(slope), expected, rtol=0, atol=1e-14)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_forward_is_the_strict_step(name):
     spikes = surrogates.get(name)(keras.ops.convert_to_tensor(POINTS))

@@ -1,6 +1,7 @@
 """What only some backends have: precisions, memory layouts, traces."""
 
 import dataclasses
+import functools
 
 import keras
 import numpy as np
@@ -38,36 +39,16 @@ def test_small_blocks_change_nothing(rng, masked, monkeypatch):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.usefixtures("double_precision")
 def test_double_precision_leaks_by_all_its_digits(rng):
-    if keras.config.backend() == "jax":
-        pytest.skip("JAX has float64 only where it is switched on at the start")
     neuron = dynamics.Neuron(0.8, 0.3, 1.0, "arctan")
     current = rng.normal(1, 3, size=(2, 9, 3))
     start = np.zeros((2, 3))
     weights = [rng.normal(size=(2, 9, 3)), rng.normal(size=(2, 3))]
 
-    def total(i, v):
-        outputs = dynamics.lif(neuron, i, v)
-        return sum(
-            keras.ops.sum(output * keras.ops.convert_to_tensor(weight))
-            for output, weight in zip(outputs, weights, strict=True)
-        )
-
-    if keras.config.backend() == "torch":
-        tensors = [
-            keras.ops.convert_to_tensor(x).requires_grad_()
-            for x in (current, start)
-        ]
-        total(*tensors).backward()
-        gradient = tensors[0].grad.numpy()
-    else:
-        import tensorflow as tf
-
-        tensors = [tf.constant(x) for x in (current, start)]
-        with tf.GradientTape() as tape:
-            tape.watch(tensors)
-            value = total(*tensors)
-        gradient = tape.gradient(value, tensors)[0].numpy()
+    gradient, _ = gradients(
+        functools.partial(dynamics.lif, neuron), [current, start], weights
+    )
     expected = reference.gradient(
         current,
         *weights,

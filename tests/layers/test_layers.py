@@ -174,16 +174,17 @@ def test_held_outputs_are_nan_only_after_the_nan(current):
 
 @pytest.mark.parametrize("masked", [False, True], ids=["", "masked"])
 @pytest.mark.parametrize("make", ["LIF", "stateful LIF", "cell"])
+@pytest.mark.usefixtures("double_precision")
 def test_float64_is_computed_in_float64(current, rng, make, masked):
-    if keras.config.backend() == "jax":
-        pytest.skip("JAX has float64 only where it is switched on at the start")
     # Float32 does not have these bits.
     current = current + 2.0**-40 * rng.integers(0, 8, size=current.shape)
     mask = rng.random((4, 6)) < 0.6 if masked else None
     options = {"return_state": True, "dtype": "float64"}
     if make == "cell":
         cell = LIFRNNCell(3, **NEURON, dtype="float64")
-        layer = keras.layers.RNN(cell, return_sequences=True, **options)
+        layer = keras.layers.RNN(
+            cell, return_sequences=True, unroll=True, **options
+        )
     else:
         layer = LIF(**NEURON, stateful="stateful" in make, **options)
     call = {"mask": ops.convert_to_tensor(mask)} if masked else {}

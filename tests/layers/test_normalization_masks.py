@@ -169,9 +169,8 @@ def test_one_replica_alone_is_synchronized(images, make, masked, rng):
 @both
 @synchronized
 @masked
+@pytest.mark.usefixtures("double_precision")
 def test_float64_is_computed_in_float64(make, rng, synchronized, masked):
-    if keras.config.backend() == "jax":
-        pytest.skip("JAX has float64 only where it is switched on at the start")
     layer = make(dtype="float64", synchronized=synchronized)
     x = 1000 + rng.normal(size=(4, TIMESTEPS, 3, 3, 2))
     mask = rng.random((4, TIMESTEPS)) < 0.7 if masked else None
