@@ -1,21 +1,33 @@
 """Spiking neurons over time: one definition, one fused loop per backend.
 
-- `neuron.py` defines one timestep (Eq. 2) and its gradient.
+- `system.py` has one timestep (Eq. 2) and its gradient, for all models.
+  `neuron.py` has the models.
 - `reference.py` unrolls it over time and leaves the gradient to the backend.
   This is the definition.
 - `loop.py` computes the same with a forward and a backward loop, which
   TensorFlow and JAX compile with XLA.
-- `torch_loop.py` has these loops for PyTorch, and `triton.py` as kernels for
-  PyTorch on GPUs. `torch.py` makes them a node of autograd and an operator.
+- `torch_loop.py` has these loops for PyTorch. `torch.py` makes them a node of
+  autograd and an operator.
+- `triton.py` has the loops of LIF neurons as kernels for GPUs. `torch_gpu.py`
+  and `jax_gpu.py` launch them.
 """
 
 import importlib
 
 import keras
 
-from keras_snn.dynamics.neuron import RESETS, Neuron
+from keras_snn.dynamics.neuron import Adaptive, Cuba, Integrator, Neuron
+from keras_snn.dynamics.system import RESETS, System
 
-__all__ = ["RESETS", "Neuron", "lif"]
+__all__ = [
+    "RESETS",
+    "Adaptive",
+    "Cuba",
+    "Integrator",
+    "Neuron",
+    "System",
+    "run",
+]
 
 # Keras fixes its backend on import, so only one module is needed. Backends
 # without gradients (NumPy, OpenVINO) run the definition.
@@ -26,22 +38,23 @@ _backend = importlib.import_module(
 )
 
 
-def lif(neuron: Neuron, current, potential, mask=None):
+def run(system: System, current, states, mask=None):
     """Runs neurons over time.
 
     A neuron whose potential becomes NaN emits NaN from then on, so the loss
     shows it.
 
     Args:
-        neuron: The `Neuron`.
+        system: The `System`. Entries that are tensors have gradients.
         current: Float tensor `(batch, timesteps, units)`.
-        potential: Initial potential, float tensor `(batch, units)`. Potentials
-            are integrated in its dtype.
+        states: Tuple of the initial states, float tensors `(batch, units)`, the
+            potential first. The neurons are integrated in their dtype.
         mask: Optional boolean tensor `(batch, timesteps)`. Where it is false,
-            the neuron keeps its potential and emits 0.
+            the neuron keeps its states and emits 0.
 
     Returns:
-        `(spikes, potential)`: the spikes, 0 or 1, in the shape and dtype of
-        `current`, and the potential after the last timestep.
+        `(spikes, states)`: the spikes, 0 or 1, in the shape and dtype of
+        `current`, and the states after the last timestep. A system without
+        spikes returns its potential in place of them.
     """
-    return _backend.lif(neuron, current, potential, mask)
+    return _backend.run(system, current, tuple(states), mask)

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from keras_snn.dynamics import loop
-from keras_snn.dynamics.neuron import refuse_second_derivative
+from keras_snn.dynamics.system import refuse_second_derivative
 
-__all__ = ["lif"]
+__all__ = ["run"]
 
 
 @functools.cache
@@ -34,56 +34,76 @@ def _kernels():
     return jax_gpu
 
 
-def _call(name, kind, constants, *arrays, **options):
+def _call(name, kind, operands, *arrays, **options):
     """Calls a function of `loop`, or of `jax_gpu` on an Nvidia GPU."""
 
-    def call(module, constants, *arrays):
-        neuron = kind.unflatten(constants)
-        return getattr(module, name)(neuron, *arrays, **options)
+    def call(module, operands, *arrays):
+        system = kind.unflatten(*operands)
+        return getattr(module, name)(system, *arrays, **options)
 
-    kernels, elsewhere = _kernels(), functools.partial(call, loop)
-    if kernels is None:
-        return elsewhere(constants, *arrays)
+    elsewhere = functools.partial(call, loop)
+    shared = all(jnp.ndim(x) == 0 for x in operands[0])
+    kernels = _kernels() if kind.is_lif and shared else None
+    if kernels is None or options.get("learns") or "current" in options:
+        return elsewhere(operands, *arrays)
     on_gpu = functools.partial(call, kernels)
     return jax.lax.platform_dependent(
-        constants, *arrays, cuda=on_gpu, default=elsewhere
+        operands, *arrays, cuda=on_gpu, default=elsewhere
     )
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _run(kind, constants, current, potential, mask):
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _run(kind, learns, entries, steepness, current, states, mask):
     """Runs without a gradient, so it keeps nothing for the backward pass."""
-    arrays = current, potential, mask
-    return _call("forward", kind, constants, *arrays, keep=False)[:2]
+    del learns
+    operands = entries, steepness
+    arrays = current, states, mask
+    return _call("forward", kind, operands, *arrays, keep=False)[:2]
 
 
-def _forward(kind, constants, current, potential, mask):
-    arrays = current, potential, mask
-    spikes, final, distance = _call("forward", kind, constants, *arrays)
-    return (spikes, final), (constants, distance, mask)
+def _forward(kind, learns, entries, steepness, current, states, mask):
+    operands = entries, steepness
+    arrays = current, states, mask
+    spikes, final, kept = _call(
+        "forward", kind, operands, *arrays, learns=learns
+    )
+    return (spikes, final), (operands, kept, mask, current if learns else None)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _differentiate(kind, constants, distance, at_spikes, at_potential, mask):
-    arrays = distance, at_spikes, at_potential, mask
-    return _call("backward", kind, constants, *arrays)
+def _differentiate(kind, operands, kept, at_spikes, at_states, mask, current):
+    arrays = kept, at_spikes, at_states, mask
+    options = {} if current is None else {"current": current}
+    at_current, at_states, at_entries = _call(
+        "backward", kind, operands, *arrays, **options
+    )
+    if current is None:
+        return at_current, at_states, None
+    summed = map(loop.summed, at_entries, operands[0])
+    return at_current, at_states, tuple(summed)
 
 
-def _backward(kind, residuals, gradients):
-    constants, distance, mask = residuals
-    found: Any = _differentiate(kind, constants, distance, *gradients, mask)
-    return None, *found, None
+def _backward(kind, learns, residuals, gradients):
+    del learns
+    operands, kept, mask, current = residuals
+    found: Any = _differentiate(kind, operands, kept, *gradients, mask, current)
+    at_current, at_states, at_entries = found
+    return at_entries, None, at_current, at_states, None
 
 
 _run.defvjp(_forward, _backward)
 _differentiate.defvjp(refuse_second_derivative, refuse_second_derivative)
 # Compiled even if the caller runs eagerly, once for all neurons of a kind.
-_jitted = jax.jit(_run, static_argnums=0)
+_jitted = jax.jit(_run, static_argnums=(0, 1))
 
 
-def lif(neuron, current, potential, mask=None):
-    """See `keras_snn.dynamics.lif`."""
-    current, potential = jnp.asarray(current), jnp.asarray(potential)
-    kind, constants = neuron.flatten()
-    constants = tuple(np.asarray(x, potential.dtype) for x in constants)
-    return _jitted(kind, constants, current, potential, mask)
+def run(system, current, states, mask=None):
+    """See `keras_snn.dynamics.run`."""
+    current, states = jnp.asarray(current), tuple(map(jnp.asarray, states))
+    kind, entries, steepness = system.flatten()
+    learns = any(isinstance(x, jax.Array) for x in entries)
+    dtype = states[0].dtype
+    convert = jnp.asarray if learns else np.asarray
+    entries = tuple(convert(x, dtype) for x in entries)
+    steepness = tuple(np.asarray(x, dtype) for x in steepness)
+    return _jitted(kind, learns, entries, steepness, current, states, mask)

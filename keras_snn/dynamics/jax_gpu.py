@@ -6,7 +6,7 @@ import jax_triton
 from jax.custom_batching import sequential_vmap
 
 from keras_snn.dynamics import triton as kernels
-from keras_snn.dynamics.neuron import refuse_second_derivative
+from keras_snn.dynamics.system import refuse_second_derivative
 
 __all__ = ["backward", "forward"]
 
@@ -35,9 +35,10 @@ def _call(kernel, shape, inputs, constants, outputs, **options):
     return call(*inputs, *map(jnp.asarray, constants))
 
 
-def forward(neuron, current, potential, mask, keep=True):
+def forward(system, current, states, mask, keep=True, learns=False):
     """See `keras_snn.dynamics.loop.forward`."""
-    like = jax.ShapeDtypeStruct
+    del learns  # always false
+    like, (potential,) = jax.ShapeDtypeStruct, states
     spikes = like(current.shape, current.dtype)
     final = like(potential.shape, potential.dtype)
     # The kernel needs pointers even for what it does not read or write.
@@ -47,36 +48,35 @@ def forward(neuron, current, potential, mask, keep=True):
         kernels.forward_kernel,
         current.shape,
         (current, potential, flags),
-        (neuron.k, neuron.lam, neuron.theta),
+        system.entries,
         (spikes, final, distance),
         KEEP=keep,
-        **kernels.options(neuron, mask),
+        **kernels.options(system, mask),
     )
-    return spikes, final, distance if keep else None
+    return spikes, (final,), (distance,) if keep else ()
 
 
-def backward(neuron, distance, spikes_gradient, potential_gradient, mask):
+def backward(system, kept, at_spikes, at_states, mask):
     """See `keras_snn.dynamics.loop.backward`."""
-    like = jax.ShapeDtypeStruct
-    dtype = potential_gradient.dtype
-    a, options = kernels.surrogate_options(neuron.surrogate)
+    like, (distance,), (at_final,) = jax.ShapeDtypeStruct, kept, at_states
+    dtype = at_final.dtype
+    a, options = kernels.surrogate_options(system.surrogate)
     slopes = distance
     if options["SURROGATE"] == "given":
-        slopes = neuron.surrogate.derivative(distance.astype(dtype))
+        slopes = system.surrogate.derivative(distance.astype(dtype))
         slopes = jnp.broadcast_to(slopes, distance.shape).astype(dtype)
     flags = distance if mask is None else mask
-    return tuple(
-        _call(
-            kernels.backward_kernel,
-            distance.shape,
-            (distance, slopes, spikes_gradient, potential_gradient, flags),
-            (neuron.k, neuron.lam, neuron.theta, a),
-            (
-                like(distance.shape, distance.dtype),
-                like(potential_gradient.shape, dtype),
-            ),
-            DETACHED=neuron.detach_reset,
-            **options,
-            **kernels.options(neuron, mask),
-        )
+    at_current, at_first = _call(
+        kernels.backward_kernel,
+        distance.shape,
+        (distance, slopes, at_spikes, at_final, flags),
+        (*system.entries, a),
+        (
+            like(distance.shape, distance.dtype),
+            like(at_final.shape, dtype),
+        ),
+        DETACHED=system.detach_reset,
+        **options,
+        **kernels.options(system, mask),
     )
+    return at_current, (at_first,), ()

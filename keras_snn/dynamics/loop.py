@@ -3,12 +3,13 @@
 The loops use `keras.ops`. They serve the backends that compile loops with XLA:
 TensorFlow and JAX. The forward loop keeps one array for the gradient,
 `distance = u - theta`. Its sign determines the spike, and its value is the
-argument of the surrogate.
+argument of the surrogate. If the entries of the system are learnt, the loop
+also keeps the states at the start of every timestep.
 
 Both loops read and write axis 1 in place, so batch-major data is never
 transposed. The size of the compiled program does not depend on the number of
-timesteps. Each loop carries the value that it writes: the potential before the
-reset, and the gradient at this potential. The reset and the leak therefore come
+timesteps. Each loop carries the values that it computes: the states before the
+reset, and the gradients at these states. The reset and the leak therefore come
 at the start of the next timestep. If the carried value differed from the
 written one, XLA would compute every timestep twice.
 """
@@ -17,7 +18,7 @@ from keras import ops
 
 from keras_snn import surrogates
 
-__all__ = ["backward", "forward"]
+__all__ = ["backward", "forward", "summed"]
 
 LARGEST = 3e38  # almost the largest float32
 
@@ -52,21 +53,29 @@ def _last(mask, timesteps):
     return ops.max(indices, axis=1, keepdims=True)
 
 
-def forward(neuron, current, potential, mask, keep=True):
+def _where(condition, ours, others):
+    """Selects between two tuples of tensors."""
+    pairs = zip(ours, others, strict=True)
+    return tuple(ops.where(condition, x, y) for x, y in pairs)
+
+
+def forward(system, current, states, mask, keep=True, learns=False):
     """Runs the neurons forward in time.
 
     Args:
-        neuron: The `Neuron`.
+        system: The `System`.
         current: `(batch, timesteps, units)`.
-        potential: `(batch, units)`. Potentials are integrated in its dtype.
+        states: Tuple of `(batch, units)`, integrated in their dtype.
         mask: Booleans `(batch, timesteps)`, or `None`.
         keep: Whether a backward pass will follow.
+        learns: Whether it will differentiate by the entries of the system.
 
     Returns:
-        `(spikes, potential, distance)`. The spikes, 0 or 1, and `distance`,
-        `u - theta`, have the shape and dtype of `current` and are 0 where
-        masked. `potential` is the final potential. Unless `keep`, `distance` is
-        `None`.
+        `(spikes, states, kept)`. The spikes, 0 or 1, have the shape and dtype
+        of `current`. `states` are the final ones. `kept` is a tuple of what
+        `backward` needs: `distance`, like `current`, and if `learns` every
+        state at the start of every timestep. `distance` and the spikes are 0
+        where masked. Unless `keep`, `kept` is empty.
     """
     first = _first(mask)
     timesteps = ops.shape(current)[1]
@@ -74,79 +83,115 @@ def forward(neuron, current, potential, mask, keep=True):
     def distance_of(integrated):
         # The spike is computed from the stored, rounded distance, so both
         # passes see the same spikes even in half precision.
-        return ops.cast(integrated - neuron.theta, current.dtype)
+        return ops.cast(integrated[0] - system.theta, current.dtype)
 
     def after_reset(t, integrated):
-        after = neuron.reset_where(distance_of(integrated) > 0, integrated)
+        after = system.after(distance_of(integrated) > 0, integrated)
         # The initial potential is not reset, even above the threshold.
-        return ops.where(t > first, after, integrated)
+        return _where(t > first, after, integrated)
 
     def timestep(t, carry):
-        before, written = carry
-        now = ops.cast(_read(current, t), before.dtype)
-        integrated = neuron.integrate(after_reset(t, before), now)
+        before, written, starts = carry
+        now = ops.cast(_read(current, t), before[0].dtype)
+        start = after_reset(t, before)
+        integrated = system.integrate(start, now)
         kept = distance_of(integrated)
         if mask is not None:
             runs = ops.expand_dims(_read(mask, t), -1)
-            integrated = ops.where(runs, integrated, before)
+            integrated = _where(runs, integrated, before)
             kept = ops.where(runs, kept, ops.zeros_like(kept))
         if not keep:
-            kept = surrogates.fire(kept)
-        return integrated, _write(written, t, kept)
+            kept = _output(system, kept)
+        starts = tuple(
+            _write(array, t, x) for array, x in zip(starts, start, strict=False)
+        )
+        return integrated, _write(written, t, kept), starts
 
-    integrated, written = ops.fori_loop(
-        0, timesteps, timestep, (potential, ops.zeros_like(current))
+    shape = ops.shape(current)
+    starts = tuple(ops.zeros(shape, x.dtype) for x in states if learns)
+    integrated, written, starts = ops.fori_loop(
+        0,
+        timesteps,
+        timestep,
+        (tuple(states), ops.zeros_like(current), starts),
     )
     final = after_reset(timesteps, integrated)
     if not keep:
-        return written, final, None
-    return surrogates.fire(written), final, written
+        return written, final, ()
+    return _output(system, written), final, (written, *starts)
 
 
-def backward(neuron, distance, spikes_gradient, potential_gradient, mask):
+def _output(system, distance):
+    """Returns the spikes, or the potential of a system without them."""
+    return distance if system.surrogate is None else surrogates.fire(distance)
+
+
+def backward(system, kept, at_spikes, at_states, mask, current=None):
     """Runs the adjoint of `forward` back in time.
 
     Args:
-        neuron: The `Neuron`.
-        distance: As returned by `forward`.
-        spikes_gradient: Gradient at the spikes, in the shape of `distance`.
-        potential_gradient: Gradient at the final potential.
+        system: The `System`.
+        kept: As returned by `forward`.
+        at_spikes: Gradient at the spikes, in the shape of `current`.
+        at_states: Tuple of the gradients at the final states.
         mask: As given to `forward`.
+        current: As given to `forward`, if the entries are learnt.
 
     Returns:
-        `(current_gradient, potential_gradient)`: the gradients at the current
-        and at the initial potential.
+        `(at_current, at_states, at_entries)`: the gradients at the current, at
+        the initial states, and if learnt at the entries, each of which is
+        `(batch, units)` and still to be summed.
     """
-    dtype = potential_gradient.dtype
+    distance, *starts = kept
+    dtype = at_states[0].dtype
     timesteps = ops.shape(distance)[1]
     last = _last(mask, timesteps)
 
-    def through_leak(t, gradient):
+    def through_leak(t, gradients):
         # No leak follows the final potential.
-        return ops.where(t < last, neuron.k * gradient, gradient)
+        return _where(t < last, system.pull(gradients)[0], gradients)
 
     def timestep(n, carry):
-        after, current_gradient = carry
+        following, at_current, at_entries = carry
         t = timesteps - 1 - n
         now = ops.cast(_read(distance, t), dtype)
         # The surrogate's derivative at infinity is 0; infinity times 0 is NaN.
         # Selections keep NaN, which `ops.clip` does not under XLA.
         now = ops.where(now > LARGEST, LARGEST, now)
         now = ops.where(now < -LARGEST, -LARGEST, now)
-        slope, carried = neuron.adjoint(now, ops.cast(now <= 0, dtype))
-        at_spikes = ops.cast(_read(spikes_gradient, t), dtype)
-        gradient = slope * at_spikes + carried * through_leak(t, after)
-        kept = gradient
+        silent = ops.cast(now <= 0, dtype)
+        slope, carried = system.adjoint(now, silent)
+        after = through_leak(t, following)
+        at_spike = system.raised(ops.cast(_read(at_spikes, t), dtype), after)
+        gradient = slope * at_spike + carried * after[0]
+        gradients = (gradient, *after[1:])
+        at_now = system.pull(gradients)[1]
+        if starts:
+            states = [_read(x, t) for x in starts]
+            i = ops.cast(_read(current, t), dtype)
+            found = system.at_entries(gradients, after, states, i, silent)
         if mask is not None:
             runs = ops.expand_dims(_read(mask, t), -1)
-            gradient = ops.where(runs, gradient, after)
-            kept = ops.where(runs, gradient, ops.zeros_like(gradient))
-        return gradient, _write(current_gradient, t, neuron.lam * kept)
+            gradients = _where(runs, gradients, following)
+            at_now = ops.where(runs, at_now, ops.zeros_like(at_now))
+        if starts:
+            if mask is not None:
+                found = [ops.where(runs, x, ops.zeros_like(x)) for x in found]
+            pairs = zip(at_entries, found, strict=True)
+            at_entries = tuple(x + y for x, y in pairs)
+        return gradients, _write(at_current, t, at_now), at_entries
 
-    gradient, current_gradient = ops.fori_loop(
+    sums = tuple(ops.zeros_like(at_states[0]) for _ in system.entries if starts)
+    gradients, at_current, at_entries = ops.fori_loop(
         0,
         timesteps,
         timestep,
-        (potential_gradient, ops.zeros_like(distance)),
+        (tuple(at_states), ops.zeros_like(distance), sums),
     )
-    return current_gradient, through_leak(-1, gradient)
+    return at_current, through_leak(-1, gradients), at_entries
+
+
+def summed(gradient, entry):
+    """Sums a gradient `(batch, units)` over what shares an entry."""
+    axes = (0,) if len(ops.shape(entry)) else (0, 1)
+    return ops.sum(gradient, axis=axes)

@@ -2,18 +2,19 @@
 
 from keras import ops
 
-__all__ = ["lif"]
+__all__ = ["run"]
 
 
-def lif(neuron, current, potential, mask=None):
-    """Unrolls `Neuron.step` over time. See `keras_snn.dynamics.lif`."""
-    spikes = []
+def run(system, current, states, mask=None):
+    """Unrolls `System.step` over time. See `keras_snn.dynamics.run`."""
+    outputs = []
     for t in range(current.shape[1]):
-        fired, after = neuron.step(potential, current[:, t])
+        output, after = system.step(states, current[:, t])
         if mask is not None:
             runs = mask[:, t, None]
-            fired = ops.where(runs, fired, 0.0)
-            after = ops.where(runs, after, potential)
-        spikes.append(fired)
-        potential = after
-    return ops.stack(spikes, axis=1), potential
+            output = ops.where(runs, output, 0.0)
+            pairs = zip(after, states, strict=True)
+            after = tuple(ops.where(runs, new, old) for new, old in pairs)
+        outputs.append(output)
+        states = after
+    return ops.stack(outputs, axis=1), tuple(states)

@@ -10,19 +10,23 @@ import math
 import tensorflow as tf
 
 from keras_snn.dynamics import loop
-from keras_snn.dynamics.neuron import REFUSAL, refuse_second_derivative
+from keras_snn.dynamics.system import REFUSAL, refuse_second_derivative
 
-__all__ = ["lif"]
+__all__ = ["run"]
 
 
 # One program per kind of neuron. Bounded, because each surrogate of a user may
 # be a kind of its own.
 @functools.lru_cache(maxsize=128)
-def _compiled(function, kind):
-    """Compiles a loop for a kind of neuron, once per rank and dtype."""
+def _compiled(function, kind, ranks, **options):
+    """Compiles a loop for a kind of neuron, once per dtype.
 
-    def run(constants, *arrays):
-        return function(kind.unflatten(tf.unstack(constants)), *arrays)
+    TensorFlow would unite entries of different `ranks` to one unknown rank.
+    """
+    del ranks
+
+    def run(operands, *arrays):
+        return function(kind.unflatten(*operands), *arrays, **options)
 
     return tf.function(
         run, jit_compile=True, reduce_retracing=True, autograph=False
@@ -56,33 +60,44 @@ def _marker(*inputs):
 
 
 @tf.custom_gradient
-def _once(at_current, at_potential, marker):
-    """Ties the gradients to the inputs that they depend on."""
-    inputs = at_current, at_potential, marker
-    gradients = tf.identity(at_current), tf.identity(at_potential)
-    return gradients, _refusal(inputs)
+def _once(*inputs):
+    """Ties the gradients to the marker, the last of the inputs."""
+    *gradients, _ = inputs
+    return [tf.identity(x) for x in gradients], _refusal(inputs)
 
 
-def lif(neuron, current, potential, mask=None):
-    """See `keras_snn.dynamics.lif`."""
-    kind, constants = neuron.flatten()
-    constants = tf.constant(constants, potential.dtype)
-    forward = _compiled(loop.forward, kind)
-    backward = _compiled(loop.backward, kind)
-    marker = _marker(current, potential)
+def run(system, current, states, mask=None):
+    """See `keras_snn.dynamics.run`."""
+    kind, entries, steepness = system.flatten()
+    learns = any(map(tf.is_tensor, entries))
+    dtype = states[0].dtype
+    entries = [tf.convert_to_tensor(x, dtype) for x in entries]
+    steepness = [tf.convert_to_tensor(x, dtype) for x in steepness]
+    ranks = tuple(x.shape.rank for x in entries)
+    forward = _compiled(loop.forward, kind, ranks, learns=learns)
+    backward = _compiled(loop.backward, kind, ranks)
+    count = len(states)
+    marker = _marker(current, *states, *(entries if learns else ()))
 
     @tf.custom_gradient
-    def run(current, potential):
+    def call(current, *rest):
         # An eager caller's tape records here, too, but only `grad` may count.
-        current, potential = map(tf.stop_gradient, (current, potential))
-        spikes, final, distance = forward(constants, current, potential, mask)
+        current, *rest = map(tf.stop_gradient, (current, *rest))
+        states, learned = tuple(rest[:count]), rest[count:]
+        operands = learned or entries, steepness
+        spikes, final, kept = forward(operands, current, states, mask)
 
-        def grad(*gradients):
-            found = backward(constants, distance, *gradients, mask)
+        def grad(at_spikes, *at_states):
+            arrays = kept, at_spikes, at_states, mask
+            arrays += (current,) if learns else ()
+            found = backward(operands, *arrays)
+            at_current, at_states, at_entries = found
+            summed = map(loop.summed, at_entries, operands[0])
             # The loop itself has no gradient: only the marker refuses.
-            at_current, at_potential = map(tf.stop_gradient, found)
-            return _once(at_current, at_potential, marker)
+            found = map(tf.stop_gradient, (at_current, *at_states, *summed))
+            return _once(*found, marker)
 
-        return (spikes, final), grad
+        return (spikes, *final), grad
 
-    return run(current, potential)
+    spikes, *final = call(current, *states, *(entries if learns else ()))
+    return spikes, tuple(final)

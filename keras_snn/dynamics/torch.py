@@ -4,12 +4,16 @@ The loops are in `torch_loop.py`. The autograd node serves eager code, including
 the transformations of `torch.func`. The operators serve `torch.compile`.
 """
 
+import functools
+import json
+
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from keras_snn import surrogates
 from keras_snn.dynamics import reference
-from keras_snn.dynamics.neuron import Neuron, refuse_second_derivative
+from keras_snn.dynamics.system import System, refuse_second_derivative
 from keras_snn.dynamics.torch_loop import (
     backward,
     contiguous_like,
@@ -17,7 +21,12 @@ from keras_snn.dynamics.torch_loop import (
     push,
 )
 
-__all__ = ["lif"]
+__all__ = ["run"]
+
+NO_TRANSFORMATION = (
+    "Constants that are learnt have gradients, but no forward mode and no "
+    "`torch.func.vmap`."
+)
 
 
 def _fold(info, in_dims, tensors):
@@ -35,19 +44,16 @@ def _fold(info, in_dims, tensors):
 def _unfold(info, outputs):
     """Undoes `_fold` for the outputs, and says where the axis is."""
     size = info.batch_size
-    unfolded = [
-        x if x is None else x.unflatten(0, (size, x.shape[0] // size))
-        for x in outputs
-    ]
-    return tuple(unfolded), tuple(None if x is None else 0 for x in outputs)
+    unfolded = [x.unflatten(0, (size, x.shape[0] // size)) for x in outputs]
+    return tuple(unfolded), (0,) * len(unfolded)
 
 
 class _Once(torch.autograd.Function):
-    """A function of a neuron and tensors that refuses to be differentiated."""
+    """A function of a system and tensors that refuses to be differentiated."""
 
     @staticmethod
-    def forward(function, neuron, *tensors):
-        return function(neuron, *tensors)
+    def forward(function, system, *tensors):
+        return function(system, *tensors)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -64,12 +70,30 @@ class _Once(torch.autograd.Function):
         refuse_second_derivative()
 
     @staticmethod
-    def vmap(info, in_dims, function, neuron, *tensors):
+    def vmap(info, in_dims, function, system, *tensors):
         folded = _fold(info, in_dims[2:], tensors)
-        return _unfold(info, _Once.apply(function, neuron, *folded))
+        return _unfold(info, _Once.apply(function, system, *folded))
 
 
-class _LIF(torch.autograd.Function):
+def _backward_flat(system, count, distance, at_spikes, mask, *rest):
+    """Calls `backward` on tensors alone."""
+    at_states, rest = rest[:count], rest[count:]
+    current, *starts = rest or (None,)
+    found = backward(
+        system, (distance, *starts), at_spikes, at_states, mask, current
+    )
+    at_current, at_states, at_entries = found
+    return at_current, *at_states, *at_entries
+
+
+def _push_flat(system, count, distance, current, mask, *states):
+    """Calls `push` on tensors alone."""
+    del count
+    spikes, states, distances = push(system, (distance,), current, states, mask)
+    return spikes, *states, distances
+
+
+class _Run(torch.autograd.Function):
     """The eager path.
 
     `distance` is an output, so that `torch.func` may keep it for the gradient,
@@ -77,132 +101,179 @@ class _LIF(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(neuron, current, potential, mask, keep):
-        return forward(neuron, current, potential, mask, keep)
+    def forward(system, keep, mask, current, count, *rest):
+        states, entries = rest[:count], rest[count:]
+        if entries:
+            system = system.with_entries(entries)
+        learns = bool(entries) and keep
+        spikes, final, kept = forward(
+            system, current, states, mask, keep, learns
+        )
+        return spikes, *final, *kept
 
     @staticmethod
     def setup_context(ctx, inputs, output):
-        ctx.neuron, _, potential, mask, _ = inputs
-        ctx.dtype = potential.dtype
+        ctx.system, _, mask, current, ctx.count, *rest = inputs
+        states, entries = rest[: ctx.count], rest[ctx.count :]
+        ctx.dtype, ctx.learned = states[0].dtype, len(entries)
         # Otherwise PyTorch makes zeros in place of the gradient at `distance`.
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(output[2], mask)
-        ctx.save_for_forward(output[2], mask)
+        kept = output[1 + ctx.count :]
+        ctx.save_for_backward(
+            mask, *kept, *((current, *entries) if entries else ())
+        )
+        ctx.save_for_forward(mask, *kept)
 
     @staticmethod
-    def backward(ctx, at_spikes, at_potential, _):
-        distance, mask = ctx.saved_tensors
-        at_spikes, at_potential = _or_zeros(
-            distance, at_spikes, at_potential, ctx.dtype
+    def backward(ctx, at_spikes, *rest):
+        mask, distance, *saved = ctx.saved_tensors
+        system, count = ctx.system, ctx.count
+        extra = ()
+        if ctx.learned:
+            starts, (current, *entries) = saved[:count], saved[count:]
+            system = system.with_entries(entries)
+            extra = current, *starts
+        at_spikes, *at_states = _or_zeros(
+            distance, at_spikes, rest[:count], ctx.dtype
         )
+        function = functools.partial(_flat, _backward_flat, count)
         found = _Once.apply(
-            backward, ctx.neuron, distance, at_spikes, at_potential, mask
+            function, system, distance, at_spikes, mask, *at_states, *extra
         )
-        return None, *found, None, None
+        at_current, *others = found
+        return None, None, None, at_current, None, *others
 
     @staticmethod
-    def jvp(ctx, _neuron, current, potential, _mask, _keep):
-        distance, mask = ctx.saved_tensors
-        tangents = _or_zeros(distance, current, potential, ctx.dtype)
-        return _Once.apply(push, ctx.neuron, distance, *tangents, mask)
+    def jvp(ctx, _system, _keep, _mask, current, _count, *rest):
+        if ctx.learned:
+            raise NotImplementedError(NO_TRANSFORMATION)
+        mask, distance = ctx.saved_tensors[:2]
+        current, *states = _or_zeros(distance, current, rest, ctx.dtype)
+        function = functools.partial(_flat, _push_flat, ctx.count)
+        return _Once.apply(
+            function, ctx.system, distance, current, mask, *states
+        )
 
     @staticmethod
-    def vmap(info, in_dims, neuron, current, potential, mask, keep):
-        tensors = current, potential, mask
-        folded = list(_fold(info, in_dims[1:4], tensors))
-        return _unfold(info, _apply(neuron, *folded, keep=keep))
+    def vmap(info, in_dims, system, keep, mask, current, count, *rest):
+        if len(rest) > count:
+            raise NotImplementedError(NO_TRANSFORMATION)
+        tensors = mask, current, *rest
+        dims = in_dims[2], in_dims[3], *in_dims[5:]
+        mask, current, *states = _fold(info, dims, tensors)
+        found = _Run.apply(
+            system, keep or _is_dual(current), mask, current, count, *states
+        )
+        return _unfold(info, found)
 
 
-def _or_zeros(distance, sequence, state, dtype):
+def _flat(function, count, system, *tensors):
+    return function(system, count, *tensors)
+
+
+def _or_zeros(distance, sequence, states, dtype):
     """Replaces gradients or tangents that are `None`."""
     batch, _, units = distance.shape
     if sequence is None:
         sequence = torch.zeros_like(distance)
-    if state is None:
-        state = distance.new_zeros((batch, units), dtype=dtype)
-    return sequence, state
+    return sequence, *(
+        distance.new_zeros((batch, units), dtype=dtype) if x is None else x
+        for x in states
+    )
 
 
 def _is_dual(tensor):
     """Returns whether forward mode differentiates by the tensor."""
     try:
         return forward_ad.unpack_dual(tensor).tangent is not None
-    except RuntimeError:  # `vmap` cannot tell, but `_LIF.vmap` asks again.
+    except RuntimeError:  # `vmap` cannot tell, but `_Run.vmap` asks again.
         return False
-
-
-def _apply(neuron, current, potential, mask, keep=False):
-    """Runs eagerly. Keeps `distance` if it must, or if a gradient needs it."""
-    needed = current.requires_grad or potential.requires_grad
-    keep |= torch.is_grad_enabled() and needed
-    keep |= _is_dual(current) or _is_dual(potential)
-    return _LIF.apply(neuron, current, potential, mask, keep)
 
 
 # The compiled path. `torch.compile` does not look into operators. Otherwise it
 # would unroll the loop over time and change the rounding. Operators accept no
-# objects, so these take the values of `Neuron.plain`.
-@torch.library.custom_op("keras_snn::lif", mutates_args=())
+# objects, so these take the kind of a system as JSON.
+@functools.lru_cache(maxsize=128)
+def _read(kind):
+    """Rebuilds a kind from `_written`."""
+    fields = json.loads(kind)
+    surrogate = fields.pop("surrogate")
+    if surrogate is not None:
+        surrogate = surrogates.get(surrogate)
+    fields["decay"] = tuple(map(tuple, fields["decay"]))
+    for name in ("gain", "jump"):
+        fields[name] = tuple(fields[name])
+    return System(surrogate=surrogate, **fields)
+
+
+@functools.lru_cache(maxsize=128)
+def _written(system):
+    """Returns all but the numbers of a system as text."""
+    kind = system.with_entries([1.0] * len(system.entries))
+    fields = {
+        name: getattr(kind, name)
+        for name in ("decay", "gain", "theta", "jump", "reset", "detach_reset")
+    }
+    surrogate = kind.surrogate
+    if surrogate is not None:
+        surrogate = surrogates.serialize(surrogate)
+    return json.dumps(fields | {"surrogate": surrogate})
+
+
+@torch.library.custom_op("keras_snn::run", mutates_args=())
 def _forward_operator(
     current: Tensor,
-    potential: Tensor,
+    states: Tensor,
     mask: Tensor | None,
-    k: float,
-    lam: float,
-    theta: float,
-    surrogate: str,
-    reset: str,
-    detach_reset: bool,
+    entries: list[float],
+    kind: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    neuron = Neuron.from_plain(k, lam, theta, surrogate, reset, detach_reset)
-    spikes, final, distance = forward(neuron, current, potential, mask)
-    assert distance is not None
-    return spikes, final, distance
+    system = _read(kind).with_entries(entries)
+    spikes, final, kept = forward(system, current, states.unbind(), mask)
+    return spikes, torch.stack(final), kept[0].contiguous()
 
 
 @_forward_operator.register_fake
-def _(current, potential, mask, *plain):
-    del mask, plain
+def _(current, states, mask, entries, kind):
+    del mask, entries, kind
     like = contiguous_like
-    return like(current), like(potential), like(current)
+    return like(current), like(states), like(current)
 
 
-@torch.library.custom_op("keras_snn::lif_backward", mutates_args=())
+@torch.library.custom_op("keras_snn::run_backward", mutates_args=())
 def _backward_operator(
     distance: Tensor,
-    spikes_gradient: Tensor,
-    potential_gradient: Tensor,
+    at_spikes: Tensor,
+    at_states: Tensor,
     mask: Tensor | None,
-    k: float,
-    lam: float,
-    theta: float,
-    surrogate: str,
-    reset: str,
-    detach_reset: bool,
+    entries: list[float],
+    kind: str,
 ) -> tuple[Tensor, Tensor]:
-    neuron = Neuron.from_plain(k, lam, theta, surrogate, reset, detach_reset)
-    gradients = spikes_gradient, potential_gradient
-    return backward(neuron, distance, *gradients, mask)
+    system = _read(kind).with_entries(entries)
+    at_current, at_first, _ = backward(
+        system, (distance,), at_spikes, at_states.unbind(), mask
+    )
+    return at_current, torch.stack(at_first)
 
 
 @_backward_operator.register_fake
-def _(distance, spikes_gradient, potential_gradient, mask, *plain):
-    del spikes_gradient, mask, plain
-    return contiguous_like(distance), contiguous_like(potential_gradient)
+def _(distance, at_spikes, at_states, mask, entries, kind):
+    del at_spikes, mask, entries, kind
+    return contiguous_like(distance), contiguous_like(at_states)
 
 
 def _keep(ctx, inputs, output):
-    _, _, mask, *ctx.plain = inputs
+    _, _, mask, ctx.entries, ctx.kind = inputs
     ctx.save_for_backward(output[2], mask)
     ctx.mark_non_differentiable(output[2])
 
 
-def _call_backward_operator(ctx, at_spikes, at_potential, _):
+def _call_backward_operator(ctx, at_spikes, at_states, _):
     distance, mask = ctx.saved_tensors
     found = _backward_operator(
-        distance, at_spikes, at_potential, mask, *ctx.plain
+        distance, at_spikes, at_states, mask, ctx.entries, ctx.kind
     )
-    return *found, *[None] * (1 + len(ctx.plain))
+    return *found, None, None, None
 
 
 _forward_operator.register_autograd(
@@ -210,19 +281,35 @@ _forward_operator.register_autograd(
 )
 
 
-def lif(neuron, current, potential, mask=None):
-    """See `keras_snn.dynamics.lif`."""
+def run(system, current, states, mask=None):
+    """See `keras_snn.dynamics.run`."""
+    learns = any(map(torch.is_tensor, system.entries))
     if torch.compiler.is_exporting():
         # An exported program runs where our operators are not installed.
-        return reference.lif(neuron, current, potential, mask)
+        return reference.run(system, current, states, mask)
+    duals = any(map(_is_dual, (current, *states)))
     if torch.compiler.is_compiling():
-        if _is_dual(current) or _is_dual(potential):
+        if duals:
             raise NotImplementedError(
                 "A compiled neuron has no forward mode. Call `torch.func.jvp` "
                 "outside `torch.compile`."
             )
+        if learns:
+            return reference.run(system, current, states, mask)
+        entries = list(map(float, system.entries))
         spikes, final, _ = _forward_operator(
-            current, potential, mask, *neuron.plain
+            current, torch.stack(states), mask, entries, _written(system)
         )
-        return spikes, final
-    return _apply(neuron, current, potential, mask)[:2]
+        return spikes, final.unbind()
+    entries = ()
+    if learns:
+        entries = [
+            torch.as_tensor(x, dtype=states[0].dtype, device=current.device)
+            for x in system.entries
+        ]
+        system = system.with_entries([1.0] * len(entries))
+    needed = any(x.requires_grad for x in (current, *states, *entries))
+    keep = duals or (torch.is_grad_enabled() and needed)
+    count = len(states)
+    found = _Run.apply(system, keep, mask, current, count, *states, *entries)
+    return found[0], tuple(found[1 : 1 + count])

@@ -25,9 +25,9 @@ def _bits(number):
     return struct.unpack("<q", struct.pack("<d", number))[0]
 
 
-def forward(neuron, current, potential, mask, keep=True):
+def forward(system, current, states, mask, keep=True):
     """See `keras_snn.dynamics.loop.forward`."""
-    current, potential = current.contiguous(), potential.contiguous()
+    current, potential = current.contiguous(), states[0].contiguous()
     spikes, final = torch.empty_like(current), torch.empty_like(potential)
     distance = torch.empty_like(current) if keep else spikes
     # The kernel needs a pointer even when it reads no mask.
@@ -36,36 +36,40 @@ def forward(neuron, current, potential, mask, keep=True):
         kernels.forward_kernel,
         current.shape,
         (current, potential, flags),
-        (neuron.k, neuron.lam, neuron.theta),
+        system.entries,
         (spikes, final, distance),
         KEEP=keep,
-        **kernels.options(neuron, mask),
+        **kernels.options(system, mask),
     )
-    return spikes, final, distance if keep else None
+    return spikes, (final,), (distance,) if keep else ()
 
 
-def backward(neuron, distance, spikes_gradient, potential_gradient, mask):
+def backward(system, kept, at_spikes, at_states, mask):
     """See `keras_snn.dynamics.loop.backward`."""
-    current_gradient = torch.empty_like(distance)
-    initial_gradient = torch.empty_like(
-        potential_gradient, memory_format=torch.contiguous_format
-    )
-    a, options = kernels.surrogate_options(neuron.surrogate)
+    (distance,), (at_final,) = kept, at_states
+    at_current = torch.empty_like(distance)
+    at_first = torch.empty_like(at_final, memory_format=torch.contiguous_format)
+    a, options = kernels.surrogate_options(system.surrogate)
     slopes = distance
     if options["SURROGATE"] == "given":
-        slopes = neuron.surrogate.derivative(distance.to(initial_gradient))
-        slopes = torch.as_tensor(slopes).to(initial_gradient)
+        slopes = system.surrogate.derivative(distance.to(at_first))
+        slopes = torch.as_tensor(slopes).to(at_first)
         slopes = slopes.expand(distance.shape).contiguous()
-    gradients = spikes_gradient.contiguous(), potential_gradient.contiguous()
     flags = distance if mask is None else mask.contiguous()
     _launch(
         kernels.backward_kernel,
         distance.shape,
-        (distance, slopes, *gradients, flags),
-        (neuron.k, neuron.lam, neuron.theta, a),
-        (current_gradient, initial_gradient),
-        DETACHED=neuron.detach_reset,
+        (
+            distance,
+            slopes,
+            at_spikes.contiguous(),
+            at_final.contiguous(),
+            flags,
+        ),
+        (*system.entries, a),
+        (at_current, at_first),
+        DETACHED=system.detach_reset,
         **options,
-        **kernels.options(neuron, mask),
+        **kernels.options(system, mask),
     )
-    return current_gradient, initial_gradient
+    return at_current, (at_first,), ()

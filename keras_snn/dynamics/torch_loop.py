@@ -1,11 +1,12 @@
 """The loops of PyTorch, and the choice between them and the kernels of a GPU.
 
-As in `loop.py`, the forward pass keeps `distance = u - theta` for the gradient.
+As in `loop.py`, the forward pass keeps `distance = u - theta` for the gradient,
+and the states too if the entries of the system are learnt.
 
-On a GPU the loops are the kernels of `triton.py`, if Triton is installed.
-Otherwise they are elementwise operations, and each operation is a pass over
-memory. They work in place and block by block, so each operation finds its block
-still in the cache.
+On a GPU the loops are the kernels of `triton.py`, if Triton is installed and
+the system has one. Otherwise they are elementwise operations, and each
+operation is a pass over memory. They work in place and block by block, so each
+operation finds its block still in the cache.
 """
 
 import functools
@@ -16,6 +17,7 @@ import warnings
 import torch
 
 from keras_snn import surrogates
+from keras_snn.dynamics.loop import summed
 
 __all__ = ["backward", "contiguous_like", "forward", "push"]
 
@@ -38,13 +40,22 @@ def _blocks(array, size):
     ]
 
 
+def _of(system, columns):
+    """Returns the system of some columns."""
+    entries = [
+        x[columns] if torch.is_tensor(x) and x.ndim else x
+        for x in system.entries
+    ]
+    return system.with_entries(entries)
+
+
 def contiguous_like(array):
     """Returns an uninitialized array in row-major order."""
     return torch.empty_like(array, memory_format=torch.contiguous_format)
 
 
 @functools.cache
-def _kernels():
+def _installed():
     """Returns the module `torch_gpu`, or `None` without Triton."""
     if importlib.util.find_spec("triton") is None:
         warnings.warn(
@@ -58,136 +69,262 @@ def _kernels():
     return torch_gpu
 
 
-def forward(neuron, current, potential, mask, keep=True):
+def _kernels(system, array, learns=False):
+    """Returns the module `torch_gpu` if its kernels run this system."""
+    plain = system.is_lif and not any(map(torch.is_tensor, system.entries))
+    return _installed() if array.is_cuda and plain and not learns else None
+
+
+def forward(system, current, states, mask, keep=True, learns=False):
     """See `keras_snn.dynamics.loop.forward`."""
-    if current.is_cuda and (kernels := _kernels()):
-        return kernels.forward(neuron, current, potential, mask, keep)
+    if kernels := _kernels(system, current, learns):
+        return kernels.forward(system, current, states, mask, keep)
+    spiking = system.surrogate is not None
     distance = contiguous_like(current)
     # Without a backward pass, the spikes overwrite the distances.
-    spikes = contiguous_like(current) if keep else distance
-    final = contiguous_like(potential)
+    spikes = contiguous_like(current) if keep and spiking else distance
+    final = tuple(map(contiguous_like, states))
+    starts = [
+        current.new_empty(current.shape, dtype=x.dtype)
+        for x in states
+        if learns
+    ]
     for rows, columns in _blocks(current, FORWARD_BLOCK):
         block = rows, slice(None), columns
-        runs = None if mask is None else mask[rows, :, None]
-        start = potential[rows, columns]
-        after = _integrate(neuron, current[block], start, runs, distance[block])
-        final[rows, columns] = after
-        if math.isfinite(after.sum()):
+        after = _integrate(
+            _of(system, columns),
+            current[block],
+            [x[rows, columns] for x in states],
+            None if mask is None else mask[rows, :, None],
+            distance[block],
+            [x[block] for x in starts],
+        )
+        for whole, x in zip(final, after, strict=True):
+            whole[rows, columns] = x
+        if not spiking:
+            continue
+        if _finite(after):
             torch.gt(distance[block], 0, out=spikes[block])
         else:  # A potential that has become NaN is NaN at the end, too.
             spikes[block] = surrogates.fire(distance[block])
-    return spikes, final, distance if keep else None
+    if not keep:
+        return spikes, final, ()
+    if not spiking:  # The gradient does not read it.
+        distance = distance.new_zeros(()).expand(distance.shape)
+    return spikes, final, (distance, *starts)
 
 
-def _integrate(neuron, current, start, runs, distance):
-    """Fills `distance` with `u - theta` and returns the final potential."""
-    potential = start.clone(memory_format=torch.contiguous_format)
-    _advance(neuron, current, potential, runs, distance, _multiply)
-    if not math.isfinite(potential.sum()):
+def _finite(states):
+    return all(math.isfinite(x.sum()) for x in states)
+
+
+def _integrate(system, current, first, runs, distance, starts):
+    """Fills `distance` and `starts`, and returns the final states."""
+    order = torch.contiguous_format
+    arrays = current, runs, distance, starts
+    states = [x.clone(memory_format=order) for x in first]
+    states = _advance(system, states, *arrays, _multiply)
+    if not _finite(states):
         # Infinity times 0 is NaN. Start over, with selections.
-        potential.copy_(start)
-        _advance(neuron, current, potential, runs, distance, _select)
+        states = [x.clone(memory_format=order) for x in first]
+        states = _advance(system, states, *arrays, _select)
         # The surrogate's derivative at infinity is 0, times infinity NaN.
         largest = torch.finfo(distance.dtype).max / 2
-        distance.clamp_(-largest, largest)
-    return potential
+        if system.surrogate is not None:
+            distance.clamp_(-largest, largest)
+    return states
 
 
-def _advance(neuron, current, potential, runs, distance, reset):
-    """Advances `potential` in place through all timesteps."""
-    fired = torch.empty_like(potential)
+def _advance(system, states, current, runs, distance, starts, reset):
+    """Advances the states in place through all timesteps. Returns them."""
+    fired = torch.empty_like(states[0])
+    spare = [torch.empty_like(x) for x in states]
     for t in range(current.shape[1]):
-        before = potential if runs is None else potential.clone()
-        potential.mul_(neuron.k).add_(current[:, t], alpha=neuron.lam)
+        for array, x in zip(starts, states, strict=False):
+            array[:, t] = x
+        before = states if runs is None else [x.clone() for x in states]
+        states, spare = _mix(system, states, current[:, t], spare)
         # The spike depends on the distance in the dtype in which it is stored,
         # so both passes agree on it in half precision, too.
         kept = distance[:, t]
-        torch.sub(potential, neuron.theta, out=kept)
-        reset(neuron, kept, potential, fired)
+        if torch.is_tensor(system.theta):
+            kept.copy_(states[0] - system.theta)
+        else:
+            torch.sub(states[0], system.theta, out=kept)
+        reset(system, kept, states, fired)
         if runs is not None:
             kept.masked_fill_(~runs[:, t], 0.0)
-            torch.where(runs[:, t], potential, before, out=potential)
+            for x, old in zip(states, before, strict=True):
+                torch.where(runs[:, t], x, old, out=x)
+    return states
 
 
-def _multiply(neuron, distance, potential, fired):
+def _mix(system, states, current, spare):
+    """Computes `System.integrate` in place.
+
+    Returns:
+        The states, and tensors for the next call to write to.
+    """
+    if len(states) == 1:  # the same tensor
+        states[0].mul_(system.decay[0][0])
+        _add(states[0], current, system.gain[0])
+        return states, spare
+    rows = zip(spare, system.decay, system.gain, strict=True)
+    for out, row, gain in rows:
+        terms = zip((*states, current), (*row, gain), strict=True)
+        (first, factor), *rest = (x for x in terms if x[1] is not None)
+        torch.mul(first, factor, out=out)
+        for x, factor in rest:
+            _add(out, x, factor)
+    return spare, states
+
+
+def _add(array, x, factor):
+    """Adds `factor * x` in place."""
+    if torch.is_tensor(factor):
+        array.add_(factor * x)
+    else:
+        array.add_(x, alpha=factor)
+
+
+def _multiply(system, distance, states, fired):
     """Resets in place, ten times as fast as `_select`.
 
     PyTorch vectorizes comparisons that write floats, but not those that write
     booleans.
     """
+    if system.surrogate is None:
+        return
     torch.gt(distance, 0, out=fired)
-    if neuron.reset == "zero":
+    potential, *others = states
+    if system.reset == "zero":
         potential.addcmul_(potential, fired, value=-1)
-    elif neuron.reset == "subtract":
-        potential.sub_(fired, alpha=neuron.theta)
+    elif system.reset == "subtract":
+        _add(potential, fired, -system.theta)
+    for x, jump in zip(others, system.jump, strict=True):
+        if jump is not None:
+            _add(x, fired, jump)
 
 
-def _select(neuron, distance, potential, fired):
+def _select(system, distance, states, fired):
     """Resets in place, infinite potentials too."""
     del fired
-    potential.copy_(neuron.reset_where(distance > 0, potential))
+    after = system.after(distance > 0, states)
+    for x, new in zip(states, after, strict=True):
+        x.copy_(new)
 
 
-def backward(neuron, distance, spikes_gradient, potential_gradient, mask):
+def backward(system, kept, at_spikes, at_states, mask, current=None):
     """See `keras_snn.dynamics.loop.backward`."""
-    gradients = spikes_gradient, potential_gradient
-    if distance.is_cuda and (kernels := _kernels()):
-        return kernels.backward(neuron, distance, *gradients, mask)
-    current_gradient = contiguous_like(distance)
-    initial_gradient = contiguous_like(potential_gradient)
+    distance, *starts = kept
+    if kernels := _kernels(system, distance, starts):
+        return kernels.backward(system, kept, at_spikes, at_states, mask)
+    at_current = contiguous_like(at_spikes)
+    at_first = tuple(map(contiguous_like, at_states))
+    entries = [torch.zeros_like(at_states[0]) for _ in system.entries if starts]
     for rows, columns in _blocks(distance, BACKWARD_BLOCK):
         block = rows, slice(None), columns
-        gradient, initial_gradient[rows, columns] = _differentiate(
-            neuron,
-            distance[block].to(potential_gradient.dtype),
-            spikes_gradient[block],
-            potential_gradient[rows, columns],
-            None if mask is None else mask[rows, :, None],
+        learnt = starts and (
+            [x[block] for x in starts],
+            current[block],
+            [x[rows, columns] for x in entries],
         )
-        torch.mul(gradient, neuron.lam, out=current_gradient[block])
-    return current_gradient, initial_gradient
+        found = _differentiate(
+            _of(system, columns),
+            distance[block].to(at_states[0].dtype),
+            at_spikes[block],
+            [x[rows, columns] for x in at_states],
+            None if mask is None else mask[rows, :, None],
+            at_current[block],
+            learnt,
+        )
+        for whole, x in zip(at_first, found, strict=True):
+            whole[rows, columns] = x
+    return at_current, at_first, tuple(map(summed, entries, system.entries))
 
 
-def _factors(neuron, distance):
-    """Returns the factors of `Neuron.adjoint` as tensors."""
+def _factors(system, distance):
+    """Returns the factors of `System.adjoint` as tensors."""
     silent = torch.le(distance, 0, out=torch.empty_like(distance))
-    slope, carried = neuron.adjoint(distance, silent)
-    carried = torch.as_tensor(carried).to(distance)
-    return slope, carried.expand(distance.shape)
+    factors = system.adjoint(distance, silent)
+    return [
+        torch.as_tensor(x).to(distance).expand_as(distance) for x in factors
+    ]
 
 
-def _differentiate(neuron, distance, at_spikes, after, runs):
-    """Returns the gradients at `u` and at the initial potential."""
-    slope, carried = _factors(neuron, distance)
+def _differentiate(
+    system, distance, at_spikes, after, runs, at_current, learnt
+):
+    """Fills `at_current`. Returns the gradients at the initial states."""
+    slope, carried = _factors(system, distance)
     gradient = slope * at_spikes
+    decay, gain = system.decay[0][0], system.gain[0]
+    single = len(after) == 1
     leak = 1.0  # No leak follows the final potential.
     for t in reversed(range(distance.shape[1])):
         here = gradient[:, t]
-        here.addcmul_(carried[:, t], after, value=leak)
-        if runs is None:
-            after, leak = here, neuron.k
-        else:
-            after = torch.where(runs[:, t], neuron.k * here, after)
+        if not single:
+            raised = system.raised(0.0, after)
+            if torch.is_tensor(raised):
+                here.addcmul_(slope[:, t], raised)
+        here.addcmul_(carried[:, t], after[0], value=leak)
+        gradients = (here, *after[1:])
+        if learnt:
+            scaled = [leak * after[0], *after[1:]]
+            _accumulate(system, t, distance, gradients, scaled, runs, learnt)
+        if not single:
+            now = system.pull(gradients)[1]
+            at_current[:, t] = now if runs is None else now * runs[:, t]
+        if single and runs is None and not torch.is_tensor(decay):
+            after, leak = [here], decay
+            continue
+        pulled, leak = system.pull(gradients)[0], 1.0
+        if runs is not None:
+            pulled = [
+                torch.where(runs[:, t], x, old)
+                for x, old in zip(pulled, after, strict=True)
+            ]
             here.masked_fill_(~runs[:, t], 0.0)
-    return gradient, leak * after
+        after = list(pulled)
+    if single:
+        at_current.copy_(gradient * gain) if torch.is_tensor(
+            gain
+        ) else torch.mul(gradient, gain, out=at_current)
+    return [leak * after[0], *after[1:]]
 
 
-def push(neuron, distance, current, potential, mask):
+def _accumulate(system, t, distance, gradients, after, runs, learnt):
+    """Adds the gradients at the entries in one timestep."""
+    starts, current, sums = learnt
+    states = [x[:, t] for x in starts]
+    silent = (distance[:, t] <= 0).to(distance.dtype)
+    now = current[:, t].to(distance.dtype)
+    found = system.at_entries(gradients, after, states, now, silent)
+    for total, x in zip(sums, found, strict=True):
+        total += x if runs is None else x * runs[:, t]
+
+
+def push(system, kept, current, states, mask):
     """Advances tangents through the linearized neurons, in forward mode.
 
-    Returns the tangents of the spikes, the final potential and the distance.
+    Returns the tangents of the spikes, the final states and the distance.
     """
-    kept = distance.to(potential.dtype)
-    slope, carried = _factors(neuron, kept)
-    spikes, distances = torch.empty_like(kept), torch.empty_like(kept)
+    distance = kept[0].to(states[0].dtype)
+    slope, carried = _factors(system, distance)
+    spikes, distances = torch.empty_like(distance), torch.empty_like(distance)
     for t in range(distance.shape[1]):
-        integrated = neuron.k * potential + neuron.lam * current[:, t]
-        after = carried[:, t] * integrated
+        integrated = system.integrate(states, current[:, t])
+        spike = slope[:, t] * integrated[0]
+        after = [carried[:, t] * integrated[0]]
+        for x, jump in zip(integrated[1:], system.jump, strict=True):
+            after.append(x if jump is None else x + jump * spike)
+        first = integrated[0]
         if mask is not None:
             runs = mask[:, t, None]
-            integrated = integrated.masked_fill(~runs, 0.0)
-            after = torch.where(runs, after, potential)
-        spikes[:, t] = slope[:, t] * integrated
-        distances[:, t] = integrated
-        potential = after
-    return spikes.to(distance.dtype), potential, distances.to(distance.dtype)
+            spike, first = (x.masked_fill(~runs, 0.0) for x in (spike, first))
+            pairs = zip(after, states, strict=True)
+            after = [torch.where(runs, new, old) for new, old in pairs]
+        spikes[:, t], distances[:, t] = spike, first
+        states = after
+    like = kept[0].dtype
+    return spikes.to(like), tuple(states), distances.to(like)

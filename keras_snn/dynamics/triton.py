@@ -164,7 +164,7 @@ def backward_kernel(
         if SURROGATE == "given":
             given = tl.load(slopes + at, mask=inside, other=0.0)
         slope = _slope(kept, given, a, SURROGATE, GATED)
-        # `Neuron.adjoint`
+        # `System.adjoint`
         through = carry
         if RESET == "zero":
             through = tl.where(kept > 0, 0.0, carry)
@@ -192,9 +192,9 @@ def grid(batch, units):
     return (batch, triton.cdiv(units, block)), block
 
 
-def options(neuron, mask):
+def options(system, mask):
     """Returns the choices that both kernels are compiled for."""
-    return {"RESET": neuron.reset, "MASKED": mask is not None}
+    return {"RESET": system.reset, "MASKED": mask is not None}
 
 
 def surrogate_options(surrogate):

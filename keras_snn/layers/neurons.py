@@ -126,8 +126,8 @@ class LIFRNNCell(_Spiking, keras.layers.Layer):
     def call(self, inputs, states):
         """Advances by one timestep."""
         current = ops.cast(inputs, self.compute_dtype)
-        spikes, potential = self.neuron.step(states[0], current)
-        return spikes, [potential]
+        spikes, states = self.neuron.system().step(states, current)
+        return spikes, list(states)
 
     def get_config(self):
         """Returns the constructor's arguments."""
@@ -294,8 +294,8 @@ class LIF(_Spiking, Stateful, keras.layers.Layer):
             units = math.prod(shape[2:])
             sequences = ops.reshape(sequences, (*shape[:2], units))
             potential = ops.reshape(potential, (shape[0], units))
-        spikes, potential = dynamics.lif(
-            self.neuron, sequences, potential, mask
+        spikes, (potential,) = dynamics.run(
+            self.neuron.system(), sequences, [potential], mask
         )
         if not flat and (self.return_state or self.stateful):
             potential = ops.reshape(potential, state_shape)

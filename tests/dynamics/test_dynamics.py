@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 import reference
 from backend import gradients
-from drive import exact_current, run
+from drive import exact_current, lif, run, unrolled
 from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_snn import dynamics, surrogates
-from keras_snn.dynamics import reference as stepwise
 
 SURROGATES = {
     **surrogates.NAMES,
@@ -60,8 +59,8 @@ def test_fused_equals_stepwise(rng, reset, detach, surrogate, masked):
         mask[1] = False  # a sample that never runs
         mask = keras.ops.convert_to_tensor(mask)
 
-    fused = run(dynamics.lif, neuron, *arrays, mask)
-    expected = run(stepwise.lif, neuron, *arrays, mask)
+    fused = run(lif, neuron, *arrays, mask)
+    expected = run(unrolled, neuron, *arrays, mask)
     assert 0 < expected[0].mean() < 1
     for ours, theirs in zip(fused, expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -70,7 +69,7 @@ def test_fused_equals_stepwise(rng, reset, detach, surrogate, masked):
         gradients(
             lambda i, v, lif=lif: lif(neuron, i, v, mask), arrays, cotangents
         )
-        for lif in (dynamics.lif, stepwise.lif)
+        for lif in (lif, unrolled)
     )
     for ours, theirs in zip(fused, expected, strict=True):
         assert np.abs(theirs).max() > 0
@@ -90,7 +89,7 @@ def test_fused_equals_numpy(rng, reset, detach, surrogate):
         rng.normal(size=(3, 8, 5)).astype("float32"),
         rng.normal(size=(3, 5)).astype("float32"),
     ]
-    spikes, potential = run(dynamics.lif, neuron, current)
+    spikes, potential = run(lif, neuron, current)
     expected = reference.lif(current, **constants, reset=reset)
     np.testing.assert_array_equal(spikes, expected[0])
     np.testing.assert_array_equal(potential, expected[1])
@@ -106,7 +105,7 @@ def test_fused_equals_numpy(rng, reset, detach, surrogate):
     )
     zeros = np.zeros((3, 5), "float32")
     gradient, _ = gradients(
-        lambda i, v: dynamics.lif(neuron, i, v), [current, zeros], cotangents
+        lambda i, v: lif(neuron, i, v), [current, zeros], cotangents
     )
     # float32 through eight timesteps against float64.
     assert np.linalg.norm(gradient - expected) < 1e-6 * np.linalg.norm(expected)
@@ -115,9 +114,9 @@ def test_fused_equals_numpy(rng, reset, detach, surrogate):
 @given(neurons, st.integers(0, 2**16))
 def test_two_halves_with_carried_potential_are_the_whole(neuron, seed):
     current = exact_current(np.random.default_rng(seed), (2, 6, 3))
-    spikes, potential = run(dynamics.lif, neuron, current)
-    first, carried = run(dynamics.lif, neuron, current[:, :3])
-    second, final = run(dynamics.lif, neuron, current[:, 3:], carried)
+    spikes, potential = run(lif, neuron, current)
+    first, carried = run(lif, neuron, current[:, :3])
+    second, final = run(lif, neuron, current[:, 3:], carried)
     np.testing.assert_array_equal(np.concatenate([first, second], 1), spikes)
     np.testing.assert_array_equal(final, potential)
 
@@ -125,9 +124,9 @@ def test_two_halves_with_carried_potential_are_the_whole(neuron, seed):
 @given(neurons, st.integers(0, 2**16))
 def test_batch_samples_are_independent(neuron, seed):
     current = exact_current(np.random.default_rng(seed), (3, 6, 3))
-    spikes, _ = run(dynamics.lif, neuron, current)
+    spikes, _ = run(lif, neuron, current)
     # Same batch size, so that nothing is compiled anew.
-    alone, _ = run(dynamics.lif, neuron, np.repeat(current[1:2], 3, axis=0))
+    alone, _ = run(lif, neuron, np.repeat(current[1:2], 3, axis=0))
     np.testing.assert_array_equal(alone[0], spikes[1])
 
 
@@ -136,7 +135,7 @@ def test_charge_is_conserved_by_reset_by_subtraction(seed):
     # k = 1: lam x total current = theta x spikes + final potential.
     neuron = dynamics.Neuron(1.0, 0.5, 1.0, "arctan", reset="subtract")
     current = exact_current(np.random.default_rng(seed), (2, 10, 4))
-    spikes, potential = run(dynamics.lif, neuron, current)
+    spikes, potential = run(lif, neuron, current)
     np.testing.assert_array_equal(
         0.5 * current.sum(1), spikes.sum(1) + potential
     )
@@ -148,26 +147,24 @@ def test_doubling_threshold_and_current_changes_no_spike(neuron, seed):
     doubled = dynamics.Neuron(
         neuron.k, neuron.lam, 2 * neuron.theta, "arctan", neuron.reset
     )
-    spikes, _ = run(dynamics.lif, neuron, current)
-    np.testing.assert_array_equal(
-        run(dynamics.lif, doubled, 2 * current)[0], spikes
-    )
+    spikes, _ = run(lif, neuron, current)
+    np.testing.assert_array_equal(run(lif, doubled, 2 * current)[0], spikes)
 
 
 @pytest.mark.parametrize("reset", dynamics.RESETS)
 def test_nothing_fires_at_the_threshold_itself(reset):
     neuron = dynamics.Neuron(1.0, 1.0, 1.0, "arctan", reset)
     at = np.array([[[1.0], [0.0], [0.0]]], "float32")
-    spikes, potential = run(dynamics.lif, neuron, at)
+    spikes, potential = run(lif, neuron, at)
     assert not spikes.any()
     assert potential == 1.0
-    spikes, _ = run(dynamics.lif, neuron, np.nextafter(at, 2 * at))
+    spikes, _ = run(lif, neuron, np.nextafter(at, 2 * at))
     assert spikes[0, 0, 0] == 1
 
 
 def test_no_input_never_fires():
     neuron = dynamics.Neuron(0.8, 0.2, 1.0, "arctan")
-    spikes, _ = run(dynamics.lif, neuron, np.zeros((2, 50, 3), "float32"))
+    spikes, _ = run(lif, neuron, np.zeros((2, 50, 3), "float32"))
     assert not spikes.any()
 
 
@@ -177,7 +174,7 @@ def test_final_potential_alone_has_a_gradient():
     potential = np.zeros((1, 1), "float32")
     ones = np.ones((1, 1), "float32")
     at_current, at_potential = gradients(
-        lambda i, v: dynamics.lif(neuron, i, v)[1:],
+        lambda i, v: lif(neuron, i, v)[1:],
         [current, potential],
         [ones],
     )
@@ -196,7 +193,7 @@ def test_the_fused_loop_is_the_one_that_runs(
         raise AssertionError("the definition ran, step by step")
 
     # Every way to compute a timestep but the fused one.
-    monkeypatch.setattr(dynamics.Neuron, "step", forbidden)
+    monkeypatch.setattr(dynamics.System, "step", forbidden)
     monkeypatch.setattr(surrogates.Surrogate, "__call__", forbidden)
     # A threshold of its own: nothing compiled before is taken.
     neuron = dynamics.Neuron(
@@ -206,12 +203,12 @@ def test_the_fused_loop_is_the_one_that_runs(
     potential = np.zeros((2, 3), "float32")
     mask = keras.ops.convert_to_tensor(rng.random((2, 4)) < 0.7)
     gradients(
-        lambda i, v: dynamics.lif(neuron, i, v, mask if masked else None),
+        lambda i, v: lif(neuron, i, v, mask if masked else None),
         [current, potential],
         [current, potential],
     )
     with pytest.raises(AssertionError, match="step by step"):
-        run(stepwise.lif, neuron, current)
+        run(unrolled, neuron, current)
 
 
 @pytest.mark.skipif(
@@ -226,7 +223,8 @@ from keras_snn.dynamics import reference
 assert dynamics._backend is reference
 neuron = dynamics.Neuron(0.5, 1.0, 1.25, "arctan")
 current = np.ones((1, 4, 1), "float32")
-spikes, _ = dynamics.lif(neuron, current, np.zeros((1, 1), "float32"))
+start = np.zeros((1, 1), "float32")
+spikes, _ = dynamics.run(neuron.system(), current, [start])
 assert spikes.ravel().tolist() == [0, 1, 0, 1], spikes
 """
     subprocess.run(
@@ -236,21 +234,15 @@ assert spikes.ravel().tolist() == [0, 1, 0, 1], spikes
     )
 
 
-def test_a_neuron_survives_copies_and_its_plain_form():
+def test_a_neuron_survives_copies():
     neuron = dynamics.Neuron(0.3, 0.7, 1.1, surrogates.SpikeGated("tanh"))
-    for copied in (
-        copy.deepcopy(neuron),
-        pickle.loads(pickle.dumps(neuron)),
-        dynamics.Neuron.from_plain(*neuron.plain),
-    ):
+    for copied in (copy.deepcopy(neuron), pickle.loads(pickle.dumps(neuron))):
         assert copied == neuron
-        assert copied.plain == neuron.plain
-    assert {type(x) for x in neuron.plain} == {float, str, bool}
 
 
 @pytest.mark.parametrize("masked", [False, True], ids=["", "masked"])
 @pytest.mark.parametrize("reset", dynamics.RESETS)
-@pytest.mark.parametrize("function", [dynamics.lif, stepwise.lif])
+@pytest.mark.parametrize("function", [lif, unrolled])
 def test_nan_stays_nan_and_reaches_nobody_else(rng, reset, masked, function):
     neuron = dynamics.Neuron(0.5, 0.5, 1.0, "arctan", reset)
     current = exact_current(rng, (3, 6, 4))
@@ -269,7 +261,7 @@ def test_nan_stays_nan_and_reaches_nobody_else(rng, reset, masked, function):
     np.testing.assert_array_equal(spikes[~lost], expected[~lost])
     assert np.isnan(potential[1, 2])
     assert np.isnan(potential).sum() == 1
-    if function is stepwise.lif:
+    if function is unrolled:
         return
     # The gradients of the others stay, too.
     start = np.zeros((3, 4), "float32")
@@ -285,7 +277,7 @@ def test_nan_stays_nan_and_reaches_nobody_else(rng, reset, masked, function):
     np.testing.assert_array_equal(after[0], before[0])
 
 
-@pytest.mark.parametrize("function", [dynamics.lif, stepwise.lif])
+@pytest.mark.parametrize("function", [lif, unrolled])
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_an_infinite_current_fires_once_and_is_forgotten(dtype, function):
     neuron = dynamics.Neuron(0.5, 1.0, 1.25, "arctan")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import reference
 from backend import gradients
-from drive import exact_current, run
+from drive import exact_current, lif, run
 
 from keras_snn import dynamics, surrogates
 
@@ -27,9 +27,9 @@ def test_small_blocks_change_nothing(rng, masked, monkeypatch):
     arguments = neuron, current, start, mask if masked else None
 
     def both():
-        function = lambda i, v: dynamics.lif(neuron, i, v, arguments[3])  # noqa: E731
+        function = lambda i, v: lif(neuron, i, v, arguments[3])  # noqa: E731
         found = gradients(function, [current, start], [current, start])
-        return [*run(dynamics.lif, *arguments), *found]
+        return [*run(lif, *arguments), *found]
 
     expected = both()
     # A block of two columns of one sample.
@@ -47,7 +47,7 @@ def test_double_precision_leaks_by_all_its_digits(rng):
     weights = [rng.normal(size=(2, 9, 3)), rng.normal(size=(2, 3))]
 
     gradient, _ = gradients(
-        functools.partial(dynamics.lif, neuron), [current, start], weights
+        functools.partial(lif, neuron), [current, start], weights
     )
     expected = reference.gradient(
         current,
@@ -74,7 +74,7 @@ def test_transposed_arrays_are_taken_as_they_are_read(rng):
     start = torch.zeros(5, 3).T
     found = []
     for x in (plain, turned):
-        spikes, final = dynamics.lif(neuron, x, start)
+        spikes, final = lif(neuron, x, start)
         assert spikes.is_contiguous()
         # An expanded gradient comes back from a sum.
         (spikes.sum() + final.sum()).backward()
@@ -91,7 +91,7 @@ def test_a_graph_that_is_kept_gives_the_same_gradient_again(rng):
 
     neuron = dynamics.Neuron(0.5, 0.5, 1.0, "arctan")
     current = torch.tensor(exact_current(rng, (3, 8, 5)), requires_grad=True)
-    spikes, _ = dynamics.lif(neuron, current, torch.zeros(3, 5))
+    spikes, _ = lif(neuron, current, torch.zeros(3, 5))
     total = (spikes * current.detach()).sum()
     (first,) = torch.autograd.grad(total, current, retain_graph=True)
     (second,) = torch.autograd.grad(total, current, retain_graph=True)
@@ -112,9 +112,12 @@ def test_neurons_of_one_kind_share_a_program(rng):
             return jax._jitted._cache_size()
         from keras_snn.dynamics import tensorflow
 
-        kind, _ = neuron.flatten()
-        loops = tensorflow.loop.forward, tensorflow.loop.backward
-        traced = (tensorflow._compiled(loop, kind) for loop in loops)
+        kind, *_ = neuron.system().flatten()
+        loop, compiled = tensorflow.loop, tensorflow._compiled
+        traced = (
+            compiled(loop.forward, kind, (0, 0, 0), learns=False),
+            compiled(loop.backward, kind, (0, 0, 0)),
+        )
         return [x.experimental_get_tracing_count() for x in traced]
 
     current = exact_current(rng, (2, 5, 3))
@@ -126,11 +129,11 @@ def test_neurons_of_one_kind_share_a_program(rng):
         (0.5, 0.5, 1.0, 1.0),
     ):
         neuron = dynamics.Neuron(k, lam, theta, surrogates.Tanh(a))
-        spikes, _ = run(dynamics.lif, neuron, current)
+        spikes, _ = run(lif, neuron, current)
         expected, _ = reference.lif(current, k, lam, theta)
         np.testing.assert_array_equal(spikes, expected)
         gradient, _ = gradients(
-            lambda i, v, neuron=neuron: dynamics.lif(neuron, i, v),
+            lambda i, v, neuron=neuron: lif(neuron, i, v),
             [current, np.zeros((2, 3), "float32")],
             [current, np.zeros((2, 3), "float32")],
         )
@@ -188,7 +191,7 @@ def test_surrogates_of_the_user_keep_their_fields(
     current = exact_current(rng, (2, 5, 3))
     zeros = np.zeros((2, 3), "float32")
     gradient, _ = gradients(
-        lambda i, v: dynamics.lif(neuron, i, v),
+        lambda i, v: lif(neuron, i, v),
         [current, zeros],
         [current, zeros],
     )
@@ -211,7 +214,7 @@ def test_jax_transformations_change_nothing(rng):
     potential = np.zeros((2, 3), "float32")
 
     def total(current):
-        spikes, final = dynamics.lif(neuron, current, potential)
+        spikes, final = lif(neuron, current, potential)
         return (spikes * current).sum() + final.sum()
 
     one_by_one = np.stack([jax.grad(total)(x) for x in current])
@@ -234,7 +237,7 @@ def test_inside_a_function_of_dynamic_shape(rng, jit_compile):
         with tf.GradientTape() as tape:
             tape.watch(current)
             start = tf.zeros((tf.shape(current)[0], 3))
-            spikes, _ = dynamics.lif(neuron, current, start)
+            spikes, _ = lif(neuron, current, start)
             total = tf.reduce_sum(spikes * current)
         return spikes, tape.gradient(total, current)
 

@@ -4,7 +4,7 @@ import types
 
 import keras
 import pytest
-from drive import exact_current
+from drive import exact_current, lif
 
 from keras_snn import dynamics
 from keras_snn.encoders import RetinaEncoder
@@ -19,7 +19,7 @@ def weighted(current, weights, mask=None):
     """A scalar that depends on the spikes and on the final potential."""
     ops = keras.ops
     start = ops.zeros((current.shape[0], current.shape[2]))
-    spikes, final = dynamics.lif(NEURON, current, start, mask)
+    spikes, final = lif(NEURON, current, start, mask)
     return ops.sum(spikes * weights) + ops.sum(final)
 
 
@@ -110,17 +110,22 @@ def test_a_gpu_runs_the_kernels(name, monkeypatch):
     kernels = types.SimpleNamespace(
         forward=lambda *_: "kernel", backward=lambda *_: "kernel"
     )
-    monkeypatch.setattr(torch_loop, "_kernels", lambda: kernels)
-    loop = getattr(torch_loop, name)
-    current, state = torch.ones(2, 3, 4), torch.zeros(2, 4)
-    others = [state] if name == "forward" else [current, state]
+    monkeypatch.setattr(torch_loop, "_installed", lambda: kernels)
+    loop, system = getattr(torch_loop, name), NEURON.system()
+    current, states = torch.ones(2, 3, 4), (torch.zeros(2, 4),)
+    others = [states] if name == "forward" else [current, states]
+
+    def call(array):
+        array = array if name == "forward" else (array,)
+        return loop(system, array, *others, None)
+
     on_gpu = types.SimpleNamespace(is_cuda=True)
-    assert loop(NEURON, on_gpu, *others, None) == "kernel"
-    assert loop(NEURON, current, *others, None) != "kernel"
+    assert call(on_gpu) == "kernel"
+    assert call(current) != "kernel"
     # Without Triton, a GPU runs the loop, which reads the array.
-    monkeypatch.setattr(torch_loop, "_kernels", lambda: None)
+    monkeypatch.setattr(torch_loop, "_installed", lambda: None)
     with pytest.raises((AttributeError, TypeError), match="SimpleNamespace"):
-        loop(NEURON, on_gpu, *others, None)
+        call(on_gpu)
 
 
 @needs_pytorch

@@ -59,7 +59,8 @@ for surrogate, reset, detached, (masked, dtype) in choices:
     double = dtype == torch.float64
     # float32 would round the constants for double precision.
     constants = (0.8, 0.3, 1.1) if double else (0.5, 0.5, 1.0)
-    neuron = dynamics.Neuron(*constants, surrogate, reset, detached)
+    choices = surrogate, reset, detached
+    neuron = dynamics.Neuron(*constants, *choices).system()
     current = (torch.randint(-16, 49, (2, 5, 5)) / 16).to(dtype)
     start = torch.randint(-16, 49, (2, 5)) / 16
     start = start.to(dtype) if double else start

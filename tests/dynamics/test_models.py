@@ -1,0 +1,171 @@
+"""All models on the fused loops, against their definitions in NumPy."""
+
+import dataclasses
+
+import dual
+import keras
+import numpy as np
+import pytest
+import reference
+from backend import gradients, to_numpy
+
+from keras_snn import dynamics, surrogates
+
+pytestmark = pytest.mark.usefixtures("double_precision")
+BATCH, TIMESTEPS, UNITS = 2, 7, 3
+MODELS = {
+    "lif": (dynamics.Neuron, {}),
+    "cuba": (dynamics.Cuba, {"alpha": 0.5}),
+    "adaptive": (
+        dynamics.Adaptive,
+        {"rho": 0.5, "coupling": 0.25, "jump": 1.0},
+    ),
+    "raised threshold": (dynamics.Adaptive, {"rho": 0.5, "jump": 0.5}),
+    "coupled": (dynamics.Adaptive, {"rho": 0.5, "coupling": -0.25}),
+}
+COMMON = {"k": 0.5, "lam": 0.5, "theta": 1.0}
+CASES = [
+    (model, reset, detached, masked)
+    for model in MODELS
+    for reset, detached in (
+        ("zero", False),
+        ("zero", True),
+        ("subtract", False),
+        ("none", False),
+    )
+    for masked in (False, True)
+]
+
+
+def constants_of(neuron):
+    names = (x.name for x in dataclasses.fields(neuron))
+    fields = {name: getattr(neuron, name) for name in names}
+    return {x: y for x, y in fields.items() if isinstance(y, float)}
+
+
+def make(model, reset="zero", detached=False):
+    kind, further = MODELS[model]
+    surrogate = surrogates.Arctan(1.0)
+    return kind(
+        **COMMON,
+        surrogate=surrogate,
+        reset=reset,
+        detach_reset=detached,
+        **further,
+    )
+
+
+def slope(x):
+    return reference.DERIVATIVE["arctan"](x, 1.0)
+
+
+def arrays_of(neuron, rng, masked=False):
+    shape = BATCH, TIMESTEPS, UNITS
+    current = rng.integers(-16, 64, shape) / 16
+    states = [rng.integers(-16, 16, (BATCH, UNITS)) / 16 for _ in neuron.states]
+    mask = rng.random((BATCH, TIMESTEPS)) < 0.7 if masked else None
+    return current, states, mask
+
+
+def tensor(x):
+    return None if x is None else keras.ops.convert_to_tensor(x)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_spikes_and_states_are_the_definition(case, rng):
+    model, reset, detached, masked = case
+    neuron = make(model, reset, detached)
+    current, states, mask = arrays_of(neuron, rng, masked)
+    spikes, final = dynamics.run(
+        neuron.system(),
+        tensor(current),
+        list(map(tensor, states)),
+        tensor(mask),
+    )
+    expected = dual.simulate(
+        list(current.swapaxes(0, 1)),
+        states,
+        constants_of(neuron),
+        slope,
+        *(reset, detached, mask),
+    )
+    assert keras.backend.standardize_dtype(spikes.dtype) == "float64"
+    fired = np.stack([x.value for x in expected[0]], 1)
+    assert 0 < fired.mean() < 1
+    np.testing.assert_array_equal(to_numpy(spikes), fired)
+    for ours, theirs in zip(final, expected[1], strict=True):
+        np.testing.assert_allclose(to_numpy(ours), theirs.value, rtol=1e-14)
+
+
+@pytest.mark.parametrize("per_channel", [False, True], ids=["", "channels"])
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_gradients_are_the_definition_in_forward_mode(case, per_channel, rng):
+    model, reset, detached, masked = case
+    neuron = make(model, reset, detached)
+    current, states, mask = arrays_of(neuron, rng, masked)
+    constants = constants_of(neuron)
+    names = list(constants)
+    shape = (UNITS,) if per_channel else ()
+    values = [np.full(shape, constants[name]) for name in names]
+    inputs = [current, *states, *values]
+    cotangents = [
+        rng.normal(size=current.shape),
+        *(rng.normal(size=x.shape) for x in states),
+    ]
+
+    def function(current, *rest):
+        states, learned = rest[: len(states_)], rest[len(states_) :]
+        system = neuron.system(**dict(zip(names, learned, strict=True)))
+        spikes, final = dynamics.run(system, current, states, tensor(mask))
+        return spikes, *final
+
+    states_ = states
+    found = gradients(function, inputs, cotangents)
+    for _ in range(4):
+        along = [rng.normal(size=x.shape) for x in inputs]
+        at = iter(map(dual.Dual, inputs, along))
+        sequence, *others = at
+        initial, learned = others[: len(states)], others[len(states) :]
+        outputs = dual.simulate(
+            [
+                dual.Dual(sequence.value[:, t], sequence.tangent[:, t])
+                for t in range(TIMESTEPS)
+            ],
+            initial,
+            dict(zip(names, learned, strict=True)),
+            slope,
+            *(reset, detached, mask),
+        )
+        tangents = [np.stack([x.tangent for x in outputs[0]], 1)]
+        tangents += [x.tangent for x in outputs[1]]
+        expected = sum(map(np.vdot, cotangents, tangents))
+        ours = sum(map(np.vdot, found, along))
+        np.testing.assert_allclose(ours, expected, rtol=1e-9)
+
+
+def test_an_integrator_is_a_filter(rng):
+    k, lam = 0.75, 0.5
+    current = rng.normal(size=(BATCH, TIMESTEPS, UNITS))
+    start = rng.normal(size=(BATCH, UNITS))
+    weights = rng.normal(size=current.shape), rng.normal(size=start.shape)
+
+    def function(current, start):
+        system = dynamics.Integrator(k, lam).system()
+        potentials, (final,) = dynamics.run(system, current, [start])
+        return potentials, final
+
+    expected = np.zeros_like(current)
+    v = start
+    for t in range(TIMESTEPS):
+        v = expected[:, t] = k * v + lam * current[:, t]
+    potentials, final = function(tensor(current), tensor(start))
+    np.testing.assert_allclose(to_numpy(potentials), expected, rtol=1e-13)
+    np.testing.assert_allclose(to_numpy(final), v, rtol=1e-13)
+    at_current, at_start = gradients(function, [current, start], weights)
+    # The filter is linear, so its gradient is the reversed filter.
+    g = weights[1]
+    for t in reversed(range(TIMESTEPS)):
+        g = g + weights[0][:, t]
+        np.testing.assert_allclose(at_current[:, t], lam * g, rtol=1e-12)
+        g = k * g
+    np.testing.assert_allclose(at_start, g, rtol=1e-12)
