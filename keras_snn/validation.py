@@ -9,11 +9,14 @@ import numbers
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 __all__ = [
     "check_choice",
     "check_count",
     "check_neuron",
     "check_number",
+    "check_numbers",
     "check_seed",
     "check_shape",
     "check_time_axis",
@@ -42,7 +45,9 @@ def check_number(
         ValueError: If `value` lies outside the range.
     """
     at_low, at_high = included != "high", included != "low"
-    if high == math.inf and not at_low:
+    if low == -math.inf:
+        bounds = "finite"
+    elif high == math.inf and not at_low:
         bounds = f"above {low:g}"
     else:
         right = "]" if at_high and high < math.inf else ")"
@@ -55,13 +60,33 @@ def check_number(
     inside = low < number < high or (
         (at_low and number == low) or (at_high and number == high)
     )
-    if not math.isfinite(number):
+    if not math.isfinite(number) and bounds != "finite":
         bounds = f"finite and {bounds}"
     if not (inside and math.isfinite(number)):
         raise ValueError(
             f"`{name}` must be {bounds}. Received: {name}={value!r}"
         )
     return number
+
+
+def check_numbers(
+    name: str, value: Any, low: float, high: float, included: str
+) -> Any:
+    """Returns a number as a float, or several as a NumPy array of float64.
+
+    Args and errors are those of `check_number`. All numbers must be in range.
+    """
+    if not isinstance(value, (list, tuple, np.ndarray)):
+        return check_number(name, value, low, high, included)
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiu" or not array.size:
+        raise TypeError(
+            f"`{name}` must be a number or an array of numbers. "
+            f"Received: {name}={value!r}"
+        )
+    for extreme in (array.min(), array.max()):
+        check_number(name, float(extreme), low, high, included)
+    return float(array) if array.ndim == 0 else array.astype("float64")
 
 
 def check_neuron(k: Any, lam: Any, theta: Any) -> tuple[float, float, float]:

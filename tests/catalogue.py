@@ -68,6 +68,16 @@ def neurons(surrogate):
     return behind_weights(layers.LIF(surrogate=surrogate))
 
 
+def over_time(cell):
+    return behind_weights(keras.layers.RNN(cell, return_sequences=True))
+
+
+OVER_TIME = {
+    "return_sequences": False,
+    "return_state": False,
+    "stateful": False,
+    "go_backwards": True,
+}
 ROWS = [
     Row(
         layers.LIFRNNCell,
@@ -77,11 +87,10 @@ ROWS = [
             "surrogate": surrogates.Tanh(1.5),
             "reset": "subtract",
             "detach_reset": True,
+            "learn": ["lam"],
         },
         (4, 5, 3),
-        lambda cell: behind_weights(
-            keras.layers.RNN(cell, return_sequences=True)
-        ),
+        over_time,
     ),
     Row(
         layers.LIF,
@@ -90,13 +99,44 @@ ROWS = [
             "surrogate": surrogates.SpikeGated("sigmoid"),
             "reset": "none",
             "detach_reset": True,
-            "return_sequences": False,
-            "return_state": False,
-            "stateful": True,
-            "go_backwards": True,
-        },
+            "learn": ["theta"],
+        }
+        | OVER_TIME
+        | {"stateful": True},
         (4, 5, 6, 3),
         behind_weights,
+    ),
+    Row(
+        layers.CubaLIF,
+        NEURON | {"alpha": 0.75, "learn": ["alpha", "theta"]} | OVER_TIME,
+        (4, 5, 3),
+        behind_weights,
+    ),
+    Row(
+        layers.AdaptiveLIF,
+        NEURON
+        | {"rho": 0.75, "coupling": -0.25, "jump": [0.5, 1.0, 1.5]}
+        | OVER_TIME,
+        (4, 5, 3),
+        behind_weights,
+    ),
+    Row(
+        layers.LeakyIntegrator,
+        {"k": 0.5, "lam": [0.5, 1.0, 2.0], "learn": ["lam"]} | OVER_TIME,
+        (4, 5, 3),
+        behind_weights,
+    ),
+    Row(
+        layers.CubaLIFCell,
+        NEURON | {"units": 3, "alpha": 0.75, "learn": ["alpha", "theta"]},
+        (4, 5, 3),
+        over_time,
+    ),
+    Row(
+        layers.AdaptiveLIFCell,
+        NEURON | {"units": 3, "rho": 0.75, "coupling": -0.25, "jump": 0.5},
+        (4, 5, 3),
+        over_time,
     ),
     Row(layers.PerTimestep, {"layer": CONV}, (4, 5, 6, 6, 3)),
     Row(

@@ -33,8 +33,8 @@ PUBLIC = {
         for_layer
     """,
     "keras_snn.layers": """
-        BNTT Conv2D FoldTime LIF LIFRNNCell PerTimestep Recompute TDBN
-        UnfoldTime
+        AdaptiveLIF AdaptiveLIFCell BNTT Conv2D CubaLIF CubaLIFCell FoldTime
+        LIF LIFRNNCell LeakyIntegrator PerTimestep Recompute TDBN UnfoldTime
     """,
     "keras_snn.models": """
         DATA_FORMATS ENCODERS ImageModel NORMALIZATIONS POOLING PortableModel
@@ -80,11 +80,11 @@ MANY_ARGUMENTS = {
     "vgg9_snn",
     "vgg9_dvs_snn",
     "vgg11_snn",
-    # PyTorch operators take no objects, so the neuron comes in pieces.
-    "_backward_operator",
+    # The constructors of neurons, with the options of `keras.layers.RNN`.
+    "__init__",
     # A Triton kernel gets every pointer and constant as an argument.
-    "_forward_kernel",
-    "_backward_kernel",
+    "forward_kernel",
+    "backward_kernel",
 }
 
 

@@ -6,18 +6,26 @@ A model is one class. `_matrices` is its definition. See `system.py`.
 import copy
 import dataclasses
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 from keras_snn import surrogates
 from keras_snn.dynamics.system import RESETS, System
-from keras_snn.validation import check_choice, check_neuron, check_number
+from keras_snn.validation import check_choice, check_numbers
 
 __all__ = ["Adaptive", "Cuba", "Integrator", "Neuron"]
+
+# Bounds of a constant, and which of them are part of the range.
+FRACTION = (0.0, 1.0, "high")
+POSITIVE = (0.0, math.inf, "high")
+CLOSED = (0.0, 1.0, "both")
+ANY = (-math.inf, math.inf, "high")
 
 
 @dataclasses.dataclass(frozen=True)
 class Neuron:
     """The constants of a leaky integrate-and-fire neuron (Eq. 2).
+
+    Each constant is a number, or an array with one value per neuron.
 
     Args:
         k: Fraction of the potential kept per timestep, in `(0, 1]`.
@@ -30,19 +38,26 @@ class Neuron:
         detach_reset: Whether the gradient stops at the reset.
     """
 
-    k: float
-    lam: float
-    theta: float
+    RANGES: ClassVar[dict[str, tuple[float, float, str]]] = {
+        "k": FRACTION,
+        "lam": POSITIVE,
+        "theta": POSITIVE,
+    }
+
+    k: Any
+    lam: Any
+    theta: Any
     surrogate: surrogates.Surrogate
     reset: str = "zero"
     detach_reset: bool = False
 
     def __post_init__(self):
-        k, lam, theta = check_neuron(self.k, self.lam, self.theta)
+        for name, bounds in self.RANGES.items():
+            value = check_numbers(name, getattr(self, name), *bounds)
+            self._set(**{name: value})
         check_choice("reset", self.reset, RESETS)
         check_choice("detach_reset", self.detach_reset, (False, True))
-        surrogate = surrogates.get(self.surrogate)
-        self._set(k=k, lam=lam, theta=theta, surrogate=surrogate)
+        self._set(surrogate=surrogates.get(self.surrogate))
 
     def _set(self, **values):
         # A frozen dataclass does not allow plain assignment.
@@ -54,14 +69,10 @@ class Neuron:
         """The names of the states."""
         return ("potential",)
 
-    def system(self, **learned: Any) -> System:
-        """Returns what the loops run.
-
-        Args:
-            **learned: Tensors in place of some constants.
-        """
-        other = copy.copy(self)
-        other._set(**learned)
+    def system(self, **values: Any) -> System:
+        """Returns what the loops run, with other values of constants."""
+        other = copy.copy(self)  # without the checks
+        other._set(**values)
         decay, gain, jump = other._matrices()
         choices = self.surrogate, self.reset, self.detach_reset
         return System(decay, gain, other.theta, jump, *choices)
@@ -82,12 +93,9 @@ class Cuba(Neuron):
         alpha: Fraction of the synaptic current kept per timestep, in `[0, 1]`.
     """
 
-    alpha: float = dataclasses.field(kw_only=True)
+    RANGES = Neuron.RANGES | {"alpha": CLOSED}
 
-    def __post_init__(self):
-        super().__post_init__()
-        alpha = check_number("alpha", self.alpha, high=1.0, included="both")
-        self._set(alpha=alpha)
+    alpha: Any = dataclasses.field(kw_only=True)
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -112,17 +120,11 @@ class Adaptive(Neuron):
         jump: What a spike adds to the adaptation.
     """
 
-    rho: float = dataclasses.field(kw_only=True)
-    coupling: float = dataclasses.field(default=0.0, kw_only=True)
-    jump: float = dataclasses.field(default=0.0, kw_only=True)
+    RANGES = Neuron.RANGES | {"rho": CLOSED, "coupling": ANY, "jump": ANY}
 
-    def __post_init__(self):
-        super().__post_init__()
-        rho = check_number("rho", self.rho, high=1.0, included="both")
-        wide = {"low": -math.inf, "included": "both"}
-        coupling = check_number("coupling", self.coupling, **wide)
-        jump = check_number("jump", self.jump, **wide)
-        self._set(rho=rho, coupling=coupling, jump=jump)
+    rho: Any = dataclasses.field(kw_only=True)
+    coupling: Any = dataclasses.field(default=0.0, kw_only=True)
+    jump: Any = dataclasses.field(default=0.0, kw_only=True)
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -149,21 +151,26 @@ class Integrator:
         lam: Gain of the current, above 0.
     """
 
-    k: float
-    lam: float
+    RANGES: ClassVar[dict[str, tuple[float, float, str]]] = {
+        "k": FRACTION,
+        "lam": POSITIVE,
+    }
+
+    k: Any
+    lam: Any
 
     def __post_init__(self):
-        k, lam, _ = check_neuron(self.k, self.lam, 1.0)
-        object.__setattr__(self, "k", k)
-        object.__setattr__(self, "lam", lam)
+        for name, bounds in self.RANGES.items():
+            value = check_numbers(name, getattr(self, name), *bounds)
+            # A frozen dataclass does not allow plain assignment.
+            object.__setattr__(self, name, value)
 
     @property
     def states(self) -> tuple[str, ...]:
         """The names of the states."""
         return ("potential",)
 
-    def system(self, k=None, lam=None) -> System:
-        """Returns what the loops run, with tensors in place of constants."""
-        k = self.k if k is None else k
-        lam = self.lam if lam is None else lam
+    def system(self, **values: Any) -> System:
+        """Returns what the loops run, with other values of constants."""
+        k, lam = (values.get(x, getattr(self, x)) for x in ("k", "lam"))
         return System(((k,),), (lam,), 0.0, (), None, reset="none")

@@ -22,6 +22,8 @@ The loops know nothing else, so each of them runs all models.
 """
 
 import dataclasses
+import functools
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -73,6 +75,16 @@ class System:
         """All entries but zeros, in a fixed order."""
         nested = (*self.decay, self.gain, (self.theta,), self.jump)
         return tuple(x for row in nested for x in row if x is not None)
+
+    @functools.cached_property
+    def text(self) -> str:
+        """The kind of the system as JSON, for operators of PyTorch."""
+        kind, *_ = self.flatten()
+        names = (x.name for x in dataclasses.fields(kind))
+        fields = {name: getattr(kind, name) for name in names}
+        if self.surrogate is not None:
+            fields["surrogate"] = surrogates.serialize(self.surrogate)
+        return json.dumps(fields)
 
     @property
     def is_lif(self) -> bool:

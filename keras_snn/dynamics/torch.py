@@ -195,7 +195,7 @@ def _is_dual(tensor):
 # objects, so these take the kind of a system as JSON.
 @functools.lru_cache(maxsize=128)
 def _read(kind):
-    """Rebuilds a kind from `_written`."""
+    """Rebuilds a kind from its `text`."""
     fields = json.loads(kind)
     surrogate = fields.pop("surrogate")
     if surrogate is not None:
@@ -204,20 +204,6 @@ def _read(kind):
     for name in ("gain", "jump"):
         fields[name] = tuple(fields[name])
     return System(surrogate=surrogate, **fields)
-
-
-@functools.lru_cache(maxsize=128)
-def _written(system):
-    """Returns all but the numbers of a system as text."""
-    kind = system.with_entries([1.0] * len(system.entries))
-    fields = {
-        name: getattr(kind, name)
-        for name in ("decay", "gain", "theta", "jump", "reset", "detach_reset")
-    }
-    surrogate = kind.surrogate
-    if surrogate is not None:
-        surrogate = surrogates.serialize(surrogate)
-    return json.dumps(fields | {"surrogate": surrogate})
 
 
 @torch.library.custom_op("keras_snn::run", mutates_args=())
@@ -283,10 +269,18 @@ _forward_operator.register_autograd(
 
 def run(system, current, states, mask=None):
     """See `keras_snn.dynamics.run`."""
-    learns = any(map(torch.is_tensor, system.entries))
+    entries = [
+        x
+        if isinstance(x, float)
+        else torch.as_tensor(x, dtype=states[0].dtype, device=current.device)
+        for x in system.entries
+    ]
+    tensors = list(filter(torch.is_tensor, entries))
     if torch.compiler.is_exporting():
         # An exported program runs where our operators are not installed.
         return reference.run(system, current, states, mask)
+    if tensors:
+        system = system.with_entries(entries)
     duals = any(map(_is_dual, (current, *states)))
     if torch.compiler.is_compiling():
         if duals:
@@ -294,20 +288,20 @@ def run(system, current, states, mask=None):
                 "A compiled neuron has no forward mode. Call `torch.func.jvp` "
                 "outside `torch.compile`."
             )
-        if learns:
+        if tensors:
             return reference.run(system, current, states, mask)
-        entries = list(map(float, system.entries))
         spikes, final, _ = _forward_operator(
-            current, torch.stack(states), mask, entries, _written(system)
+            current, torch.stack(states), mask, entries, system.text
         )
         return spikes, final.unbind()
-    entries = ()
-    if learns:
+    if any(x.requires_grad for x in tensors):
         entries = [
             torch.as_tensor(x, dtype=states[0].dtype, device=current.device)
-            for x in system.entries
+            for x in entries
         ]
         system = system.with_entries([1.0] * len(entries))
+    else:
+        entries = []
     needed = any(x.requires_grad for x in (current, *states, *entries))
     keep = duals or (torch.is_grad_enabled() and needed)
     count = len(states)

@@ -1,11 +1,12 @@
 """Spiking neurons as Keras layers, and layers for use around them.
 
 Axes are `(batch, timesteps, ...)`. Synapses are ordinary Keras layers. Neurons
-have no weights.
+have no weights but the constants that they learn.
 """
 
+from keras_snn.layers.cells import AdaptiveLIFCell, CubaLIFCell, LIFRNNCell
 from keras_snn.layers.convolution import Conv2D
-from keras_snn.layers.neurons import LIF, LIFRNNCell
+from keras_snn.layers.neurons import LIF, AdaptiveLIF, CubaLIF, LeakyIntegrator
 from keras_snn.layers.normalization import BNTT, TDBN
 from keras_snn.layers.per_timestep import FoldTime, PerTimestep, UnfoldTime
 from keras_snn.layers.recompute import Recompute
@@ -14,9 +15,14 @@ __all__ = [
     "BNTT",
     "LIF",
     "TDBN",
+    "AdaptiveLIF",
+    "AdaptiveLIFCell",
     "Conv2D",
+    "CubaLIF",
+    "CubaLIFCell",
     "FoldTime",
     "LIFRNNCell",
+    "LeakyIntegrator",
     "PerTimestep",
     "Recompute",
     "UnfoldTime",

@@ -1,143 +1,21 @@
 """Spiking neurons as Keras layers.
 
-Axes are `(batch, timesteps, ...)`. Neurons have no weights.
+Axes are `(batch, timesteps, ...)`. Neurons have no weights but the constants
+that they learn.
 """
 
-import math
-
 import keras
-from keras import ops
 
-from keras_snn import dynamics, surrogates
-from keras_snn.layers.precision import at_least_float32
-from keras_snn.layers.states import Stateful
-from keras_snn.validation import (
-    check_choice,
-    check_count,
-    check_shape,
-    check_time_axis,
-)
+from keras_snn import dynamics
+from keras_snn.layers.over_time import OverTime
 
-__all__ = ["LIF", "LIFRNNCell"]
+__all__ = ["LIF", "AdaptiveLIF", "CubaLIF", "LeakyIntegrator"]
+
+REGISTER = keras.saving.register_keras_serializable(package="keras_snn")
 
 
-class _Spiking:
-    """Holds the constants of a neuron, for the cell and the layer."""
-
-    def _set_neuron(self, k, lam, theta, surrogate, reset, detach_reset):
-        self.neuron = dynamics.Neuron(
-            k, lam, theta, surrogate, reset, detach_reset
-        )
-
-    # Read-only, because the neuron is frozen.
-    k = property(lambda self: self.neuron.k)
-    lam = property(lambda self: self.neuron.lam)
-    theta = property(lambda self: self.neuron.theta)
-    surrogate = property(lambda self: self.neuron.surrogate)
-    reset = property(lambda self: self.neuron.reset)
-    detach_reset = property(lambda self: self.neuron.detach_reset)
-
-    def _neuron_config(self):
-        return {
-            "k": self.k,
-            "lam": self.lam,
-            "theta": self.theta,
-            "surrogate": surrogates.serialize(self.surrogate),
-            "reset": self.reset,
-            "detach_reset": self.detach_reset,
-        }
-
-
-@keras.saving.register_keras_serializable(package="keras_snn")
-class LIFRNNCell(_Spiking, keras.layers.Layer):
-    """One timestep of leaky integrate-and-fire neurons (Eq. 2).
-
-    Use it in `keras.layers.RNN`. `LIF` computes the same for a whole sequence.
-    It is faster and accepts features of any shape.
-
-    With a mask on JAX, pass `unroll=True` to `RNN`. Otherwise Keras 3.15 fills
-    masked timesteps with the potential. With an `initial_state`, also pass
-    `mask=` when you call `RNN`, because Keras drops the mask of its inputs.
-
-    Args:
-        units: Number of neurons, and of features of the current.
-        k: Fraction of the potential kept per timestep, in `(0, 1]`.
-        lam: Gain of the input current, above 0.
-        theta: Firing threshold, above 0, in the unit of the potential.
-        surrogate: Surrogate from `keras_snn.surrogates`: a name, a config or an
-            object. Its derivative replaces the derivative of the spike.
-        reset: Effect of a spike on the potential: `"zero"` clears it (Eq. 2),
-            `"subtract"` lowers it by `theta`, `"none"` leaves it unchanged.
-        detach_reset: Whether the gradient stops at the reset.
-        **kwargs: Keywords of `keras.layers.Layer`.
-
-    Call arguments:
-        inputs: Current of one timestep, `(batch, units)`.
-        states: List of one tensor, the potential `(batch, units)`.
-
-    Returns:
-        `(spikes, [potential])`: the spikes, 0 or 1, and the potential after the
-        reset.
-
-    Reference:
-        "Accelerating Training of Deep Spiking Neural Networks with Parameter
-        Initialization" (ICLR 2022 submission), Eq. 2.
-
-    Example:
-    >>> rnn = keras.layers.RNN(LIFRNNCell(1, k=0.5, lam=1.0, theta=1.25),
-    ...                        return_sequences=True)
-    >>> ops.convert_to_numpy(rnn(ops.ones((1, 4, 1)))).ravel().tolist()
-    [0.0, 1.0, 0.0, 1.0]
-    """
-
-    def __init__(
-        self,
-        units,
-        k=0.8,
-        lam=0.2,
-        theta=1.0,
-        surrogate="arctan",
-        reset="zero",
-        detach_reset=False,
-        **kwargs,
-    ):
-        super().__init__(**kwargs)
-        self.units = check_count("units", units)
-        self._set_neuron(k, lam, theta, surrogate, reset, detach_reset)
-        self.state_size = self.output_size = self.units
-
-    @property
-    def compute_dtype(self):
-        """The dtype of the potential.
-
-        `keras.layers.RNN` carries the state in the cell's compute dtype.
-        """
-        return at_least_float32(super().compute_dtype)
-
-    def build(self, input_shape):
-        """Checks that the current has one feature per neuron."""
-        if input_shape[-1] != self.units or len(input_shape) != 2:
-            raise ValueError(
-                f"`LIFRNNCell` of `units={self.units}` expects a current of "
-                f"shape (batch, {self.units}) per timestep; use `LIF` for "
-                f"images. Received: shape={tuple(input_shape)}"
-            )
-
-    def call(self, inputs, states):
-        """Advances by one timestep."""
-        current = ops.cast(inputs, self.compute_dtype)
-        spikes, states = self.neuron.system().step(states, current)
-        return spikes, list(states)
-
-    def get_config(self):
-        """Returns the constructor's arguments."""
-        return (
-            super().get_config() | {"units": self.units} | self._neuron_config()
-        )
-
-
-@keras.saving.register_keras_serializable(package="keras_snn")
-class LIF(_Spiking, Stateful, keras.layers.Layer):
+@REGISTER
+class LIF(OverTime):
     """Leaky integrate-and-fire neurons over a whole sequence (Eq. 2).
 
     It computes the same as `keras.layers.RNN(LIFRNNCell(...))`, but accepts
@@ -158,7 +36,9 @@ class LIF(_Spiking, Stateful, keras.layers.Layer):
                 variable.assign(keras.ops.zeros(variable.shape))
 
     Args:
-        k: Fraction of the potential kept per timestep, in `(0, 1]`.
+        k: Fraction of the potential kept per timestep, in `(0, 1]`. This and
+            the other constants are numbers, or arrays that broadcast with the
+            features: `(channels,)` gives each channel of images its own.
         lam: Gain of the input current, above 0.
         theta: Firing threshold, above 0, in the unit of the potential.
         surrogate: Surrogate from `keras_snn.surrogates`: a name, a config or an
@@ -173,6 +53,7 @@ class LIF(_Spiking, Stateful, keras.layers.Layer):
             previous batch. All batches must have the same size.
         go_backwards: Whether to run from the last timestep to the first. The
             outputs come in that order, too.
+        learn: Names of the constants that are learnt, such as `("k",)`.
         **kwargs: Keywords of `keras.layers.Layer`.
 
     Call arguments:
@@ -194,8 +75,8 @@ class LIF(_Spiking, Stateful, keras.layers.Layer):
         Initialization" (ICLR 2022 submission), Eq. 2.
 
     Example:
-    >>> spikes = LIF(k=0.5, lam=1.0, theta=1.25)(ops.ones((1, 4, 1)))
-    >>> ops.convert_to_numpy(spikes).ravel().tolist()
+    >>> spikes = LIF(k=0.5, lam=1.0, theta=1.25)(keras.ops.ones((1, 4, 1)))
+    >>> keras.ops.convert_to_numpy(spikes).ravel().tolist()
     [0.0, 1.0, 0.0, 1.0]
     """
 
@@ -211,184 +92,169 @@ class LIF(_Spiking, Stateful, keras.layers.Layer):
         return_state=False,
         stateful=False,
         go_backwards=False,
+        learn=(),
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        if "float" not in self.compute_dtype:
-            raise ValueError(
-                "`dtype` must be a float dtype or a policy of one. "
-                f"Received: dtype={self.compute_dtype!r}"
-            )
-        self._set_neuron(k, lam, theta, surrogate, reset, detach_reset)
-        flags = (False, True)
-        self.return_sequences = check_choice(
-            "return_sequences", return_sequences, flags
+        # A model with further constants passes them on by name.
+        further = {x: kwargs.pop(x) for x in self.model.RANGES if x in kwargs}
+        super().__init__(
+            return_sequences, return_state, stateful, go_backwards, **kwargs
         )
-        self.return_state = check_choice("return_state", return_state, flags)
-        self.stateful = check_choice("stateful", stateful, flags)
-        self.go_backwards = check_choice("go_backwards", go_backwards, flags)
-        # `keras.layers.Bidirectional` sets this attribute.
-        self.zero_output_for_mask = False
-        self.potential = self._features = None
-        self.supports_masking = True
-        # `call` casts: Keras would round the initial potential, too.
-        self.autocast = False
+        choices = surrogate, reset, detach_reset
+        self.neuron = self.model(k, lam, theta, *choices, **further)
+        self._set_learn(learn)
 
-    @property
-    def states(self):
-        """A list of the carried potential, or `None` unless stateful."""
-        return None if self.potential is None else [self.potential]
 
-    def build(self, sequences_shape):
-        """Checks the time axis, and adds the potential if stateful."""
-        check_time_axis(self, sequences_shape)
-        self._features = tuple(sequences_shape[2:])
-        if self.stateful:
-            state_shape = _without_time(sequences_shape)
-            if None in state_shape:
-                raise ValueError(
-                    "`stateful=True` needs a fixed batch size and feature "
-                    f"shape. Received: shape={tuple(sequences_shape)}"
-                )
-            self.potential = self.add_weight(
-                shape=state_shape,
-                initializer="zeros",
-                dtype=at_least_float32(self.compute_dtype),
-                trainable=False,
-                autocast=False,  # A half-precision policy would round it.
-                name="potential",
-            )
+@REGISTER
+class CubaLIF(LIF):
+    """`LIF` neurons with a synaptic current `c`, which decays over time.
 
-    def get_initial_state(self, batch_size):
-        """Returns a list of the potential at rest, `(batch_size, ...)`."""
-        if self._features is None or None in self._features:
-            raise ValueError(
-                "`get_initial_state` needs a built layer of known feature "
-                f"shape. Received: feature shape {self._features}"
-            )
-        dtype = at_least_float32(self.compute_dtype)
-        return [ops.zeros((batch_size, *self._features), dtype)]
+        c_t = alpha c_{t-1} + i_t
+        u_t = k v_t + lam c_t
 
-    def call(
-        self, sequences, initial_state=None, mask=None, sequences_mask=None
+    The loop is as fast as that of `LIF`. Both states start at zero.
+
+    Args:
+        k: Fraction of the potential kept per timestep, in `(0, 1]`.
+        lam: Gain of the synaptic current, above 0.
+        theta: Firing threshold, above 0, in the unit of the potential.
+        alpha: Fraction of the synaptic current kept per timestep, in `[0, 1]`.
+        **kwargs: The other arguments of `LIF`.
+
+    Call arguments:
+        sequences: Current, `(batch, timesteps, ...)`.
+        initial_state: List of the potential and the synaptic current,
+            `(batch, ...)`.
+        mask: Booleans `(batch, timesteps)`, as for `LIF`.
+        sequences_mask: The same.
+
+    Returns:
+        Spikes, as `LIF`. With `return_state`, also both states.
+
+    Example:
+    >>> neurons = CubaLIF(k=0.5, lam=1.0, theta=1.25, alpha=0.5)
+    >>> spikes = neurons(keras.ops.ones((1, 4, 1)))
+    >>> keras.ops.convert_to_numpy(spikes).ravel().tolist()
+    [0.0, 1.0, 1.0, 1.0]
+    """
+
+    model = dynamics.Cuba
+
+    def __init__(self, k=0.8, lam=0.2, theta=1.0, alpha=0.5, **kwargs):
+        super().__init__(k, lam, theta, alpha=alpha, **kwargs)
+
+    alpha = property(lambda self: self._constant("alpha"))
+
+
+@REGISTER
+class AdaptiveLIF(LIF):
+    """`LIF` neurons with an adaptation `w`, which lowers their current.
+
+        u_t = k v_t + lam (i_t - w_{t-1})
+        w_t = rho w_{t-1} + coupling u_t + jump o_t
+
+    With `coupling=0`, every spike raises the threshold for a while. With a
+    `coupling`, neurons resonate: this is the symplectic form of the adaptive
+    LIF, SE-adLIF (Baronig et al. 2024). Both states start at zero.
+
+    Args:
+        k: Fraction of the potential kept per timestep, in `(0, 1]`.
+        lam: Gain of the current, above 0.
+        theta: Firing threshold, above 0, in the unit of the potential.
+        rho: Fraction of the adaptation kept per timestep, in `[0, 1]`.
+        coupling: What the potential adds to the adaptation.
+        jump: What a spike adds to the adaptation, in the unit of the current.
+        **kwargs: The other arguments of `LIF`.
+
+    Call arguments:
+        sequences: Current, `(batch, timesteps, ...)`.
+        initial_state: List of the potential and the adaptation, `(batch, ...)`.
+        mask: Booleans `(batch, timesteps)`, as for `LIF`.
+        sequences_mask: The same.
+
+    Returns:
+        Spikes, as `LIF`. With `return_state`, also both states.
+
+    Reference:
+        Baronig et al. (2024), "Advancing Spatio-Temporal Processing in Spiking
+        Neural Networks through Adaptation".
+
+    Example:
+    >>> neurons = AdaptiveLIF(k=0.5, lam=1.0, theta=0.75, rho=0.5, jump=1.0)
+    >>> spikes = neurons(keras.ops.ones((1, 4, 1)))
+    >>> keras.ops.convert_to_numpy(spikes).ravel().tolist()
+    [1.0, 0.0, 0.0, 1.0]
+    """
+
+    model = dynamics.Adaptive
+
+    def __init__(
+        self,
+        k=0.8,
+        lam=0.2,
+        theta=1.0,
+        rho=0.9,
+        coupling=0.0,
+        jump=0.0,
+        **kwargs,
     ):
-        """Runs the neurons over time."""
-        check_time_axis(self, sequences.shape)
-        mask = sequences_mask if mask is None else mask
-        if mask is not None:
-            mask = ops.cast(mask, "bool")
-            check_shape("mask", mask, sequences.shape[:2])
-        if self.stateful:
-            sequences = self._check_batch(sequences)
-        potential = self._start(sequences, initial_state)
-        # Event counts may be integers.
-        sequences = ops.cast(sequences, self.compute_dtype)
-        if self.go_backwards:
-            sequences = ops.flip(sequences, axis=1)
-            mask = mask if mask is None else ops.flip(mask, axis=1)
+        further = {"rho": rho, "coupling": coupling, "jump": jump}
+        super().__init__(k, lam, theta, **further, **kwargs)
 
-        shape = ops.shape(sequences)
-        state_shape = _without_time(shape)
-        flat = len(shape) == 3
-        if not flat:
-            units = math.prod(shape[2:])
-            sequences = ops.reshape(sequences, (*shape[:2], units))
-            potential = ops.reshape(potential, (shape[0], units))
-        spikes, (potential,) = dynamics.run(
-            self.neuron.system(), sequences, [potential], mask
-        )
-        if not flat and (self.return_state or self.stateful):
-            potential = ops.reshape(potential, state_shape)
-        if self.stateful:
-            # A copy, because `fit` on JAX deletes the old array of a variable.
-            self.potential.assign(ops.copy(ops.stop_gradient(potential)))
-        if mask is not None and not self.zero_output_for_mask:
-            spikes = _hold(spikes, mask)
-        output = spikes
-        if not self.return_sequences:
-            output, shape = spikes[:, -1], state_shape
-        output = output if flat else ops.reshape(output, shape)
-        return (output, potential) if self.return_state else output
+    rho = property(lambda self: self._constant("rho"))
+    coupling = property(lambda self: self._constant("coupling"))
+    jump = property(lambda self: self._constant("jump"))
 
-    def _start(self, sequences, initial_state):
-        """Returns the potential before the first timestep."""
-        dtype = at_least_float32(self.compute_dtype)
-        if initial_state is not None:
-            return ops.cast(_potential_of(initial_state, sequences), dtype)
-        if self.stateful:
-            # A copy, because PyTorch keeps it for the gradient.
-            return ops.copy(self.potential)
-        return ops.zeros(_without_time(ops.shape(sequences)), dtype)
 
-    def compute_output_shape(self, sequences_shape):
-        """Returns the shape of the spikes, and of the potential if returned."""
-        check_time_axis(self, sequences_shape)
-        state_shape = _without_time(sequences_shape)
-        shape = tuple(sequences_shape) if self.return_sequences else state_shape
-        return (shape, state_shape) if self.return_state else shape
+@REGISTER
+class LeakyIntegrator(OverTime):
+    """Leaky integrators, which do not spike: `v_t = k v_{t-1} + lam i_t`.
 
-    def compute_output_spec(
-        self, sequences, initial_state=None, mask=None, sequences_mask=None
+    A readout: it turns the spikes or logits of all timesteps into potentials.
+
+    Args:
+        k: Fraction of the potential kept per timestep, in `(0, 1]`.
+        lam: Gain of the current, above 0.
+        return_sequences: Whether to return the potentials of all timesteps.
+            Otherwise returns the last.
+        return_state: Whether to return the final potential as well.
+        stateful: See `LIF`.
+        go_backwards: See `LIF`.
+        learn: Names of the constants that are learnt, such as `("k",)`.
+        **kwargs: Keywords of `keras.layers.Layer`.
+
+    Call arguments:
+        sequences: Current, `(batch, timesteps, ...)`.
+        initial_state: Initial potential, `(batch, ...)`, or a list of it.
+        mask: Booleans `(batch, timesteps)`. A masked timestep keeps the
+            potential.
+        sequences_mask: The same.
+
+    Returns:
+        Potentials in the shape of `sequences`. Unless `return_sequences`,
+        there is no time axis.
+
+    Example:
+    >>> potentials = LeakyIntegrator(k=0.5, lam=1.0)(keras.ops.ones((1, 3, 1)))
+    >>> keras.ops.convert_to_numpy(potentials).ravel().tolist()
+    [1.0, 1.5, 1.75]
+    """
+
+    model = dynamics.Integrator
+
+    def __init__(
+        self,
+        k=0.8,
+        lam=0.2,
+        return_sequences=True,
+        return_state=False,
+        stateful=False,
+        go_backwards=False,
+        learn=(),
+        **kwargs,
     ):
-        """Returns shapes and dtypes of the outputs. Does not run the loop."""
-        del mask, sequences_mask
-        shapes = self.compute_output_shape(sequences.shape)
-        if initial_state is not None:
-            _potential_of(initial_state, sequences)
-        if not self.return_state:
-            return keras.KerasTensor(shapes, self.compute_dtype)
-        dtypes = self.compute_dtype, at_least_float32(self.compute_dtype)
-        return tuple(map(keras.KerasTensor, shapes, dtypes))
-
-    def compute_mask(self, sequences, mask):
-        """Returns the mask if the output is a sequence."""
-        del sequences
-        mask = mask if self.return_sequences else None
-        if self.go_backwards and mask is not None:
-            mask = ops.flip(mask, axis=1)
-        return [mask, None] if self.return_state else mask
-
-    def get_config(self):
-        """Returns the constructor's arguments."""
-        return (
-            super().get_config()
-            | self._neuron_config()
-            | {
-                "return_sequences": self.return_sequences,
-                "return_state": self.return_state,
-                "stateful": self.stateful,
-                "go_backwards": self.go_backwards,
-            }
+        super().__init__(
+            return_sequences, return_state, stateful, go_backwards, **kwargs
         )
-
-
-def _without_time(shape):
-    return (shape[0], *shape[2:])
-
-
-def _potential_of(initial_state, sequences):
-    states = initial_state
-    if not isinstance(states, (list, tuple)):
-        states = [states]
-    if len(states) != 1 or not hasattr(states[0], "shape"):
-        raise ValueError(
-            "`initial_state` must be one tensor, or a list of one tensor. "
-            f"Received: initial_state={initial_state!r}"
-        )
-    check_shape("initial_state", states[0], _without_time(sequences.shape))
-    return states[0]
-
-
-def _hold(spikes, mask):
-    """Fills masked timesteps with the last output before them."""
-    batch, timesteps, units = ops.shape(spikes)
-    ran = ops.cumsum(ops.cast(mask, "int32"), axis=1)
-    # The unmasked timesteps in order, then anything.
-    order = ops.sort(ops.where(mask, ops.arange(timesteps), timesteps), axis=1)
-    last = ops.take_along_axis(order, ops.maximum(ran - 1, 0), axis=1)
-    # Before the first unmasked timestep, timestep 0 is masked and holds 0.
-    last = ops.where(ran > 0, last, 0)
-    rows = last + ops.expand_dims(ops.arange(batch) * timesteps, 1)
-    spikes = ops.reshape(spikes, (batch * timesteps, units))
-    held = ops.take(spikes, ops.reshape(rows, (batch * timesteps,)), axis=0)
-    return ops.reshape(held, (batch, timesteps, units))
+        self.neuron = self.model(k, lam)
+        self._set_learn(learn)

@@ -12,15 +12,15 @@ import warnings
 import keras
 from keras import ops, tree
 
-from keras_snn.layers.neurons import LIF
 from keras_snn.layers.normalization import BNTT, TDBN
+from keras_snn.layers.over_time import OverTime
 from keras_snn.layers.walk import walk
 from keras_snn.validation import check_count, check_shape, check_time_axis
 
 __all__ = ["FoldTime", "PerTimestep", "UnfoldTime"]
 
 # Layers that need the time axis.
-_OVER_TIME = (LIF, BNTT, TDBN, keras.layers.RNN)
+_OVER_TIME = (OverTime, BNTT, TDBN, keras.layers.RNN)
 # Layers whose mask selects positions inside a sample. A masked timestep would
 # leave them no position at all.
 _WITHIN_SAMPLES = (keras.layers.GlobalAveragePooling1D, keras.layers.Softmax)

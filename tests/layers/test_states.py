@@ -114,7 +114,7 @@ def test_weights_fit_any_batch_size_stateful_or_not(current, tmp_path):
 
 def test_files_of_version_0_1_load(current, tmp_path, monkeypatch):
     def as_before(self, store):
-        store["0"] = self.potential
+        store["0"] = self.states[0]
 
     model = network()
     expected = model(current)

@@ -1,0 +1,137 @@
+"""The constants of a neuron in a layer: fixed or learnt, shared or not."""
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_snn import dynamics, surrogates
+from keras_snn.layers.precision import at_least_float32
+from keras_snn.validation import check_choice
+
+__all__ = ["Constants"]
+
+
+class Constants:
+    """Holds the constants of a neuron, for cells and layers.
+
+    Inherit from it before `keras.layers.Layer`, set `model`, and in the
+    constructor `neuron`, then call `_set_learn`.
+
+    A constant that is learnt is stored as a weight without bounds, so that no
+    optimizer leaves its range: the logit of a fraction, the logarithm of a
+    positive number, and any other number itself.
+    """
+
+    model: Any = dynamics.Neuron
+
+    def _set_learn(self, learn):
+        """Checks which constants of `self.neuron` are learnt."""
+        names = tuple(self.neuron.RANGES)
+        learn = [learn] if isinstance(learn, str) else learn
+        self.learn = tuple(check_choice("learn", x, names) for x in learn)
+        for name in self.learn:
+            self._free(name)  # raises if it cannot be learnt
+        self._weights_of = {}
+
+    def _build_constants(self, features):
+        """Checks the shapes of the constants, and adds the learnt ones."""
+        for name in self.neuron.RANGES:
+            value = getattr(self.neuron, name)
+            try:
+                np.broadcast_to(value, [x or 1 for x in features])
+            except ValueError:
+                raise ValueError(
+                    f"`{name}` must be a number, or an array that broadcasts "
+                    f"with the shape of the features, {tuple(features)}. "
+                    f"Received: an array of shape {np.shape(value)}"
+                ) from None
+            if np.ndim(value) and None in features:
+                raise ValueError(
+                    f"`{name}` must be a number unless the shape of the "
+                    f"features is known. Received: features {tuple(features)}"
+                )
+        for name in self.learn:
+            free = self._free(name)
+            self._weights_of[name] = self.add_weight(
+                shape=np.shape(free),
+                initializer=keras.initializers.Constant(free),
+                dtype=at_least_float32(self.compute_dtype),
+                autocast=False,  # A half-precision policy would round it.
+                name=name,
+            )
+
+        if not self.learn:
+            self._fixed = self._make_system(features)
+            # Computed now, because `torch.compile` cannot follow it.
+            _ = self._fixed.text
+
+    def _system(self, features):
+        """Returns the system of neurons with these features, flattened."""
+        return self._make_system(features) if self.learn else self._fixed
+
+    def _free(self, name):
+        """Returns the number without bounds that stands for a constant."""
+        low, high, _ = self.neuron.RANGES[name]
+        value = getattr(self.neuron, name)
+        if low == -math.inf:
+            return value
+        if not np.all((low < np.asarray(value)) & (np.asarray(value) < high)):
+            raise ValueError(
+                f"`{name}` must be in ({low:g}, {high:g}) to be learnt. "
+                f"Received: {name}={value!r}"
+            )
+        return np.log(value) - (np.log1p(-value) if high == 1 else 0.0)
+
+    def _learnt(self, name):
+        """Returns the current value of a constant that is learnt."""
+        low, high, _ = self.neuron.RANGES[name]
+        free = ops.convert_to_tensor(self._weights_of[name])
+        if low == -math.inf:
+            return free
+        return ops.sigmoid(free) if high == 1 else ops.exp(free)
+
+    def _make_system(self, features):
+        values = {}
+        for name in self.neuron.RANGES:
+            value = getattr(self.neuron, name)
+            if name in self.learn:
+                value = self._learnt(name)
+                if np.ndim(getattr(self.neuron, name)):
+                    value = ops.broadcast_to(value, features)
+                    value = ops.reshape(value, (-1,))
+            elif np.ndim(value):
+                value = np.broadcast_to(value, features).ravel()
+            values[name] = value
+        return self.neuron.system(**values)
+
+    def _constant(self, name):
+        """Returns the current value as a number or a NumPy array."""
+        if name not in self._weights_of:
+            return getattr(self.neuron, name)
+        value = ops.convert_to_numpy(self._learnt(name))
+        return value if value.ndim else float(value)
+
+    # Read-only, because the neuron is frozen.
+    k = property(lambda self: self._constant("k"))
+    lam = property(lambda self: self._constant("lam"))
+    theta = property(lambda self: self._constant("theta"))
+    surrogate = property(lambda self: self.neuron.surrogate)
+    reset = property(lambda self: self.neuron.reset)
+    detach_reset = property(lambda self: self.neuron.detach_reset)
+
+    def _neuron_config(self):
+        values = {x: getattr(self.neuron, x) for x in self.neuron.RANGES}
+        config = {
+            x: value.tolist() if np.ndim(value) else value
+            for x, value in values.items()
+        }
+        if hasattr(self.neuron, "surrogate"):
+            config |= {
+                "surrogate": surrogates.serialize(self.surrogate),
+                "reset": self.reset,
+                "detach_reset": self.detach_reset,
+            }
+        return config | {"learn": list(self.learn)}
