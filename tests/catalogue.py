@@ -204,6 +204,10 @@ ROWS = [
     Row(surrogates.Tanh, {"a": 1.5}, (4, 5, 3), neurons),
     Row(surrogates.HardTanh, {"a": 1.5}, (4, 5, 3), neurons),
     Row(surrogates.Arctan, {"a": 1.5}, (4, 5, 3), neurons),
+    Row(surrogates.FastSigmoid, {"a": 1.5}, (4, 5, 3), neurons),
+    Row(surrogates.Triangular, {"a": 0.5}, (4, 5, 3), neurons),
+    Row(surrogates.Exponential, {"a": 1.5}, (4, 5, 3), neurons),
+    Row(surrogates.Gaussian, {"a": 0.5}, (4, 5, 3), neurons),
     Row(
         surrogates.SpikeGated,
         {"surrogate": surrogates.Arctan(0.5)},

@@ -44,7 +44,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 # first. The doctests of that file or folder run before them.
 TESTS = {
     "theory.py": "tests/test_theory.py",
-    "surrogates.py": "tests/test_surrogates.py",
+    "surrogates": "tests/test_surrogates.py",
     "initializers.py": "tests/test_initializers.py",
     "validation.py": "tests/test_validation.py",
     "encoders.py": "tests/test_encoders.py tests/models/test_images.py",

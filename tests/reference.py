@@ -5,6 +5,8 @@ it in forward mode, one input at a time. The package goes backward through time,
 so the two derivations are independent.
 """
 
+import math
+
 import numpy as np
 
 
@@ -125,17 +127,42 @@ def asgd(w, gradient, rates, lambd, alpha, t0):
     return w, average
 
 
-# Table A3.
+# Table A3, and the surrogates of other simulators.
 SMOOTH = {
     "sigmoid": lambda x, a: 1 / (1 + np.exp(-a * x)),
     "tanh": lambda x, a: np.tanh(a * x) / 2 + 0.5,
     "hardtanh": lambda x, a: np.clip(a * x + 0.5, 0, 1),
     "arctan": lambda x, a: np.arctan(np.pi * a * x) / np.pi + 0.5,
+    "fast_sigmoid": lambda x, a: x / (1 + a * np.abs(x)) + 0.5,
+    "triangular": lambda x, a: np.where(
+        x < 0,
+        np.maximum(1 + a * x, 0) ** 2 / 2,
+        1 - np.maximum(1 - a * x, 0) ** 2 / 2,
+    ),
+    "exponential": lambda x, a: np.where(
+        x < 0, np.exp(2 * a * x) / 2, 1 - np.exp(-2 * a * x) / 2
+    ),
+    "gaussian": lambda x, a: (
+        np.vectorize(math.erfc)(-math.sqrt(np.pi) * a * x) / 2
+    ),
 }
 DERIVATIVE = {
     "sigmoid": lambda x, a: a * np.exp(-a * x) / (1 + np.exp(-a * x)) ** 2,
     "tanh": lambda x, a: a / 2 / np.cosh(a * x) ** 2,
     "hardtanh": lambda x, a: np.where(np.abs(x) < 1 / (2 * a), a, 0.0),
     "arctan": lambda x, a: a / (1 + (np.pi * a * x) ** 2),
+    "fast_sigmoid": lambda x, a: (1 + a * np.abs(x)) ** -2.0,
+    "triangular": lambda x, a: np.maximum(a - a**2 * np.abs(x), 0),
+    "exponential": lambda x, a: a * np.exp(-2 * a * np.abs(x)),
+    "gaussian": lambda x, a: a * np.exp(-np.pi * (a * x) ** 2),
 }
-STEEPNESS = {"sigmoid": 2.0, "tanh": 2.0, "hardtanh": 1.0, "arctan": 2.0}
+STEEPNESS = {
+    "sigmoid": 2.0,
+    "tanh": 2.0,
+    "hardtanh": 1.0,
+    "arctan": 2.0,
+    "fast_sigmoid": 2.0,
+    "triangular": 1.0,
+    "exponential": 1.0,
+    "gaussian": 1.0,
+}

@@ -44,8 +44,8 @@ PUBLIC = {
     "keras_snn.optimizers": "ASGD",
     "keras_snn.plots": "STYLES codings learning_curves recording",
     "keras_snn.surrogates": """
-        Arctan HardTanh NAMES Sigmoid SpikeGated Surrogate Tanh fire get
-        serialize
+        Arctan Exponential FastSigmoid Gaussian HardTanh NAMES Sigmoid
+        SpikeGated Surrogate Tanh Triangular fire get serialize
     """,
     "keras_snn.theory": """
         asymptote firing_rate simulate transition_current weight_stddev

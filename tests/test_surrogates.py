@@ -15,7 +15,7 @@ CLOSE = {"rtol": 1e-5, "atol": 1e-6}
 
 @pytest.mark.parametrize("a", [None, 0.5, 3.0])
 @pytest.mark.parametrize("name", NAMES)
-def test_smooth_step_and_derivative_are_table_a3(name, a):
+def test_smooth_step_and_derivative_are_their_formulas(name, a):
     surrogate = surrogates.NAMES[name](*([] if a is None else [a]))
     a = a or reference.STEEPNESS[name]
     x = POINTS.astype("float64")
@@ -25,6 +25,45 @@ def test_smooth_step_and_derivative_are_table_a3(name, a):
     np.testing.assert_allclose(
         to_numpy(slope), reference.DERIVATIVE[name](x, a), **CLOSE
     )
+
+
+@pytest.mark.usefixtures("double_precision")
+@pytest.mark.parametrize("a", [0.5, 3.0])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_derivative_is_that_of_the_smooth_step(name, a):
+    # Halves of sixteenths are none of the corners, at 1 / a and 1 / (2 a).
+    x = np.arange(-47.5, 48) / 16
+    step = 2.0**-12
+    surrogate = surrogates.NAMES[name](a)
+    low, high, slope = (
+        to_numpy(function(keras.ops.convert_to_tensor(at)))
+        for function, at in [
+            (surrogate.smooth, x - step),
+            (surrogate.smooth, x + step),
+            (surrogate.derivative, x),
+        ]
+    )
+    # The error is a sixth of the third derivative, up to 540, by step^2, and
+    # that of float32, which some steps are computed in.
+    np.testing.assert_allclose((high - low) / (2 * step), slope, atol=1e-3)
+
+
+@pytest.mark.parametrize("a", [0.5, 3.0])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_smooth_step_rises_from_0_to_1(name, a):
+    edges = np.array([-1e6, 0, 1e6], "float32")
+    expected = np.array([0, 0.5, 1])
+    if name == "fast_sigmoid":
+        expected = np.array([0.5 - 1 / a, 0.5, 0.5 + 1 / a])
+    smooth = to_numpy(surrogates.NAMES[name](a).smooth(edges))
+    np.testing.assert_allclose(smooth, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_derivative_at_infinity_is_zero(name):
+    far = np.array([-np.inf, np.inf], "float32")
+    slope = surrogates.get(name).derivative(keras.ops.convert_to_tensor(far))
+    np.testing.assert_array_equal(to_numpy(slope), 0)
 
 
 @pytest.mark.usefixtures("double_precision")
@@ -73,6 +112,10 @@ def test_gated_gradient_passes_only_where_a_spike_fired(name):
         surrogates.Tanh(),
         surrogates.HardTanh(0.25),
         surrogates.Arctan(a=1),
+        surrogates.FastSigmoid(25),
+        surrogates.Triangular(0.5),
+        surrogates.Exponential(1.5),
+        surrogates.Gaussian(0.75),
         surrogates.SpikeGated("tanh"),
         surrogates.SpikeGated(surrogates.Arctan(0.5)),
     ],
@@ -83,8 +126,8 @@ def test_serialized_surrogates_come_back_equal(surrogate):
     assert type(surrogate).from_config(surrogate.get_config()) == surrogate
 
 
-def test_names_stand_for_the_papers_steepness():
-    # As in Table A7, except arctan: the main runs use 2 (Table A4).
+def test_names_stand_for_the_default_steepness():
+    # The paper's as in Table A7, except arctan: the main runs use 2 (Table A4).
     steepness = {name: surrogates.get(name).a for name in NAMES}
     assert steepness == reference.STEEPNESS
 
