@@ -11,6 +11,7 @@ from keras_snn import (
     layers,
     models,
     optimizers,
+    presets,
     surrogates,
     theory,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "models",
     "optimizers",
     "plots",
+    "presets",
     "surrogates",
     "theory",
 ]

@@ -17,7 +17,7 @@ ROOMS = ("keras_snn", "experiments", "examples", "benchmarks", "tests")
 PUBLIC = {
     "keras_snn": """
         __version__ callbacks datasets encoders events initializers layers
-        models optimizers plots surrogates theory
+        models optimizers plots presets surrogates theory
     """,
     "keras_snn.callbacks": """
         Checkpoint EpochLog EpochSeeds FiringRateMonitor IterationHistory
@@ -43,6 +43,10 @@ PUBLIC = {
     """,
     "keras_snn.optimizers": "ASGD",
     "keras_snn.plots": "STYLES codings learning_curves recording",
+    "keras_snn.presets": """
+        decay integrate_and_fire norse sinabs sinabs_iaf snntorch spikingjelly
+        spikingjelly_if time_constant
+    """,
     "keras_snn.surrogates": """
         Arctan Exponential FastSigmoid Gaussian HardTanh NAMES Sigmoid
         SpikeGated Surrogate Tanh Triangular fire get serialize
@@ -59,6 +63,7 @@ ARROWS = {
     "files": set(),
     "theory": {"validation"},
     "surrogates": {"validation"},
+    "presets": {"surrogates", "validation"},
     "events": {"files", "validation"},
     "dynamics": {"surrogates", "validation"},
     "initializers": {"theory", "validation"},
