@@ -15,7 +15,7 @@ class Dual:
 
     def __init__(self, value, tangent=0.0):
         self.value = np.asarray(value, "float64")
-        self.tangent = np.asarray(tangent, "float64")
+        self.tangent = np.zeros_like(self.value) + tangent
 
     def __add__(self, other):
         other = dual(other)
@@ -25,6 +25,11 @@ class Dual:
         other = dual(other)
         tangent = self.tangent * other.value + self.value * other.tangent
         return Dual(self.value * other.value, tangent)
+
+    def __matmul__(self, other):
+        other = dual(other)
+        tangent = self.tangent @ other.value + self.value @ other.tangent
+        return Dual(self.value @ other.value, tangent)
 
     def __neg__(self):
         return -1 * self
@@ -58,6 +63,7 @@ def simulate(
     reset="zero",
     detached=False,
     mask=None,
+    recurrent=None,
 ):
     """Iterates the definition of a model.
 
@@ -68,6 +74,8 @@ def simulate(
         constants: `k`, `lam`, `theta`, and those of the model: `alpha`, or
             `rho`, `coupling` and `jump`.
         derivative: The surrogate's derivative.
+        recurrent: Kernel from the spikes to the next current. With it, the
+            last of the states are spikes.
 
     Returns:
         The spikes of every timestep and the final states, each a `Dual`.
@@ -76,6 +84,8 @@ def simulate(
     states, outputs = list(map(dual, states)), []
     for t, i in enumerate(current):
         before = states
+        if recurrent is not None:
+            i = i + states[-1] @ recurrent
         v = states[0]
         if "alpha" in constants:
             c = constants["alpha"] * states[1] + i
@@ -100,6 +110,8 @@ def simulate(
         elif "rho" in constants:
             w = constants["rho"] * before[1] + constants["coupling"] * u
             states.append(dual(w + constants["jump"] * o))
+        if recurrent is not None:
+            states.append(o)
         if mask is not None:
             runs = mask[:, t, None]
             o = where(runs, o, 0.0)

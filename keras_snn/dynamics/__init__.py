@@ -38,7 +38,7 @@ _backend = importlib.import_module(
 )
 
 
-def run(system: System, current, states, mask=None):
+def run(system: System, current, states, mask=None, recurrent=None):
     """Runs neurons over time.
 
     A neuron whose potential becomes NaN emits NaN from then on, so the loss
@@ -51,10 +51,13 @@ def run(system: System, current, states, mask=None):
             potential first. The neurons are integrated in their dtype.
         mask: Optional boolean tensor `(batch, timesteps)`. Where it is false,
             the neuron keeps its states and emits 0.
+        recurrent: Optional kernel `(units, units)` from the spikes of a
+            timestep to the current of the next. The spikes before the first
+            timestep are then the last of the `states`.
 
     Returns:
         `(spikes, states)`: the spikes, 0 or 1, in the shape and dtype of
         `current`, and the states after the last timestep. A system without
         spikes returns its potential in place of them.
     """
-    return _backend.run(system, current, tuple(states), mask)
+    return _backend.run(system, current, tuple(states), mask, recurrent)

@@ -43,7 +43,8 @@ def _call(name, kind, operands, *arrays, **options):
 
     elsewhere = functools.partial(call, loop)
     shared = all(jnp.ndim(x) == 0 for x in operands[0])
-    kernels = _kernels() if kind.is_lif and shared else None
+    plain = kind.is_lif and shared and arrays[-1] is None
+    kernels = _kernels() if plain else None
     if kernels is None or options.get("learns") or "current" in options:
         return elsewhere(operands, *arrays)
     on_gpu = functools.partial(call, kernels)
@@ -53,42 +54,48 @@ def _call(name, kind, operands, *arrays, **options):
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _run(kind, learns, entries, steepness, current, states, mask):
+def _run(kind, learns, entries, steepness, current, states, mask, recurrent):
     """Runs without a gradient, so it keeps nothing for the backward pass."""
     del learns
     operands = entries, steepness
-    arrays = current, states, mask
+    arrays = current, states, mask, recurrent
     return _call("forward", kind, operands, *arrays, keep=False)[:2]
 
 
-def _forward(kind, learns, entries, steepness, current, states, mask):
+def _forward(
+    kind, learns, entries, steepness, current, states, mask, recurrent
+):
     operands = entries, steepness
-    arrays = current, states, mask
+    arrays = current, states, mask, recurrent
     spikes, final, kept = _call(
         "forward", kind, operands, *arrays, learns=learns
     )
-    return (spikes, final), (operands, kept, mask, current if learns else None)
+    current = current if learns else None
+    return (spikes, final), (operands, kept, mask, recurrent, current)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _differentiate(kind, operands, kept, at_spikes, at_states, mask, current):
-    arrays = kept, at_spikes, at_states, mask
+def _differentiate(
+    kind, operands, kept, at_spikes, at_states, mask, recurrent, current
+):
+    arrays = kept, at_spikes, at_states, mask, recurrent
     options = {} if current is None else {"current": current}
     at_current, at_states, at_entries = _call(
         "backward", kind, operands, *arrays, **options
     )
-    if current is None:
-        return at_current, at_states, None
-    summed = map(loop.summed, at_entries, operands[0])
-    return at_current, at_states, tuple(summed)
+    at_kernel = None
+    if recurrent is not None:
+        at_kernel = loop.at_recurrent(kept, at_current)
+    at_entries = tuple(map(loop.summed, at_entries, operands[0]))
+    return at_current, at_states, at_entries or None, at_kernel
 
 
 def _backward(kind, learns, residuals, gradients):
     del learns
-    operands, kept, mask, current = residuals
-    found: Any = _differentiate(kind, operands, kept, *gradients, mask, current)
-    at_current, at_states, at_entries = found
-    return at_entries, None, at_current, at_states, None
+    operands, kept, *rest = residuals
+    found: Any = _differentiate(kind, operands, kept, *gradients, *rest)
+    at_current, at_states, at_entries, at_kernel = found
+    return at_entries, None, at_current, at_states, None, at_kernel
 
 
 _run.defvjp(_forward, _backward)
@@ -97,7 +104,7 @@ _differentiate.defvjp(refuse_second_derivative, refuse_second_derivative)
 _jitted = jax.jit(_run, static_argnums=(0, 1))
 
 
-def run(system, current, states, mask=None):
+def run(system, current, states, mask=None, recurrent=None):
     """See `keras_snn.dynamics.run`."""
     current, states = jnp.asarray(current), tuple(map(jnp.asarray, states))
     kind, entries, steepness = system.flatten()
@@ -106,4 +113,7 @@ def run(system, current, states, mask=None):
     convert = jnp.asarray if learns else np.asarray
     entries = tuple(convert(x, dtype) for x in entries)
     steepness = tuple(np.asarray(x, dtype) for x in steepness)
-    return _jitted(kind, learns, entries, steepness, current, states, mask)
+    if recurrent is not None:
+        recurrent = jnp.asarray(recurrent, dtype)
+    arrays = current, states, mask, recurrent
+    return _jitted(kind, learns, entries, steepness, *arrays)

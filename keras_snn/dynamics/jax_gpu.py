@@ -35,9 +35,11 @@ def _call(kernel, shape, inputs, constants, outputs, **options):
     return call(*inputs, *map(jnp.asarray, constants))
 
 
-def forward(system, current, states, mask, keep=True, learns=False):
+def forward(
+    system, current, states, mask, recurrent=None, keep=True, learns=False
+):
     """See `keras_snn.dynamics.loop.forward`."""
-    del learns  # always false
+    del recurrent, learns  # the kernels serve systems without
     like, (potential,) = jax.ShapeDtypeStruct, states
     spikes = like(current.shape, current.dtype)
     final = like(potential.shape, potential.dtype)
@@ -56,8 +58,9 @@ def forward(system, current, states, mask, keep=True, learns=False):
     return spikes, (final,), (distance,) if keep else ()
 
 
-def backward(system, kept, at_spikes, at_states, mask):
+def backward(system, kept, at_spikes, at_states, mask, recurrent=None):
     """See `keras_snn.dynamics.loop.backward`."""
+    del recurrent  # the kernels serve systems without
     like, (distance,), (at_final,) = jax.ShapeDtypeStruct, kept, at_states
     dtype = at_final.dtype
     a, options = kernels.surrogate_options(system.surrogate)

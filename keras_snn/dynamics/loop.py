@@ -18,7 +18,7 @@ from keras import ops
 
 from keras_snn import surrogates
 
-__all__ = ["backward", "forward", "summed"]
+__all__ = ["at_recurrent", "backward", "forward", "summed"]
 
 LARGEST = 3e38  # almost the largest float32
 
@@ -59,7 +59,9 @@ def _where(condition, ours, others):
     return tuple(ops.where(condition, x, y) for x, y in pairs)
 
 
-def forward(system, current, states, mask, keep=True, learns=False):
+def forward(
+    system, current, states, mask, recurrent=None, keep=True, learns=False
+):
     """Runs the neurons forward in time.
 
     Args:
@@ -67,16 +69,22 @@ def forward(system, current, states, mask, keep=True, learns=False):
         current: `(batch, timesteps, units)`.
         states: Tuple of `(batch, units)`, integrated in their dtype.
         mask: Booleans `(batch, timesteps)`, or `None`.
+        recurrent: Kernel `(units, units)` from spikes to the next current, or
+            `None`. With it, the last of the states are spikes.
         keep: Whether a backward pass will follow.
         learns: Whether it will differentiate by the entries of the system.
 
     Returns:
         `(spikes, states, kept)`. The spikes, 0 or 1, have the shape and dtype
         of `current`. `states` are the final ones. `kept` is a tuple of what
-        `backward` needs: `distance`, like `current`, and if `learns` every
-        state at the start of every timestep. `distance` and the spikes are 0
-        where masked. Unless `keep`, `kept` is empty.
+        `backward` needs: `distance`, like `current`; with a `recurrent` kernel
+        the spikes that it took; and if `learns` every state at the start of
+        every timestep. `distance` and the spikes are 0 where masked. Unless
+        `keep`, `kept` is empty.
     """
+    dtype = states[0].dtype
+    if recurrent is not None:
+        *states, fed_first = states
     first = _first(mask)
     timesteps = ops.shape(current)[1]
 
@@ -90,10 +98,20 @@ def forward(system, current, states, mask, keep=True, learns=False):
         # The initial potential is not reset, even above the threshold.
         return _where(t > first, after, integrated)
 
+    def fed(t, integrated):
+        """Returns the spikes of the timestep before."""
+        fired = ops.cast(surrogates.fire(distance_of(integrated)), dtype)
+        return ops.where(t > first, fired, fed_first)
+
     def timestep(t, carry):
         before, written, starts = carry
-        now = ops.cast(_read(current, t), before[0].dtype)
+        now = ops.cast(_read(current, t), dtype)
         start = after_reset(t, before)
+        taken = start
+        if recurrent is not None:
+            taken = (fed(t, before), *start)
+            # `ops.matmul` would narrow float64.
+            now = now + taken[0] @ recurrent
         integrated = system.integrate(start, now)
         kept = distance_of(integrated)
         if mask is not None:
@@ -103,12 +121,13 @@ def forward(system, current, states, mask, keep=True, learns=False):
         if not keep:
             kept = _output(system, kept)
         starts = tuple(
-            _write(array, t, x) for array, x in zip(starts, start, strict=False)
+            _write(array, t, x) for array, x in zip(starts, taken, strict=False)
         )
         return integrated, _write(written, t, kept), starts
 
     shape = ops.shape(current)
-    starts = tuple(ops.zeros(shape, x.dtype) for x in states if learns)
+    written_too = (recurrent is not None) + learns * len(states)
+    starts = tuple(ops.zeros(shape, dtype) for _ in range(keep * written_too))
     integrated, written, starts = ops.fori_loop(
         0,
         timesteps,
@@ -116,6 +135,8 @@ def forward(system, current, states, mask, keep=True, learns=False):
         (tuple(states), ops.zeros_like(current), starts),
     )
     final = after_reset(timesteps, integrated)
+    if recurrent is not None:
+        final = (*final, fed(timesteps, integrated))
     if not keep:
         return written, final, ()
     return _output(system, written), final, (written, *starts)
@@ -126,7 +147,9 @@ def _output(system, distance):
     return distance if system.surrogate is None else surrogates.fire(distance)
 
 
-def backward(system, kept, at_spikes, at_states, mask, current=None):
+def backward(
+    system, kept, at_spikes, at_states, mask, recurrent=None, current=None
+):
     """Runs the adjoint of `forward` back in time.
 
     Args:
@@ -135,15 +158,19 @@ def backward(system, kept, at_spikes, at_states, mask, current=None):
         at_spikes: Gradient at the spikes, in the shape of `current`.
         at_states: Tuple of the gradients at the final states.
         mask: As given to `forward`.
+        recurrent: As given to `forward`.
         current: As given to `forward`, if the entries are learnt.
 
     Returns:
         `(at_current, at_states, at_entries)`: the gradients at the current, at
         the initial states, and if learnt at the entries, each of which is
-        `(batch, units)` and still to be summed.
+        `(batch, units)` and still to be summed. See `at_recurrent`.
     """
     distance, *starts = kept
     dtype = at_states[0].dtype
+    at_fed = ()  # the gradient at the spikes that `recurrent` takes
+    if recurrent is not None:
+        (*at_states, at_fed), (_, *starts) = at_states, starts
     timesteps = ops.shape(distance)[1]
     last = _last(mask, timesteps)
 
@@ -152,7 +179,7 @@ def backward(system, kept, at_spikes, at_states, mask, current=None):
         return _where(t < last, system.pull(gradients)[0], gradients)
 
     def timestep(n, carry):
-        following, at_current, at_entries = carry
+        following, at_current, at_entries, at_fed = carry
         t = timesteps - 1 - n
         now = ops.cast(_read(distance, t), dtype)
         # The surrogate's derivative at infinity is 0; infinity times 0 is NaN.
@@ -162,33 +189,57 @@ def backward(system, kept, at_spikes, at_states, mask, current=None):
         silent = ops.cast(now <= 0, dtype)
         slope, carried = system.adjoint(now, silent)
         after = through_leak(t, following)
-        at_spike = system.raised(ops.cast(_read(at_spikes, t), dtype), after)
+        at_spike = ops.cast(_read(at_spikes, t), dtype)
+        if recurrent is not None:
+            at_spike = at_spike + at_fed
+        at_spike = system.raised(at_spike, after)
         gradient = slope * at_spike + carried * after[0]
         gradients = (gradient, *after[1:])
         at_now = system.pull(gradients)[1]
+        if recurrent is not None:
+            before = at_fed
+            at_fed = at_now @ ops.transpose(recurrent)
         if starts:
             states = [_read(x, t) for x in starts]
             i = ops.cast(_read(current, t), dtype)
+            if recurrent is not None:
+                i = i + _read(kept[1], t) @ recurrent
             found = system.at_entries(gradients, after, states, i, silent)
         if mask is not None:
             runs = ops.expand_dims(_read(mask, t), -1)
             gradients = _where(runs, gradients, following)
             at_now = ops.where(runs, at_now, ops.zeros_like(at_now))
+            if recurrent is not None:
+                at_fed = ops.where(runs, at_fed, before)
         if starts:
             if mask is not None:
                 found = [ops.where(runs, x, ops.zeros_like(x)) for x in found]
             pairs = zip(at_entries, found, strict=True)
             at_entries = tuple(x + y for x, y in pairs)
-        return gradients, _write(at_current, t, at_now), at_entries
+        return gradients, _write(at_current, t, at_now), at_entries, at_fed
 
     sums = tuple(ops.zeros_like(at_states[0]) for _ in system.entries if starts)
-    gradients, at_current, at_entries = ops.fori_loop(
+    gradients, at_current, at_entries, at_fed = ops.fori_loop(
         0,
         timesteps,
         timestep,
-        (tuple(at_states), ops.zeros_like(distance), sums),
+        (tuple(at_states), ops.zeros_like(distance), sums, at_fed),
     )
-    return at_current, through_leak(-1, gradients), at_entries
+    at_first = through_leak(-1, gradients)
+    if recurrent is not None:
+        at_first = (*at_first, at_fed)
+    return at_current, at_first, at_entries
+
+
+def at_recurrent(kept, at_current):
+    """Returns the gradient at the recurrent kernel, as one product."""
+    fed = kept[1]
+    units = ops.shape(fed)[-1]
+    fed, at_current = (
+        ops.reshape(ops.cast(x, fed.dtype), (-1, units))
+        for x in (fed, at_current)
+    )
+    return ops.transpose(fed) @ at_current
 
 
 def summed(gradient, entry):

@@ -5,11 +5,17 @@ from keras import ops
 __all__ = ["run"]
 
 
-def run(system, current, states, mask=None):
+def run(system, current, states, mask=None, recurrent=None):
     """Unrolls `System.step` over time. See `keras_snn.dynamics.run`."""
     outputs = []
     for t in range(current.shape[1]):
-        output, after = system.step(states, current[:, t])
+        now, own = current[:, t], states
+        if recurrent is not None:
+            *own, fed = states
+            now = now + fed @ recurrent
+        output, after = system.step(tuple(own), now)
+        if recurrent is not None:
+            after = (*after, output)
         if mask is not None:
             runs = mask[:, t, None]
             output = ops.where(runs, output, 0.0)

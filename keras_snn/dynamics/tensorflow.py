@@ -66,7 +66,7 @@ def _once(*inputs):
     return [tf.identity(x) for x in gradients], _refusal(inputs)
 
 
-def run(system, current, states, mask=None):
+def run(system, current, states, mask=None, recurrent=None):
     """See `keras_snn.dynamics.run`."""
     kind, entries, steepness = system.flatten()
     learns = any(map(tf.is_tensor, entries))
@@ -77,27 +77,33 @@ def run(system, current, states, mask=None):
     forward = _compiled(loop.forward, kind, ranks, learns=learns)
     backward = _compiled(loop.backward, kind, ranks)
     count = len(states)
-    marker = _marker(current, *states, *(entries if learns else ()))
+    learnt = entries if learns else []
+    if recurrent is not None:
+        learnt = [tf.convert_to_tensor(recurrent, dtype), *learnt]
+    marker = _marker(current, *states, *learnt)
 
     @tf.custom_gradient
     def call(current, *rest):
         # An eager caller's tape records here, too, but only `grad` may count.
         current, *rest = map(tf.stop_gradient, (current, *rest))
-        states, learned = tuple(rest[:count]), rest[count:]
-        operands = learned or entries, steepness
-        spikes, final, kept = forward(operands, current, states, mask)
+        states, learnt = tuple(rest[:count]), rest[count:]
+        kernel = None if recurrent is None else learnt.pop(0)
+        operands = learnt or entries, steepness
+        spikes, final, kept = forward(operands, current, states, mask, kernel)
 
         def grad(at_spikes, *at_states):
-            arrays = kept, at_spikes, at_states, mask
-            arrays += (current,) if learns else ()
-            found = backward(operands, *arrays)
+            arrays = kept, at_spikes, at_states, mask, kernel
+            found = backward(operands, *arrays, current if learns else None)
             at_current, at_states, at_entries = found
-            summed = map(loop.summed, at_entries, operands[0])
+            others = (
+                [] if kernel is None else [loop.at_recurrent(kept, at_current)]
+            )
+            others += map(loop.summed, at_entries, operands[0])
             # The loop itself has no gradient: only the marker refuses.
-            found = map(tf.stop_gradient, (at_current, *at_states, *summed))
+            found = map(tf.stop_gradient, (at_current, *at_states, *others))
             return _once(*found, marker)
 
         return (spikes, *final), grad
 
-    spikes, *final = call(current, *states, *(entries if learns else ()))
+    spikes, *final = call(current, *states, *learnt)
     return spikes, tuple(final)

@@ -13,6 +13,7 @@ from torch.autograd import forward_ad
 
 from keras_snn import surrogates
 from keras_snn.dynamics import reference
+from keras_snn.dynamics.loop import at_recurrent
 from keras_snn.dynamics.system import System, refuse_second_derivative
 from keras_snn.dynamics.torch_loop import (
     backward,
@@ -24,8 +25,8 @@ from keras_snn.dynamics.torch_loop import (
 __all__ = ["run"]
 
 NO_TRANSFORMATION = (
-    "Constants that are learnt have gradients, but no forward mode and no "
-    "`torch.func.vmap`."
+    "Neurons with learnt constants or a recurrent kernel have gradients, but "
+    "no forward mode and no `torch.func.vmap`."
 )
 
 
@@ -44,8 +45,11 @@ def _fold(info, in_dims, tensors):
 def _unfold(info, outputs):
     """Undoes `_fold` for the outputs, and says where the axis is."""
     size = info.batch_size
-    unfolded = [x.unflatten(0, (size, x.shape[0] // size)) for x in outputs]
-    return tuple(unfolded), (0,) * len(unfolded)
+    unfolded = [
+        x if x is None else x.unflatten(0, (size, x.shape[0] // size))
+        for x in outputs
+    ]
+    return tuple(unfolded), tuple(None if x is None else 0 for x in outputs)
 
 
 class _Once(torch.autograd.Function):
@@ -75,20 +79,22 @@ class _Once(torch.autograd.Function):
         return _unfold(info, _Once.apply(function, system, *folded))
 
 
-def _backward_flat(system, count, distance, at_spikes, mask, *rest):
-    """Calls `backward` on tensors alone."""
+def _backward_flat(system, count, distance, at_spikes, mask, recurrent, *rest):
+    """Calls `backward` on tensors alone. Returns the gradients of `_Run`."""
     at_states, rest = rest[:count], rest[count:]
+    looped = recurrent is not None
+    kept, rest = (distance, *rest[:looped]), rest[looped:]
     current, *starts = rest or (None,)
-    found = backward(
-        system, (distance, *starts), at_spikes, at_states, mask, current
+    kept = *kept, *starts
+    at_current, at_states, at_entries = backward(
+        system, kept, at_spikes, at_states, mask, recurrent, current
     )
-    at_current, at_states, at_entries = found
-    return at_current, *at_states, *at_entries
+    at_kernel = at_recurrent(kept, at_current) if looped else None
+    return at_kernel, at_current, *at_states, *at_entries
 
 
-def _push_flat(system, count, distance, current, mask, *states):
+def _push_flat(system, _, distance, current, mask, *states):
     """Calls `push` on tensors alone."""
-    del count
     spikes, states, distances = push(system, (distance,), current, states, mask)
     return spikes, *states, distances
 
@@ -101,53 +107,54 @@ class _Run(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(system, keep, mask, current, count, *rest):
+    def forward(system, keep, mask, recurrent, current, count, *rest):
         states, entries = rest[:count], rest[count:]
         if entries:
             system = system.with_entries(entries)
         learns = bool(entries) and keep
         spikes, final, kept = forward(
-            system, current, states, mask, keep, learns
+            system, current, states, mask, recurrent, keep, learns
         )
         return spikes, *final, *kept
 
     @staticmethod
     def setup_context(ctx, inputs, output):
-        ctx.system, _, mask, current, ctx.count, *rest = inputs
+        ctx.system, _, mask, recurrent, current, ctx.count, *rest = inputs
         states, entries = rest[: ctx.count], rest[ctx.count :]
-        ctx.dtype, ctx.learned = states[0].dtype, len(entries)
+        ctx.dtype, ctx.learnt = states[0].dtype, len(entries)
         # Otherwise PyTorch makes zeros in place of the gradient at `distance`.
         ctx.set_materialize_grads(False)
         kept = output[1 + ctx.count :]
-        ctx.save_for_backward(
-            mask, *kept, *((current, *entries) if entries else ())
-        )
-        ctx.save_for_forward(mask, *kept)
+        learnt = (current, *entries) if entries else ()
+        ctx.save_for_backward(mask, recurrent, *learnt, *kept)
+        ctx.save_for_forward(mask, recurrent, *kept)
 
     @staticmethod
     def backward(ctx, at_spikes, *rest):
-        mask, distance, *saved = ctx.saved_tensors
-        system, count = ctx.system, ctx.count
-        extra = ()
-        if ctx.learned:
-            starts, (current, *entries) = saved[:count], saved[count:]
-            system = system.with_entries(entries)
-            extra = current, *starts
+        mask, recurrent, *saved = ctx.saved_tensors
+        system, count, extra = ctx.system, ctx.count, ()
+        if ctx.learnt:
+            current, *saved = saved
+            entries, saved = saved[: ctx.learnt], saved[ctx.learnt :]
+            system, extra = system.with_entries(entries), (current,)
+        distance, *kept = saved
+        if recurrent is not None:
+            fed, *kept = kept
+            extra = fed, *extra
         at_spikes, *at_states = _or_zeros(
             distance, at_spikes, rest[:count], ctx.dtype
         )
+        arrays = distance, at_spikes, mask, recurrent, *at_states
         function = functools.partial(_flat, _backward_flat, count)
-        found = _Once.apply(
-            function, system, distance, at_spikes, mask, *at_states, *extra
-        )
-        at_current, *others = found
-        return None, None, None, at_current, None, *others
+        found = _Once.apply(function, system, *arrays, *extra, *kept)
+        at_kernel, at_current, *others = found
+        return None, None, None, at_kernel, at_current, None, *others
 
     @staticmethod
-    def jvp(ctx, _system, _keep, _mask, current, _count, *rest):
-        if ctx.learned:
+    def jvp(ctx, _system, _keep, _mask, _recurrent, current, _count, *rest):
+        mask, recurrent, distance = ctx.saved_tensors[:3]
+        if ctx.learnt or recurrent is not None:
             raise NotImplementedError(NO_TRANSFORMATION)
-        mask, distance = ctx.saved_tensors[:2]
         current, *states = _or_zeros(distance, current, rest, ctx.dtype)
         function = functools.partial(_flat, _push_flat, ctx.count)
         return _Once.apply(
@@ -155,15 +162,16 @@ class _Run(torch.autograd.Function):
         )
 
     @staticmethod
-    def vmap(info, in_dims, system, keep, mask, current, count, *rest):
-        if len(rest) > count:
+    def vmap(
+        info, in_dims, system, keep, mask, recurrent, current, count, *rest
+    ):
+        if len(rest) > count or recurrent is not None:
             raise NotImplementedError(NO_TRANSFORMATION)
         tensors = mask, current, *rest
-        dims = in_dims[2], in_dims[3], *in_dims[5:]
+        dims = in_dims[2], in_dims[4], *in_dims[6:]
         mask, current, *states = _fold(info, dims, tensors)
-        found = _Run.apply(
-            system, keep or _is_dual(current), mask, current, count, *states
-        )
+        arguments = mask, None, current, count, *states
+        found = _Run.apply(system, keep or _is_dual(current), *arguments)
         return _unfold(info, found)
 
 
@@ -267,7 +275,7 @@ _forward_operator.register_autograd(
 )
 
 
-def run(system, current, states, mask=None):
+def run(system, current, states, mask=None, recurrent=None):
     """See `keras_snn.dynamics.run`."""
     entries = [
         x
@@ -278,7 +286,7 @@ def run(system, current, states, mask=None):
     tensors = list(filter(torch.is_tensor, entries))
     if torch.compiler.is_exporting():
         # An exported program runs where our operators are not installed.
-        return reference.run(system, current, states, mask)
+        return reference.run(system, current, states, mask, recurrent)
     if tensors:
         system = system.with_entries(entries)
     duals = any(map(_is_dual, (current, *states)))
@@ -288,8 +296,8 @@ def run(system, current, states, mask=None):
                 "A compiled neuron has no forward mode. Call `torch.func.jvp` "
                 "outside `torch.compile`."
             )
-        if tensors:
-            return reference.run(system, current, states, mask)
+        if tensors or recurrent is not None:
+            return reference.run(system, current, states, mask, recurrent)
         spikes, final, _ = _forward_operator(
             current, torch.stack(states), mask, entries, system.text
         )
@@ -302,8 +310,12 @@ def run(system, current, states, mask=None):
         system = system.with_entries([1.0] * len(entries))
     else:
         entries = []
-    needed = any(x.requires_grad for x in (current, *states, *entries))
-    keep = duals or (torch.is_grad_enabled() and needed)
+    inputs = [current, *states, *entries]
+    if recurrent is not None:
+        recurrent = torch.as_tensor(recurrent).to(states[0])
+        inputs.append(recurrent)
+    needed = torch.is_grad_enabled() and any(x.requires_grad for x in inputs)
     count = len(states)
-    found = _Run.apply(system, keep, mask, current, count, *states, *entries)
+    arguments = mask, recurrent, current, count, *states, *entries
+    found = _Run.apply(system, duals or needed, *arguments)
     return found[0], tuple(found[1 : 1 + count])

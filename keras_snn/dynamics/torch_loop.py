@@ -26,13 +26,17 @@ FORWARD_BLOCK = 2**22
 BACKWARD_BLOCK = 2**20
 
 
-def _blocks(array, size):
-    """Cuts `(batch, timesteps, units)` into blocks of about `size` numbers."""
+def _blocks(array, size, whole=False):
+    """Cuts `(batch, timesteps, units)` into blocks of about `size` numbers.
+
+    With a recurrent kernel, a block has the `whole` of the units.
+    """
     batch, timesteps, units = array.shape
     if array.device.type != "cpu":
         return [(slice(None), slice(None))]
     rows = max(1, size // max(1, timesteps * units))
     columns = max(1, min(units, size // max(1, timesteps)))
+    columns = max(1, units) if whole else columns
     return [
         (slice(b, b + rows), slice(n, n + columns))
         for b in range(0, batch, rows)
@@ -69,27 +73,32 @@ def _installed():
     return torch_gpu
 
 
-def _kernels(system, array, learns=False):
+def _kernels(system, array, recurrent):
     """Returns the module `torch_gpu` if its kernels run this system."""
     plain = system.is_lif and not any(map(torch.is_tensor, system.entries))
-    return _installed() if array.is_cuda and plain and not learns else None
+    return (
+        _installed() if array.is_cuda and plain and recurrent is None else None
+    )
 
 
-def forward(system, current, states, mask, keep=True, learns=False):
+def forward(
+    system, current, states, mask, recurrent=None, keep=True, learns=False
+):
     """See `keras_snn.dynamics.loop.forward`."""
-    if kernels := _kernels(system, current, learns):
-        return kernels.forward(system, current, states, mask, keep)
+    if kernels := _kernels(system, current, recurrent):
+        return kernels.forward(system, current, states, mask, None, keep)
     spiking = system.surrogate is not None
     distance = contiguous_like(current)
     # Without a backward pass, the spikes overwrite the distances.
     spikes = contiguous_like(current) if keep and spiking else distance
     final = tuple(map(contiguous_like, states))
+    looped = recurrent is not None
+    count = keep * (looped + learns * (len(states) - looped))
     starts = [
-        current.new_empty(current.shape, dtype=x.dtype)
-        for x in states
-        if learns
+        current.new_empty(current.shape, dtype=states[0].dtype)
+        for _ in range(count)
     ]
-    for rows, columns in _blocks(current, FORWARD_BLOCK):
+    for rows, columns in _blocks(current, FORWARD_BLOCK, looped):
         block = rows, slice(None), columns
         after = _integrate(
             _of(system, columns),
@@ -98,6 +107,7 @@ def forward(system, current, states, mask, keep=True, learns=False):
             None if mask is None else mask[rows, :, None],
             distance[block],
             [x[block] for x in starts],
+            recurrent,
         )
         for whole, x in zip(final, after, strict=True):
             whole[rows, columns] = x
@@ -118,10 +128,10 @@ def _finite(states):
     return all(math.isfinite(x.sum()) for x in states)
 
 
-def _integrate(system, current, first, runs, distance, starts):
+def _integrate(system, current, first, runs, distance, starts, recurrent):
     """Fills `distance` and `starts`, and returns the final states."""
     order = torch.contiguous_format
-    arrays = current, runs, distance, starts
+    arrays = current, runs, distance, starts, recurrent
     states = [x.clone(memory_format=order) for x in first]
     states = _advance(system, states, *arrays, _multiply)
     if not _finite(states):
@@ -135,15 +145,21 @@ def _integrate(system, current, first, runs, distance, starts):
     return states
 
 
-def _advance(system, states, current, runs, distance, starts, reset):
+def _advance(system, states, current, runs, distance, starts, recurrent, reset):
     """Advances the states in place through all timesteps. Returns them."""
-    fired = torch.empty_like(states[0])
+    fired, fed = torch.empty_like(states[0]), []
+    if recurrent is not None:
+        states, fed = states[:-1], [fired.copy_(states[-1])]
     spare = [torch.empty_like(x) for x in states]
     for t in range(current.shape[1]):
-        for array, x in zip(starts, states, strict=False):
+        for array, x in zip(starts, [*fed, *states], strict=False):
             array[:, t] = x
-        before = states if runs is None else [x.clone() for x in states]
-        states, spare = _mix(system, states, current[:, t], spare)
+        before = [*states, *fed]
+        before = before if runs is None else [x.clone() for x in before]
+        now = current[:, t]
+        if recurrent is not None:
+            now = torch.addmm(now.to(fired.dtype), fired, recurrent)
+        states, spare = _mix(system, states, now, spare)
         # The spike depends on the distance in the dtype in which it is stored,
         # so both passes agree on it in half precision, too.
         kept = distance[:, t]
@@ -154,9 +170,9 @@ def _advance(system, states, current, runs, distance, starts, reset):
         reset(system, kept, states, fired)
         if runs is not None:
             kept.masked_fill_(~runs[:, t], 0.0)
-            for x, old in zip(states, before, strict=True):
+            for x, old in zip([*states, *fed], before, strict=True):
                 torch.where(runs[:, t], x, old, out=x)
-    return states
+    return [*states, *fed]
 
 
 def _mix(system, states, current, spare):
@@ -208,27 +224,33 @@ def _multiply(system, distance, states, fired):
 
 def _select(system, distance, states, fired):
     """Resets in place, infinite potentials too."""
-    del fired
+    torch.gt(distance, 0, out=fired)
     after = system.after(distance > 0, states)
     for x, new in zip(states, after, strict=True):
         x.copy_(new)
 
 
-def backward(system, kept, at_spikes, at_states, mask, current=None):
+def backward(
+    system, kept, at_spikes, at_states, mask, recurrent=None, current=None
+):
     """See `keras_snn.dynamics.loop.backward`."""
     distance, *starts = kept
-    if kernels := _kernels(system, distance, starts):
+    if kernels := _kernels(system, distance, recurrent):
         return kernels.backward(system, kept, at_spikes, at_states, mask)
+    looped = recurrent is not None
+    fed, starts = starts[:looped], starts[looped:]
     at_current = contiguous_like(at_spikes)
     at_first = tuple(map(contiguous_like, at_states))
     entries = [torch.zeros_like(at_states[0]) for _ in system.entries if starts]
-    for rows, columns in _blocks(distance, BACKWARD_BLOCK):
+    for rows, columns in _blocks(distance, BACKWARD_BLOCK, looped):
         block = rows, slice(None), columns
-        learnt = starts and (
-            [x[block] for x in starts],
-            current[block],
-            [x[rows, columns] for x in entries],
-        )
+        learnt = ()
+        if starts:
+            now = current[block]
+            if looped:
+                now = now + fed[0][rows] @ recurrent
+            sums = [x[rows, columns] for x in entries]
+            learnt = [x[block] for x in starts], now, sums
         found = _differentiate(
             _of(system, columns),
             distance[block].to(at_states[0].dtype),
@@ -237,6 +259,7 @@ def backward(system, kept, at_spikes, at_states, mask, current=None):
             None if mask is None else mask[rows, :, None],
             at_current[block],
             learnt,
+            recurrent,
         )
         for whole, x in zip(at_first, found, strict=True):
             whole[rows, columns] = x
@@ -253,18 +276,22 @@ def _factors(system, distance):
 
 
 def _differentiate(
-    system, distance, at_spikes, after, runs, at_current, learnt
+    system, distance, at_spikes, after, runs, at_current, learnt, recurrent
 ):
     """Fills `at_current`. Returns the gradients at the initial states."""
+    fed = []  # the gradient at the spikes that `recurrent` takes
+    if recurrent is not None:
+        *after, last = after
+        fed = [last]
     slope, carried = _factors(system, distance)
     gradient = slope * at_spikes
     decay, gain = system.decay[0][0], system.gain[0]
-    single = len(after) == 1
+    single = len(after) == 1 and not fed
     leak = 1.0  # No leak follows the final potential.
     for t in reversed(range(distance.shape[1])):
         here = gradient[:, t]
         if not single:
-            raised = system.raised(0.0, after)
+            raised = system.raised(sum(fed), after)
             if torch.is_tensor(raised):
                 here.addcmul_(slope[:, t], raised)
         here.addcmul_(carried[:, t], after[0], value=leak)
@@ -274,6 +301,11 @@ def _differentiate(
             _accumulate(system, t, distance, gradients, scaled, runs, learnt)
         if not single:
             now = system.pull(gradients)[1]
+            if fed:
+                at_fed = now @ recurrent.T
+                if runs is not None:
+                    at_fed = torch.where(runs[:, t], at_fed, fed[0])
+                fed = [at_fed]
             at_current[:, t] = now if runs is None else now * runs[:, t]
         if single and runs is None and not torch.is_tensor(decay):
             after, leak = [here], decay
@@ -290,7 +322,7 @@ def _differentiate(
         at_current.copy_(gradient * gain) if torch.is_tensor(
             gain
         ) else torch.mul(gradient, gain, out=at_current)
-    return [leak * after[0], *after[1:]]
+    return [leak * after[0], *after[1:], *fed]
 
 
 def _accumulate(system, t, distance, gradients, after, runs, learnt):

@@ -143,6 +143,52 @@ def test_gradients_are_the_definition_in_forward_mode(case, per_channel, rng):
         np.testing.assert_allclose(ours, expected, rtol=1e-9)
 
 
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_recurrent_kernel_is_the_definition(case, rng):
+    model, reset, detached, masked = case
+    neuron = make(model, reset, detached)
+    current, states, mask = arrays_of(neuron, rng, masked)
+    fed = (rng.random((BATCH, UNITS)) < 0.5).astype("float64")
+    kernel = rng.integers(-16, 17, (UNITS, UNITS)) / 16
+    states, constants = [*states, fed], constants_of(neuron)
+    inputs = [current, kernel, *states, *map(np.array, constants.values())]
+    cotangents = [rng.normal(size=x.shape) for x in (current, *states)]
+
+    def function(current, kernel, *rest):
+        initial, learnt = rest[: len(states)], rest[len(states) :]
+        system = neuron.system(**dict(zip(constants, learnt, strict=True)))
+        spikes, final = dynamics.run(
+            system, current, initial, tensor(mask), kernel
+        )
+        return spikes, *final
+
+    found = gradients(function, inputs, cotangents)
+    outputs = function(*map(tensor, inputs))
+    for _ in range(4):
+        along = [rng.normal(size=x.shape) for x in inputs]
+        sequence, kernel, *rest = map(dual.Dual, inputs, along)
+        learnt = dict(zip(constants, rest[len(states) :], strict=True))
+        spikes, final = dual.simulate(
+            [
+                dual.Dual(sequence.value[:, t], sequence.tangent[:, t])
+                for t in range(TIMESTEPS)
+            ],
+            rest[: len(states)],
+            learnt,
+            slope,
+            *(reset, detached, mask, kernel),
+        )
+        values = [np.stack([x.value for x in spikes], 1)]
+        values += [x.value for x in final]
+        for ours, theirs in zip(outputs, values, strict=True):
+            np.testing.assert_allclose(to_numpy(ours), theirs, rtol=1e-13)
+        tangents = [np.stack([x.tangent for x in spikes], 1)]
+        tangents += [x.tangent for x in final]
+        expected = sum(map(np.vdot, cotangents, tangents))
+        ours = sum(map(np.vdot, found, along))
+        np.testing.assert_allclose(ours, expected, rtol=1e-9)
+
+
 def test_an_integrator_is_a_filter(rng):
     k, lam = 0.75, 0.5
     current = rng.normal(size=(BATCH, TIMESTEPS, UNITS))

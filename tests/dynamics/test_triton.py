@@ -38,6 +38,13 @@ class Own(surrogates.Surrogate):  # one that the kernel does not know
 
 triton.LARGEST_BLOCK = 4
 torch.manual_seed(0)
+
+
+def flat(found):
+    first, *others = found
+    return [first, *itertools.chain(*others)]
+
+
 own = Own()
 known = "sigmoid", "tanh", "hardtanh", "arctan"
 gated = surrogates.SpikeGated
@@ -67,8 +74,8 @@ for surrogate, reset, detached, (masked, dtype) in choices:
     start = torch.randint(-16, 49, (2, 5)) / 16
     start = start.to(dtype) if double else start
     mask = torch.rand(2, 5) < 0.7 if masked else None
-    expected = eager.forward(neuron, current, start, mask)
-    found = kernels.forward(neuron, current, start, mask)
+    expected = flat(eager.forward(neuron, current, [start], mask))
+    found = flat(kernels.forward(neuron, current, [start], mask))
     assert 0 < expected[0].float().mean() < 1
     for ours, theirs in zip(found, expected, strict=True):
         if double:  # Rounded in another order.
@@ -76,21 +83,22 @@ for surrogate, reset, detached, (masked, dtype) in choices:
         else:
             assert torch.equal(ours, theirs), case
 
-    spikes, _, nothing = kernels.forward(neuron, current, start, mask, False)
-    assert torch.equal(spikes, expected[0]) and nothing is None, case
+    arguments = neuron, current, [start], mask
+    spikes, _, nothing = kernels.forward(*arguments, keep=False)
+    assert torch.equal(spikes, expected[0]) and nothing == (), case
 
-    upstream = torch.randn(2, 5, 5).to(dtype), torch.randn(2, 5).to(start)
-    kept = expected[2]
-    expected = eager.backward(neuron, kept, *upstream, mask)
-    found = kernels.backward(neuron, kept, *upstream, mask)
+    upstream = torch.randn(2, 5, 5).to(dtype), [torch.randn(2, 5).to(start)]
+    kept = expected[2:]
+    expected = flat(eager.backward(neuron, kept, *upstream, mask))
+    found = flat(kernels.backward(neuron, kept, *upstream, mask))
     for ours, theirs in zip(found, expected, strict=True):
         error = (ours - theirs).double().norm() / theirs.double().norm()
         assert error < tolerances[dtype], case
 
     current[0, 1, 2] = torch.nan
     for ours, theirs in zip(
-        kernels.forward(neuron, current, start, None),
-        eager.forward(neuron, current, start, None),
+        flat(kernels.forward(neuron, current, [start], None)),
+        flat(eager.forward(neuron, current, [start], None)),
         strict=True,
     ):
         assert ours.isnan().any()
@@ -172,17 +180,19 @@ rng = np.random.default_rng(0)
 
 def run(neuron, kernels, batched, current, potential, mask, *upstream):
     def call(current, potential):
-        return fused.lif(neuron, current, potential, mask)
+        return fused.run(neuron.system(), current, (potential,), mask)
 
     def both_passes(current, potential, *upstream):
-        found, pull = jax.vjp(call, current, potential)
-        return *found, *pull(upstream)
+        (spikes, (final,)), pull = jax.vjp(call, current, potential)
+        first, last = upstream
+        return spikes, final, *pull((first, (last,)))
 
     transform = jax.vmap if batched else lambda function: function
     fused._kernels = lambda: kernels
     jax.clear_caches()
     found = transform(both_passes)(current, potential, *upstream)
-    return *found, *transform(call)(current, potential)
+    spikes, (final,) = transform(call)(current, potential)
+    return *found, spikes, final
 
 
 known = "sigmoid", "tanh", "hardtanh", "arctan"
@@ -213,7 +223,7 @@ for surrogate, reset, masked, dtype, batched in itertools.product(
         assert error < (1e-6 if dtype == "float32" else 1e-13), case
 
 current, potential = arrays[0].reshape(-1, 5, 5), arrays[1].reshape(-1, 5)
-first = jax.grad(lambda x: fused.lif(neuron, x, potential)[0].sum())
+first = jax.grad(lambda x: fused.run(neuron.system(), x, (potential,))[0].sum())
 try:
     jax.grad(lambda x: first(x).sum())(current)
 except NotImplementedError as error:
