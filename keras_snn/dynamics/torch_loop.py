@@ -253,7 +253,7 @@ def backward(
             learnt = [x[block] for x in starts], now, sums
         found = _differentiate(
             _of(system, columns),
-            distance[block].to(at_states[0].dtype),
+            _widened(distance[block], at_states[0].dtype),
             at_spikes[block],
             [x[rows, columns] for x in at_states],
             None if mask is None else mask[rows, :, None],
@@ -264,6 +264,15 @@ def backward(
         for whole, x in zip(at_first, found, strict=True):
             whole[rows, columns] = x
     return at_current, at_first, tuple(map(summed, entries, system.entries))
+
+
+def _widened(distance, dtype):
+    """Returns distances, all finite, in the dtype of the potential."""
+    if distance.dtype == dtype:
+        return distance
+    # float16 makes large potentials infinite. Infinity times 0 is NaN.
+    largest = torch.finfo(dtype).max / 2
+    return distance.to(dtype).clamp_(-largest, largest)
 
 
 def _factors(system, distance):
@@ -341,7 +350,7 @@ def push(system, kept, current, states, mask):
 
     Returns the tangents of the spikes, the final states and the distance.
     """
-    distance = kept[0].to(states[0].dtype)
+    distance = _widened(kept[0], states[0].dtype)
     slope, carried = _factors(system, distance)
     spikes, distances = torch.empty_like(distance), torch.empty_like(distance)
     for t in range(distance.shape[1]):

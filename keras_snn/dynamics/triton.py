@@ -160,6 +160,7 @@ def backward_kernel(
         kept = tl.load(distance + at, mask=inside, other=0.0).to(carry.dtype)
         # The surrogate's derivative at infinity is 0; infinity times 0 is NaN.
         kept = tl.where(kept > 3e38, 3e38, kept)
+        kept = tl.where(kept < -3e38, -3e38, kept)
         given = kept
         if SURROGATE == "given":
             given = tl.load(slopes + at, mask=inside, other=0.0)

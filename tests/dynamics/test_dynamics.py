@@ -305,6 +305,20 @@ def test_an_infinite_current_fires_once_and_is_forgotten(dtype, function):
     assert whole.ravel().tolist() == [0, *rest.ravel()]
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_potentials_beyond_half_precision_have_gradients(sign):
+    # The potentials are +-80,000 or more, which float16 cannot hold.
+    neuron = dynamics.Neuron(0.5, 4.0, 1.0, "arctan")
+    current = np.full((1, 3, 1), 20_000 * sign, "float16")
+    start, weights = np.zeros((1, 1), "float32"), [np.float32([[[1]]])]
+    found = gradients(
+        lambda i, v: lif(neuron, i, v)[:1], [current, start], weights
+    )
+    # There, the surrogate's derivative is below 1e-10.
+    for gradient in found:
+        np.testing.assert_allclose(gradient, 0, atol=1e-8)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -104,6 +104,18 @@ for surrogate, reset, detached, (masked, dtype) in choices:
         assert ours.isnan().any()
         difference = ours.nan_to_num(9) - theirs.nan_to_num(9)
         assert difference.abs().max() <= (1e-14 if double else 0), case
+
+# Potentials that the dtype of the currents cannot hold: the surrogate's
+# derivative is 0 there.
+neuron = dynamics.Neuron(0.5, 4.0, 1.0, "arctan").system()
+for size, dtype in ((2e4, torch.float16), (torch.inf, torch.float32)):
+    for sign in (1, -1):
+        current = torch.full((1, 3, 1), sign * size, dtype=dtype)
+        start = [torch.zeros(1, 1)]
+        kept = kernels.forward(neuron, current, start, None)[2]
+        upstream = torch.ones_like(current), start
+        for found in flat(kernels.backward(neuron, kept, *upstream, None)):
+            assert not found.any(), (sign, dtype)
 print("every choice agrees")
 """
 COMPILED = """
