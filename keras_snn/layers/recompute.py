@@ -30,7 +30,8 @@ class Recompute(keras.layers.Wrapper):
     Args:
         layer: The layer to run twice, for instance a `keras.Sequential`. It
             draws the same random numbers both times and updates its running
-            statistics once. It must have no activity regularizers.
+            statistics once. It must have no activity regularizers and must not
+            call `add_loss`.
         spikes: Whether the inputs are spikes, or counts up to 255. They are
             kept as bytes, a quarter of float32. Other inputs would be rounded.
         parts: Number of parts into which the batch is split. The parts pass
@@ -83,13 +84,18 @@ class Recompute(keras.layers.Wrapper):
         def function(inputs, weights):
             variables = [*trainable, *state]
             with keras.StatelessScope(
-                list(zip(variables, weights, strict=True))
+                list(zip(variables, weights, strict=True)), collect_losses=True
             ) as scope:
                 before = [scope.get_current_value(x) for x in state]
                 # The second run is outside of the model's call, so Keras does
                 # not know `training` there.
                 output = self.layer(inputs, training=training)
                 after = [scope.get_current_value(x) for x in state]
+            if scope.losses:
+                raise ValueError(
+                    "`layer` must not call `add_loss`, as its losses would "
+                    f"be lost. Received: layer {self.layer.name!r}"
+                )
             pairs = enumerate(zip(after, before, strict=True))
             changed[:] = [i for i, (new, old) in pairs if new is not old]
             return [output, *(after[i] for i in changed)]

@@ -163,6 +163,19 @@ def test_activity_regularizers_are_refused():
         layer(spikes(2))
 
 
+class Penalty(keras.layers.Layer):
+    def call(self, inputs):
+        self.add_loss(keras.ops.mean(inputs))
+        return inputs
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_losses_from_inside_are_refused(parts):
+    layer = Recompute(keras.Sequential([LIF(), Penalty()]), parts=parts)
+    with pytest.raises(ValueError, match="must not call `add_loss`"):
+        layer(spikes(2))
+
+
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
