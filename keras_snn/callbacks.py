@@ -109,9 +109,7 @@ class FiringRateMonitor(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         """Measures every `every` iterations."""
         last = self._iteration
-        # With `steps_per_execution`, a call ends several iterations.
-        steps = (self.params or {}).get("steps") or batch + 1
-        self._iteration = self._before_epoch + min(batch + 1, steps)
+        self._iteration = self._before_epoch + _ended(self, batch)
         if self.every and self._iteration // self.every > last // self.every:
             self._record()
 
@@ -125,6 +123,15 @@ class FiringRateMonitor(keras.callbacks.Callback):
             logs.update(last)
 
 
+def _ended(callback, batch):
+    """Returns how many iterations of this epoch have ended.
+
+    With `steps_per_execution`, `batch` may lie beyond the end of the epoch.
+    """
+    steps = (callback.params or {}).get("steps") or batch + 1
+    return min(batch + 1, steps)
+
+
 class IterationHistory(keras.callbacks.Callback):
     """Keeps the loss and the metrics of every iteration.
 
@@ -134,7 +141,9 @@ class IterationHistory(keras.callbacks.Callback):
     is smaller, its value is not exact.
 
     Attributes:
-        history: Dictionary of lists, one entry per iteration.
+        history: Dictionary of lists, one entry per iteration. With
+            `steps_per_execution`, Keras reports several iterations at once.
+            There is one entry for them, their mean.
     """
 
     def __init__(self):
@@ -147,15 +156,17 @@ class IterationHistory(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         """Restarts, as Keras's running means do."""
-        self._totals = {}
+        self._totals, self._ended = {}, 0
 
     def on_train_batch_end(self, batch, logs=None):
         """Recovers the value of the batch from two running means."""
+        ended = _ended(self, batch)
         for key, mean in (logs or {}).items():
-            total = float(mean) * (batch + 1)
-            value = total - self._totals.get(key, 0.0)
+            total = float(mean) * ended
+            value = (total - self._totals.get(key, 0.0)) / (ended - self._ended)
             self._totals[key] = total
             self.history.setdefault(key, []).append(value)
+        self._ended = ended
 
 
 class Checkpoint(keras.callbacks.Callback):

@@ -206,6 +206,31 @@ def test_iteration_history_takes_running_means_apart(data):
     np.testing.assert_allclose(history.history["accuracy"], accuracy, atol=1e-5)
 
 
+@pytest.mark.skipif(
+    keras.config.backend() == "torch", reason="PyTorch runs single steps"
+)
+def test_iteration_history_averages_the_iterations_of_one_execution():
+    # The model gives 0, so the losses of the batches are 1, 4, 9, 16 and 25.
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Rescaling(0.0)])
+    model.compile("sgd", "mse", steps_per_execution=2)
+    y = np.arange(1.0, 6.0)[:, None]
+    history = callbacks.IterationHistory()
+    with warnings.catch_warnings():
+        # Keras warns that the last execution has one batch only.
+        warnings.simplefilter("ignore")
+        model.fit(
+            y,
+            y,
+            batch_size=1,
+            epochs=2,
+            shuffle=False,
+            verbose=0,
+            callbacks=[history],
+        )
+    expected = [2.5, 12.5, 25.0] * 2
+    np.testing.assert_allclose(history.history["loss"], expected, rtol=1e-5)
+
+
 def test_bad_arguments_are_refused(data):
     x, _ = data
     with pytest.raises(ValueError, match="`every` must be at least 1"):
