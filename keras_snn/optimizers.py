@@ -104,7 +104,11 @@ class ASGD(keras.optimizers.Optimizer):
             trainable_variables: The variables. The default is those of `build`.
         """
         rate = ops.convert_to_tensor(self.learning_rate, dtype="float32")
+        before = ops.copy(self.iterations)
         super().apply(grads, trainable_variables)
+        # With `gradient_accumulation_steps`, most calls end no iteration.
+        last = ops.convert_to_tensor(self._last_rate)
+        rate = ops.where(self.iterations > before, rate, last)
         _assign_copy(self._last_rate, rate)
         # Keras skips `update_step` for variables without a gradient. Their
         # average would stay zero.

@@ -345,6 +345,21 @@ def test_accumulated_gradients_are_one_step(samples):
     )
 
 
+def test_accumulated_gradients_keep_the_rate_of_the_last_iteration():
+    # Keras's schedules count every call. With the gradients 1 and without
+    # decay, `w` falls by the rate of the call that ended the last iteration.
+    rates = keras.optimizers.schedules.PiecewiseConstantDecay(
+        [0, 1, 2, 3, 4], [1.0, 2.0, 4.0, 8.0, 16.0, 32.0]
+    )
+    optimizer = ASGD(rates, lambd=0.0, gradient_accumulation_steps=2)
+    w = keras.Variable([0.0])
+    found = []
+    for _ in range(6):
+        optimizer.apply([keras.ops.ones(1)], [w])
+        found.append(float(to_numpy(w)[0]))
+    assert found == [0, -2, -2, -4, -4, -12]
+
+
 def test_it_works_under_a_loss_scale(samples):
     scaled = keras.optimizers.LossScaleOptimizer(
         ASGD(0.1, lambd=0.01, t0=3), initial_scale=4.0
