@@ -30,7 +30,8 @@ def probe(model):
         A `keras.Model` with the inputs of `model`. Its output is a dictionary,
         in the order of the graph, that maps names of layers to their outputs.
         It has every `LIF` layer and every `keras.layers.RNN` of a `LIFRNNCell`.
-        The second call of a layer is named `name:2`.
+        The second call of a layer is named `name:2`. If no call uses the
+        output of another, Keras may have changed their order.
 
     Raises:
         ValueError: If the model has no neurons, or if its graph does not show
