@@ -47,7 +47,8 @@ TESTS = {
     "surrogates": "tests/test_surrogates.py",
     "initializers.py": "tests/test_initializers.py",
     "validation.py": "tests/test_validation.py",
-    "encoders.py": "tests/test_encoders.py tests/models/test_images.py",
+    "encoders": "tests/encoders tests/models/test_images.py",
+    "losses": "tests/losses",
     "optimizers.py": """
         tests/test_optimizer_arguments.py tests/test_optimizers.py
     """,

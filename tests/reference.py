@@ -88,6 +88,42 @@ def retina(images, timesteps, gain=1, threshold=1, reset="zero"):
     return spikes
 
 
+def latency(images, timesteps, threshold, time):
+    """Codes bytes by the time of their spike, pixel by pixel.
+
+    `time` maps an intensity to the time of its spike. A time halfway between
+    two timesteps goes to the even one.
+    """
+    spikes = np.zeros((len(images), timesteps, *images.shape[1:]))
+    for index, byte in np.ndenumerate(images):
+        if byte / 255 > threshold:
+            at = round(time(byte / 255))
+            if at < timesteps:
+                spikes[(index[0], at, *index[1:])] = 1
+    return spikes
+
+
+def delta(series, threshold, mask=None):
+    """Codes series by send-on-delta, one feature of a sample at a time.
+
+    Returns the up spikes and the down spikes in the shape of the series.
+    """
+    up, down = np.zeros((2, *np.shape(series)))
+    batch, timesteps, *features = np.shape(series)
+    for index in np.ndindex(batch, *features):
+        level = None
+        for t in range(timesteps):
+            if mask is not None and not mask[index[0], t]:
+                continue
+            at = (index[0], t, *index[1:])
+            level = series[at] if level is None else level
+            if series[at] >= level + threshold:
+                up[at], level = 1, level + threshold
+            elif series[at] <= level - threshold:
+                down[at], level = 1, level - threshold
+    return up, down
+
+
 def batch_norm(x, axes, epsilon, mask=None):
     """Returns the normalized `x`, the mean and the variance, with axes kept."""
     x = np.asarray(x, dtype="float64")

@@ -1,125 +1,24 @@
-"""Keras layers that turn images into spike trains, inside the model.
+"""Encoders that turn an image into a spike train."""
 
-Images are bytes (whole numbers in [0, 255], of any dtype) or intensities
-(floats in [0, 1]). Encoders insert a time axis after the batch axis.
-"""
+import math
 
 import keras
 from keras import ops
 
+from keras_snn.encoders.intensity import Encoder
 from keras_snn.replicas import ReplicaSeedGenerator
-from keras_snn.validation import (
-    check_choice,
-    check_count,
-    check_number,
-    check_seed,
-)
+from keras_snn.validation import check_choice, check_number, check_seed
 
 __all__ = [
     "ConstantEncoder",
+    "LatencyEncoder",
     "PoissonEncoder",
     "RetinaEncoder",
-    "as_intensity",
 ]
 
 
-def as_intensity(images):
-    """Scales images to intensities in [0, 1].
-
-    `uint8` images are divided by 255. Keras models cast their inputs, so bytes
-    often arrive as floats. For other dtypes, the values of the whole batch
-    decide: if none exceeds 1, they are intensities; if they are whole numbers
-    up to 255, they are bytes and are divided by 255.
-
-    Args:
-        images: Tensor or NumPy array of any shape.
-
-    Returns:
-        Floats in [0, 1], in the shape of `images`. A compiled function cannot
-        raise an error. There, images that are neither bytes nor intensities
-        give NaN everywhere, so the loss becomes NaN, too.
-
-    Raises:
-        ValueError: If the images are neither bytes nor intensities.
-    """
-    dtype = keras.backend.standardize_dtype(images.dtype)
-    is_uint8 = dtype == "uint8"
-    if "float" not in dtype:
-        dtype = keras.config.floatx()
-    if keras.config.backend() == "jax":
-        import jax
-
-        # JAX has float64 only if it is switched on, and warns otherwise.
-        dtype = str(jax.dtypes.canonicalize_dtype(dtype))
-    images = ops.cast(images, dtype)
-    if is_uint8:
-        return images / 255
-    # Both comparisons are false for NaN.
-    intensities = ops.all((images >= 0) & (images <= 1))
-    whole = ops.equal(images, ops.floor(images))
-    bytes_ = ops.all((images >= 0) & (images <= 255) & whole)
-    if _is_concrete(images) and not (bool(intensities) or bool(bytes_)):
-        low, high = float(ops.min(images)), float(ops.max(images))
-        raise ValueError(
-            "Images must be floats in [0, 1] or whole numbers in [0, 255]. "
-            f"Received: values in [{low:g}, {high:g}]"
-        )
-    scaled = ops.where(bytes_, images / 255, float("nan"))
-    return ops.where(intensities, images, scaled)
-
-
-def _is_concrete(tensor):
-    """Says whether the values of a tensor can be read: not while tracing."""
-    backend = keras.config.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        return tf.executing_eagerly()
-    if backend == "jax":
-        import jax
-
-        return not isinstance(tensor, jax.core.Tracer)
-    if backend == "torch":
-        import torch
-
-        if tensor.device.type == "meta" or torch.compiler.is_compiling():
-            return False
-        try:
-            bool(tensor.flatten()[:1].isnan().any())
-        except RuntimeError:  # under `torch.func.vmap`
-            return False
-        return True
-    return not keras.backend.is_keras_tensor(tensor)
-
-
-class _Encoder(keras.layers.Layer):
-    """Base class of the encoders: turns an image into `timesteps` images."""
-
-    def __init__(self, timesteps, **kwargs):
-        super().__init__(**kwargs)
-        # Keras would round the images to the compute dtype on the way in.
-        self.autocast = False
-        self.timesteps = check_count("timesteps", timesteps)
-
-    def call(self, inputs):
-        """Encodes the images."""
-        intensity = ops.expand_dims(as_intensity(inputs), 1)
-        encoded = ops.cast(self.encode(intensity), self.compute_dtype)
-        # An encoder's comparisons would turn NaN into 0.
-        wrong = ops.any(ops.isnan(intensity))
-        return ops.where(wrong, float("nan"), encoded)
-
-    def compute_output_shape(self, input_shape):
-        """Returns the input shape with `timesteps` after the batch axis."""
-        return (input_shape[0], self.timesteps, *input_shape[1:])
-
-    def get_config(self):
-        """Returns the constructor's arguments."""
-        return super().get_config() | {"timesteps": self.timesteps}
-
-
 @keras.saving.register_keras_serializable(package="keras_snn")
-class ConstantEncoder(_Encoder):
+class ConstantEncoder(Encoder):
     """Constant coding: repeats the image at every timestep.
 
     Args:
@@ -143,7 +42,7 @@ class ConstantEncoder(_Encoder):
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
-class PoissonEncoder(_Encoder):
+class PoissonEncoder(Encoder):
     """Poisson coding: the intensity is the probability of a spike.
 
     Every pixel draws independently at every timestep, in training and in
@@ -187,7 +86,7 @@ class PoissonEncoder(_Encoder):
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
-class RetinaEncoder(_Encoder):
+class RetinaEncoder(Encoder):
     """Retina-like coding: every pixel integrates its intensity and fires.
 
     The coding is deterministic. At every timestep a pixel adds
@@ -247,9 +146,7 @@ class RetinaEncoder(_Encoder):
         """Evaluates the closed form, in float32 under every policy."""
         slope = self.gain / self.threshold * (1 + 1e-6)
         rate = ops.minimum(slope * ops.cast(intensity, "float32"), 1)
-        # 1, 2, ... along the time axis.
-        t = ops.arange(1, self.timesteps + 1, dtype="int32")
-        t = ops.reshape(t, (1, -1) + (1,) * (len(intensity.shape) - 2))
+        t = 1 + self.clock(intensity)
         if self.reset == "zero":
             # A period longer than the time axis gives no spike.
             period = ops.ceil(1 / ops.maximum(rate, 0.5 / self.timesteps))
@@ -263,4 +160,83 @@ class RetinaEncoder(_Encoder):
             "gain": self.gain,
             "threshold": self.threshold,
             "reset": self.reset,
+        }
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class LatencyEncoder(Encoder):
+    """Latency coding: every pixel fires once, and bright pixels fire first.
+
+    With `T` timesteps, an intensity `x` above `threshold` fires at the timestep
+    that is nearest to
+
+    - `(T - 1) (1 - x)` with `mode="linear"`,
+    - `tau ln(x / (x - threshold))` with `mode="logarithmic"`. At this time, a
+      leaky integrator with a constant input `x` reaches the threshold.
+
+    Timesteps count from 0. An intensity of at most `threshold` does not fire,
+    nor does one whose time lies beyond the last timestep.
+
+    Args:
+        timesteps: Length of the time axis, at least 1.
+        mode: `"linear"` or `"logarithmic"`.
+        tau: Time constant of `"logarithmic"` in timesteps, above 0. By default,
+            the darkest byte above `threshold` fires at the last timestep.
+        threshold: Intensity that a pixel must exceed to fire, in (0, 1].
+        **kwargs: Keywords of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: Images `(batch, ...)`: bytes, or intensities in [0, 1].
+
+    Returns:
+        Spikes, 0 or 1, `(batch, timesteps, ...)`. At most one per pixel.
+
+    Reference:
+        `spikegen.latency` in snnTorch, with `clip=True`. Its `normalize=True`
+        scales the times by the latest one of the batch. Here, the code of an
+        image does not depend on the rest of its batch.
+
+    Example:
+    >>> spikes = LatencyEncoder(4)(ops.convert_to_tensor([[1.0, 0.25, 0.0]]))
+    >>> for pixel in ops.convert_to_numpy(spikes)[0].T:
+    ...     print(pixel.tolist())
+    [1.0, 0.0, 0.0, 0.0]
+    [0.0, 0.0, 1.0, 0.0]
+    [0.0, 0.0, 0.0, 0.0]
+    """
+
+    def __init__(
+        self, timesteps, mode="linear", tau=None, threshold=0.01, **kwargs
+    ):
+        super().__init__(timesteps, **kwargs)
+        self.mode = check_choice("mode", mode, ("linear", "logarithmic"))
+        self.tau = None if tau is None else check_number("tau", tau)
+        self.threshold = check_number("threshold", threshold, high=1.0)
+
+    def encode(self, intensity):
+        """Compares the time of the spike with the clock, in float32."""
+        x = ops.cast(intensity, "float32")
+        if self.mode == "linear":
+            time = (self.timesteps - 1) * (1 - x)
+        else:
+            # The lower bound keeps silent pixels finite.
+            above = ops.maximum(x, self.threshold + 1e-6)
+            time = self._tau() * ops.log(above / (above - self.threshold))
+        clock = ops.cast(self.clock(intensity), "float32")
+        now = ops.equal(ops.round(time), clock)
+        return ops.logical_and(now, x > self.threshold)
+
+    def _tau(self):
+        if self.tau is not None:
+            return self.tau
+        darkest = (math.floor(255 * self.threshold) + 1) / 255
+        last = math.log(darkest / (darkest - self.threshold))
+        return (self.timesteps - 1) / last
+
+    def get_config(self):
+        """Returns the constructor's arguments."""
+        return super().get_config() | {
+            "mode": self.mode,
+            "tau": self.tau,
+            "threshold": self.threshold,
         }
