@@ -16,6 +16,7 @@ from keras_snn import (
     encoders,
     initializers,
     layers,
+    losses,
     models,
     optimizers,
     surrogates,
@@ -33,6 +34,7 @@ class Row:
     arguments: dict
     input_shape: tuple
     layer: Callable = lambda made: made  # the layer that uses the object
+    target_shape: tuple = (4, 2)
 
     def make(self, **others):
         """A new object, with some arguments replaced by others."""
@@ -48,8 +50,14 @@ class Row:
         inputs = keras.Input(batch_shape=self.input_shape)
         x = keras.layers.Flatten()(self.layer(made)(inputs))
         model = keras.Model(inputs, keras.layers.Dense(2)(x))
-        is_optimizer = isinstance(made, keras.optimizers.Optimizer)
-        model.compile(made if is_optimizer else "sgd", "mse")
+        options = {"optimizer": "sgd", "loss": "mse"}
+        if isinstance(made, keras.optimizers.Optimizer):
+            options["optimizer"] = made
+        elif isinstance(made, keras.losses.Loss):
+            options["loss"] = made
+        elif isinstance(made, keras.metrics.Metric):
+            options["metrics"] = [made]
+        model.compile(**options)
         return model
 
 
@@ -62,6 +70,11 @@ def behind_weights(layer):
     strong = keras.initializers.Constant(4.0)
     dense = keras.layers.Dense(3, kernel_initializer=strong)
     return keras.Sequential([dense, layer])
+
+
+def beside(_):
+    """A layer for objects that are not part of one."""
+    return keras.layers.Dense(3)
 
 
 def neurons(surrogate):
@@ -187,6 +200,17 @@ ROWS = [
         (4, 6, 1),
     ),
     Row(
+        encoders.LatencyEncoder,
+        {
+            "timesteps": 3,
+            "mode": "logarithmic",
+            "tau": 1.5,
+            "threshold": 0.25,
+        },
+        (4, 6, 1),
+    ),
+    Row(encoders.DeltaEncoder, {"threshold": 0.25}, (4, 5, 3)),
+    Row(
         initializers.AsymptoteInitializer,
         NEURON | {"fan_in": 9, "seed": 3},
         (4, 4),
@@ -218,7 +242,36 @@ ROWS = [
         optimizers.ASGD,
         {"learning_rate": 0.5, "lambd": 0.25, "alpha": 0.5, "t0": 3},
         (4, 4),
-        lambda _: keras.layers.Dense(3),
+        beside,
+    ),
+    Row(
+        losses.TemporalCrossentropy,
+        {"phi": 0.5, "lamb": 0.25, "from_logits": False},
+        (4, 4),
+        beside,
+        (4, 1),
+    ),
+    Row(losses.CountCrossentropy, {}, (4, 4), beside, (4, 1)),
+    Row(
+        losses.CountMeanSquaredError,
+        {"correct_rate": 0.75, "incorrect_rate": 0.25},
+        (4, 4),
+        beside,
+        (4, 1),
+    ),
+    Row(
+        losses.MembraneMeanSquaredError,
+        {"correct_potential": 0.75, "incorrect_potential": -0.25},
+        (4, 4),
+        beside,
+        (4, 1),
+    ),
+    Row(losses.RateAccuracy, {"name": "hits"}, (4, 4), beside, (4, 1)),
+    Row(
+        losses.FiringRateRegularizer,
+        {"lower": 0.125, "upper": 0.25, "factor": 0.5},
+        (4, 5, 3),
+        lambda made: behind_weights(layers.LIF(activity_regularizer=made)),
     ),
 ]
 

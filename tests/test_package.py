@@ -17,7 +17,7 @@ ROOMS = ("keras_snn", "experiments", "examples", "benchmarks", "tests")
 PUBLIC = {
     "keras_snn": """
         __version__ callbacks datasets encoders events initializers layers
-        models optimizers plots presets surrogates theory
+        losses models optimizers plots presets surrogates theory
     """,
     "keras_snn.callbacks": """
         Checkpoint EpochLog EpochSeeds FiringRateMonitor IterationHistory
@@ -25,7 +25,8 @@ PUBLIC = {
     """,
     "keras_snn.datasets": "DatasetInfo INFO NAMES batches cache_dir load",
     "keras_snn.encoders": """
-        ConstantEncoder PoissonEncoder RetinaEncoder as_intensity
+        ConstantEncoder DeltaEncoder LatencyEncoder PoissonEncoder
+        RetinaEncoder as_intensity
     """,
     "keras_snn.events": "DTYPE read remove_hot_pixels saccade to_frames write",
     "keras_snn.initializers": """
@@ -35,6 +36,10 @@ PUBLIC = {
     "keras_snn.layers": """
         AdaptiveLIF AdaptiveLIFCell BNTT Conv2D CubaLIF CubaLIFCell FoldTime
         LIF LIFRNNCell LeakyIntegrator PerTimestep Recompute TDBN UnfoldTime
+    """,
+    "keras_snn.losses": """
+        CountCrossentropy CountMeanSquaredError FiringRateRegularizer
+        MembraneMeanSquaredError RateAccuracy TemporalCrossentropy
     """,
     "keras_snn.models": """
         DATA_FORMATS ENCODERS ImageModel NORMALIZATIONS POOLING PortableModel
@@ -72,6 +77,7 @@ ARROWS = {
     "optimizers": {"validation"},
     "plots": {"validation"},
     "layers": {"dynamics", "replicas", "surrogates", "validation"},
+    "losses": {"layers", "validation"},
     "models": {"encoders", "initializers", "layers", "validation"},
     "callbacks": {"files", "layers", "models", "validation"},
     "datasets": {"events", "files", "validation"},

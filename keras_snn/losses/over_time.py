@@ -1,0 +1,102 @@
+"""The time axis of a classifier's outputs, for losses and metrics."""
+
+import keras
+from keras import ops
+
+__all__ = [
+    "LossOverTime",
+    "Timesteps",
+    "count_spikes",
+    "labels_of",
+    "number_of",
+    "per_sample_mean",
+]
+
+
+class Timesteps(keras.layers.Layer):
+    """Returns outputs with a time axis, and which of their timesteps count.
+
+    This is a layer because Keras passes masks to layers only. A loss would have
+    to read a private attribute.
+    """
+
+    def __init__(self, dtype):
+        super().__init__(dtype=dtype)
+        self.supports_masking = True
+
+    def __call__(self, outputs):
+        """Accepts lists of numbers, too."""
+        if not ops.is_tensor(outputs):
+            outputs = ops.convert_to_tensor(outputs)
+        return super().__call__(outputs)
+
+    def call(self, outputs, mask=None):
+        """Returns `(batch, timesteps, classes)`, `(batch, timesteps)`."""
+        if len(outputs.shape) == 2:
+            outputs = ops.expand_dims(outputs, 1)
+        if len(outputs.shape) != 3:
+            raise ValueError(
+                "`y_pred` must have shape (batch, timesteps, classes) or "
+                f"(batch, classes). Received: shape={tuple(outputs.shape)}"
+            )
+        outputs = ops.cast(outputs, self.compute_dtype)
+        counts = ops.ones_like(outputs[:, :, 0])
+        if mask is not None:
+            mask = ops.reshape(mask, ops.shape(counts))
+            counts = ops.cast(mask, self.compute_dtype)
+        return outputs, counts
+
+    def compute_mask(self, outputs, mask):
+        """Drops the mask."""
+        del outputs, mask
+        return [None, None]
+
+
+class LossOverTime(keras.losses.Loss):
+    """Base class: `per_sample` computes the loss of each sample."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self._timesteps = Timesteps(dtype=self.dtype)
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        """Returns the loss of a batch."""
+        y_true = labels_of(y_true)
+        # Keras would apply a mask of the timesteps to the samples' losses.
+        return super().__call__(y_true, self._timesteps(y_pred), sample_weight)
+
+    def call(self, y_true, y_pred):
+        """Returns the loss of each sample, `(batch,)`."""
+        outputs, counts = y_pred
+        # Keras has made the labels floats.
+        labels = ops.cast(y_true, "int32")
+        return self.per_sample(labels, outputs, counts)
+
+
+def labels_of(y_true):
+    """Returns labels as integers `(batch,)`."""
+    y_true = ops.convert_to_tensor(y_true)
+    # With `class_weight`, TensorFlow does not know the rank of the labels.
+    if getattr(y_true.shape, "rank", 0) is not None:
+        shape = tuple(y_true.shape)
+        if len(shape) != 1 and shape[1:] != (1,):
+            raise ValueError(
+                "`y_true` must be classes of shape (batch,) or (batch, 1). "
+                f"Received: shape={shape}"
+            )
+    return ops.cast(ops.reshape(y_true, (-1,)), "int32")
+
+
+def per_sample_mean(values, counts):
+    """Averages `(batch, timesteps)` over the timesteps that count."""
+    return ops.sum(values * counts, axis=1) / number_of(counts)
+
+
+def number_of(counts):
+    """Returns the number of timesteps that count, `(batch,)`, at least 1."""
+    return ops.maximum(ops.sum(counts, axis=1), 1)
+
+
+def count_spikes(spikes, counts):
+    """Counts spikes over time: `(batch, classes)`."""
+    return ops.sum(spikes * ops.expand_dims(counts, -1), axis=1)
