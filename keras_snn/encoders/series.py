@@ -20,9 +20,9 @@ class DeltaEncoder(keras.layers.Layer):
     - if `x - level <= -threshold`, it sends a down spike and the level falls by
       `threshold`.
 
-    So the first value and the spikes give the series back. While it changes by
-    less than `threshold` per timestep, it stays within `threshold` of the
-    level. After a faster change, the level follows over several timesteps.
+    A series that changes by at most `threshold` per timestep stays within
+    `threshold` of its level. After a larger change, the level catches up over
+    several timesteps.
 
     This differs from a comparison with the previous timestep (`spikegen.delta`
     in snnTorch), which misses slow drifts.
@@ -40,7 +40,8 @@ class DeltaEncoder(keras.layers.Layer):
 
     Returns:
         Spikes, 0 or 1, `(batch, timesteps, ..., 2 * features)`: the up spikes
-        of all features, then their down spikes. A NaN in a series gives NaN.
+        of all features, then their down spikes. NaN gives NaN at that timestep,
+        or at every timestep if it is the first value.
 
     Reference:
         Miskowicz, "Send-on-delta concept: an event-based data reporting
