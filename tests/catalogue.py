@@ -85,6 +85,7 @@ def over_time(cell):
     return behind_weights(keras.layers.RNN(cell, return_sequences=True))
 
 
+START = keras.initializers.RandomNormal(seed=1)
 OVER_TIME = {
     "return_sequences": False,
     "return_state": False,
@@ -136,6 +137,26 @@ ROWS = [
     Row(
         layers.LeakyIntegrator,
         {"k": 0.5, "lam": [0.5, 1.0, 2.0], "learn": ["lam"]} | OVER_TIME,
+        (4, 5, 3),
+        behind_weights,
+    ),
+    Row(
+        layers.RecurrentLIF,
+        NEURON | {"units": 3, "recurrent_initializer": START} | OVER_TIME,
+        (4, 5, 3),
+        behind_weights,
+    ),
+    Row(
+        layers.RecurrentCubaLIF,
+        NEURON | {"units": 3, "alpha": 0.75, "recurrent_initializer": START},
+        (4, 5, 3),
+        behind_weights,
+    ),
+    Row(
+        layers.RecurrentAdaptiveLIF,
+        NEURON
+        | {"units": 3, "rho": 0.75, "coupling": -0.25, "jump": 0.5}
+        | {"recurrent_initializer": START},
         (4, 5, 3),
         behind_weights,
     ),

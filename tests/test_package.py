@@ -35,7 +35,8 @@ PUBLIC = {
     """,
     "keras_snn.layers": """
         AdaptiveLIF AdaptiveLIFCell BNTT Conv2D CubaLIF CubaLIFCell FoldTime
-        LIF LIFRNNCell LeakyIntegrator PerTimestep Recompute TDBN UnfoldTime
+        LIF LIFRNNCell LeakyIntegrator PerTimestep Recompute
+        RecurrentAdaptiveLIF RecurrentCubaLIF RecurrentLIF TDBN UnfoldTime
     """,
     "keras_snn.losses": """
         CountCrossentropy CountMeanSquaredError FiringRateRegularizer
@@ -76,7 +77,13 @@ ARROWS = {
     "encoders": {"replicas", "validation"},
     "optimizers": {"validation"},
     "plots": {"validation"},
-    "layers": {"dynamics", "replicas", "surrogates", "validation"},
+    "layers": {
+        "initializers",
+        "dynamics",
+        "replicas",
+        "surrogates",
+        "validation",
+    },
     "losses": {"layers", "validation"},
     "models": {"encoders", "initializers", "layers", "validation"},
     "callbacks": {"files", "layers", "models", "validation"},

@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-import jax_triton
+import jax_triton  # pyright: ignore[reportMissingImports]
 from jax.custom_batching import sequential_vmap
 
 from keras_snn.dynamics import triton as kernels

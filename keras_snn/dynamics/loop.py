@@ -125,9 +125,8 @@ def forward(
         )
         return integrated, _write(written, t, kept), starts
 
-    shape = ops.shape(current)
-    written_too = (recurrent is not None) + learns * len(states)
-    starts = tuple(ops.zeros(shape, dtype) for _ in range(keep * written_too))
+    count = keep * ((recurrent is not None) + learns * len(states))
+    starts = (ops.zeros(ops.shape(current), dtype),) * count
     integrated, written, starts = ops.fori_loop(
         0,
         timesteps,
@@ -181,20 +180,12 @@ def backward(
     def timestep(n, carry):
         following, at_current, at_entries, at_fed = carry
         t = timesteps - 1 - n
-        now = ops.cast(_read(distance, t), dtype)
-        # The surrogate's derivative at infinity is 0; infinity times 0 is NaN.
-        # Selections keep NaN, which `ops.clip` does not under XLA.
-        now = ops.where(now > LARGEST, LARGEST, now)
-        now = ops.where(now < -LARGEST, -LARGEST, now)
-        silent = ops.cast(now <= 0, dtype)
-        slope, carried = system.adjoint(now, silent)
         after = through_leak(t, following)
         at_spike = ops.cast(_read(at_spikes, t), dtype)
         if recurrent is not None:
             at_spike = at_spike + at_fed
-        at_spike = system.raised(at_spike, after)
-        gradient = slope * at_spike + carried * after[0]
-        gradients = (gradient, *after[1:])
+        now = ops.cast(_read(distance, t), dtype)
+        gradients, silent = _through_spike(system, now, at_spike, after)
         at_now = system.pull(gradients)[1]
         if recurrent is not None:
             before = at_fed
@@ -229,6 +220,19 @@ def backward(
     if recurrent is not None:
         at_first = (*at_first, at_fed)
     return at_current, at_first, at_entries
+
+
+def _through_spike(system, distance, at_spike, after):
+    """Returns the gradients at `z_t`, and `1 - o_t`."""
+    # The surrogate's derivative at infinity is 0; infinity times 0 is NaN.
+    # Selections keep NaN, which `ops.clip` does not under XLA.
+    distance = ops.where(distance > LARGEST, LARGEST, distance)
+    distance = ops.where(distance < -LARGEST, -LARGEST, distance)
+    silent = ops.cast(distance <= 0, distance.dtype)
+    slope, carried = system.adjoint(distance, silent)
+    at_spike = system.raised(at_spike, after)
+    gradient = slope * at_spike + carried * after[0]
+    return (gradient, *after[1:]), silent
 
 
 def at_recurrent(kept, at_current):

@@ -176,6 +176,8 @@ class System:
             `(o_t, x_t)`: the spikes, and the states after the reset.
         """
         integrated = self.integrate(states, current)
+        if self.surrogate is None:
+            return integrated[0], integrated
         potential, *others = integrated
         spikes = self.surrogate(potential - self.theta)
         after, *_ = self.after(spikes > 0, integrated)

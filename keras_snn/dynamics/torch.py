@@ -224,7 +224,8 @@ def _forward_operator(
 ) -> tuple[Tensor, Tensor, Tensor]:
     system = _read(kind).with_entries(entries)
     spikes, final, kept = forward(system, current, states.unbind(), mask)
-    return spikes, torch.stack(final), kept[0].contiguous()
+    (distance,) = kept  # pyright: ignore
+    return spikes, torch.stack(final), distance.contiguous()
 
 
 @_forward_operator.register_fake

@@ -246,8 +246,8 @@ def backward(
         block = rows, slice(None), columns
         learnt = ()
         if starts:
-            now = current[block]
-            if looped:
+            now = current[block]  # pyright: ignore
+            if recurrent is not None:
                 now = now + fed[0][rows] @ recurrent
             sums = [x[rows, columns] for x in entries]
             learnt = [x[block] for x in starts], now, sums
@@ -310,7 +310,7 @@ def _differentiate(
             _accumulate(system, t, distance, gradients, scaled, runs, learnt)
         if not single:
             now = system.pull(gradients)[1]
-            if fed:
+            if recurrent is not None:
                 at_fed = now @ recurrent.T
                 if runs is not None:
                     at_fed = torch.where(runs[:, t], at_fed, fed[0])

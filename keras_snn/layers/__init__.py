@@ -10,6 +10,11 @@ from keras_snn.layers.neurons import LIF, AdaptiveLIF, CubaLIF, LeakyIntegrator
 from keras_snn.layers.normalization import BNTT, TDBN
 from keras_snn.layers.per_timestep import FoldTime, PerTimestep, UnfoldTime
 from keras_snn.layers.recompute import Recompute
+from keras_snn.layers.recurrent import (
+    RecurrentAdaptiveLIF,
+    RecurrentCubaLIF,
+    RecurrentLIF,
+)
 
 __all__ = [
     "BNTT",
@@ -25,5 +30,8 @@ __all__ = [
     "LeakyIntegrator",
     "PerTimestep",
     "Recompute",
+    "RecurrentAdaptiveLIF",
+    "RecurrentCubaLIF",
+    "RecurrentLIF",
     "UnfoldTime",
 ]

@@ -103,7 +103,7 @@ class Constants:
                     value = ops.broadcast_to(value, features)
                     value = ops.reshape(value, (-1,))
             elif np.ndim(value):
-                value = np.broadcast_to(value, features).ravel()
+                value = np.broadcast_to(value, features).flatten()
             values[name] = value
         return self.neuron.system(**values)
 

@@ -55,6 +55,11 @@ class OverTime(Constants, Stateful, keras.layers.Layer):
         # `call` casts: Keras would round the initial states, too.
         self.autocast = False
 
+    @property
+    def state_names(self):
+        """The names of the states."""
+        return self.neuron.states
+
     def build(self, sequences_shape):
         """Checks the time axis, and adds what is learnt and carried."""
         check_time_axis(self, sequences_shape)
@@ -76,7 +81,7 @@ class OverTime(Constants, Stateful, keras.layers.Layer):
                     autocast=False,  # A half-precision policy would round it.
                     name=name,
                 )
-                for name in self.neuron.states
+                for name in self.state_names
             ]
 
     def get_initial_state(self, batch_size):
@@ -88,7 +93,7 @@ class OverTime(Constants, Stateful, keras.layers.Layer):
             )
         shape = (batch_size, *self._features)
         dtype = at_least_float32(self.compute_dtype)
-        return [ops.zeros(shape, dtype) for _ in self.neuron.states]
+        return [ops.zeros(shape, dtype) for _ in self.state_names]
 
     def call(
         self, sequences, initial_state=None, mask=None, sequences_mask=None
@@ -144,11 +149,11 @@ class OverTime(Constants, Stateful, keras.layers.Layer):
             # Copies, because PyTorch keeps them for the gradient.
             return [ops.copy(x) for x in self.states]
         shape = _without_time(ops.shape(sequences))
-        return [ops.zeros(shape, dtype) for _ in self.neuron.states]
+        return [ops.zeros(shape, dtype) for _ in self.state_names]
 
     def _check_states(self, initial_state, sequences):
         """Returns the initial states as a list."""
-        states, names = initial_state, self.neuron.states
+        states, names = initial_state, self.state_names
         if not isinstance(states, (list, tuple)):
             states = [states]
         tensors = all(hasattr(x, "shape") for x in states)
@@ -171,7 +176,7 @@ class OverTime(Constants, Stateful, keras.layers.Layer):
         shape = tuple(sequences_shape) if self.return_sequences else state_shape
         if not self.return_state:
             return shape
-        return (shape, *[state_shape] * len(self.neuron.states))
+        return (shape, *[state_shape] * len(self.state_names))
 
     def compute_output_spec(
         self, sequences, initial_state=None, mask=None, sequences_mask=None
@@ -184,7 +189,7 @@ class OverTime(Constants, Stateful, keras.layers.Layer):
         if not self.return_state:
             return keras.KerasTensor(shapes, self.compute_dtype)
         dtype = at_least_float32(self.compute_dtype)
-        dtypes = self.compute_dtype, *[dtype] * len(self.neuron.states)
+        dtypes = self.compute_dtype, *[dtype] * len(self.state_names)
         return tuple(map(keras.KerasTensor, shapes, dtypes))
 
     def compute_mask(self, sequences, mask):
@@ -194,7 +199,7 @@ class OverTime(Constants, Stateful, keras.layers.Layer):
         if self.go_backwards and mask is not None:
             mask = ops.flip(mask, axis=1)
         if self.return_state:
-            return [mask, *[None] * len(self.neuron.states)]
+            return [mask, *[None] * len(self.state_names)]
         return mask
 
     def get_config(self):

@@ -195,6 +195,9 @@ SAVED = {
     "t last": lambda file: np.save(
         file, np.roll(np.array(ROWS, "f8"), -1, axis=1)
     ),
+    "signed, t last": lambda file: np.save(
+        file, np.roll(np.array(ROWS, "f8") * [1, 1, 1, 2] - [0, 0, 0, 1], -1, 1)
+    ),
     "arrays": lambda file: np.savez(file, **COLUMNS),
     "compressed": lambda file: np.savez_compressed(file, **COLUMNS),
     "one array": lambda file: np.savez(file, structured()),
@@ -346,6 +349,10 @@ def test_seconds_have_a_fraction(path):
         (b"8 20 3 1\n2 50 4 0\n", "order is unclear"),
         (b"nan 20 3 1\n2 50 4 0\n", "order is unclear"),
         (b"t,x,y,p\n9,1,1,1\n8,1,1,1\n", "event 1: time runs backwards"),
+        (
+            b"t,x,y,p\n9,1,1,1\n1e20,1,1,1\n",
+            r"event 1: t=1e\+20 is not an integer below 2\*\*60",
+        ),
     ],
 )
 def test_unclear_and_damaged_texts_are_refused(path, content, why):

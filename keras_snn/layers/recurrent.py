@@ -1,0 +1,208 @@
+"""Neurons whose spikes return to their own layer."""
+
+import keras
+
+from keras_snn import dynamics
+from keras_snn.initializers import AsymptoteInitializer
+from keras_snn.layers.neurons import LIF, AdaptiveLIF, CubaLIF
+from keras_snn.layers.precision import at_least_float32
+from keras_snn.validation import check_count
+
+__all__ = ["RecurrentAdaptiveLIF", "RecurrentCubaLIF", "RecurrentLIF"]
+
+REGISTER = keras.saving.register_keras_serializable(package="keras_snn")
+
+
+class _Recurrent:
+    """Adds a recurrent kernel. Inherit from it before a layer of neurons."""
+
+    def __init__(self, units, *args, recurrent_initializer=None, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.units = check_count("units", units)
+        self.recurrent_initializer = keras.initializers.get(
+            recurrent_initializer
+        )
+
+    @property
+    def state_names(self):
+        """The names of the states: the spikes come last."""
+        return *super().state_names, "spikes"
+
+    def build(self, sequences_shape):
+        """Adds the recurrent kernel."""
+        if len(sequences_shape) != 3 or sequences_shape[2] != self.units:
+            raise ValueError(
+                f"`{type(self).__name__}` of `units={self.units}` expects a "
+                f"current of shape (batch, timesteps, {self.units}). "
+                f"Received: shape={tuple(sequences_shape)}"
+            )
+        super().build(sequences_shape)
+        initializer = self.recurrent_initializer
+        if initializer is None:
+            # Half of the inputs of a neuron are recurrent.
+            constants = self.k, self.lam, self.theta
+            if any(map(_several, constants)):
+                raise ValueError(
+                    "`recurrent_initializer` must be given if `k`, `lam` or "
+                    "`theta` is an array."
+                )
+            initializer = AsymptoteInitializer(
+                *constants, fan_in=2 * self.units
+            )
+        self.recurrent_kernel = self.add_weight(
+            shape=(self.units, self.units),
+            initializer=initializer,
+            dtype=at_least_float32(self.compute_dtype),
+            autocast=False,  # The loop integrates in the dtype of the states.
+            name="recurrent_kernel",
+        )
+
+    def _run(self, sequences, states, mask, features):
+        kernel = keras.ops.convert_to_tensor(self.recurrent_kernel)
+        system = self._system(features)
+        return dynamics.run(system, sequences, states, mask, kernel)
+
+    def get_config(self):
+        """Returns the constructor's arguments."""
+        initializer = self.recurrent_initializer
+        return super().get_config() | {
+            "units": self.units,
+            "recurrent_initializer": initializer
+            and keras.initializers.serialize(initializer),
+        }
+
+
+def _several(constant):
+    return getattr(constant, "ndim", 0) > 0
+
+
+@REGISTER
+class RecurrentLIF(_Recurrent, LIF):
+    """`LIF` neurons that feed their spikes back into their own current.
+
+        i_t <- i_t + o_{t-1} recurrent_kernel
+
+    Like `keras.layers.SimpleRNN`, but the input kernel is a layer of its own
+    before it: `keras.layers.Dense(units)`.
+
+    Args:
+        units: Number of neurons, and of features of the current.
+        k: See `LIF`.
+        lam: See `LIF`.
+        theta: See `LIF`.
+        recurrent_initializer: Initializer of the recurrent kernel
+            `(units, units)`. The default is `AsymptoteInitializer` with
+            `fan_in=2 * units`, as if as many inputs were recurrent as not.
+        **kwargs: The other arguments of `LIF`.
+
+    Call arguments:
+        sequences: Current, `(batch, timesteps, units)`.
+        initial_state: List of the potential and the last spikes,
+            `(batch, units)`.
+        mask: Booleans `(batch, timesteps)`, as for `LIF`. A masked timestep
+            keeps the last spikes, too.
+        sequences_mask: The same.
+
+    Returns:
+        Spikes, as `LIF`. With `return_state`, also the states.
+
+    Example:
+    >>> neurons = RecurrentLIF(2, k=0.5, lam=1.0, theta=1.25,
+    ...                        recurrent_initializer="identity")
+    >>> spikes = neurons(keras.ops.ones((1, 5, 2)))
+    >>> keras.ops.convert_to_numpy(spikes)[0, :, 0].tolist()
+    [0.0, 1.0, 1.0, 1.0, 1.0]
+    """
+
+    def __init__(
+        self,
+        units,
+        k=0.8,
+        lam=0.2,
+        theta=1.0,
+        recurrent_initializer=None,
+        **kwargs,
+    ):
+        kwargs["recurrent_initializer"] = recurrent_initializer
+        super().__init__(units, k, lam, theta, **kwargs)
+
+
+@REGISTER
+class RecurrentCubaLIF(_Recurrent, CubaLIF):
+    """`CubaLIF` neurons with a recurrent kernel, as in `RecurrentLIF`.
+
+    Args:
+        units: Number of neurons, and of features of the current.
+        k: See `CubaLIF`.
+        lam: See `CubaLIF`.
+        theta: See `CubaLIF`.
+        alpha: See `CubaLIF`.
+        recurrent_initializer: See `RecurrentLIF`.
+        **kwargs: The other arguments of `LIF`.
+
+    Call arguments:
+        sequences: Current, `(batch, timesteps, units)`.
+        initial_state: List of the potential, the synaptic current and the last
+            spikes, `(batch, units)`.
+        mask: See `RecurrentLIF`.
+        sequences_mask: The same.
+
+    Returns:
+        Spikes, as `LIF`. With `return_state`, also the states.
+    """
+
+    def __init__(
+        self,
+        units,
+        k=0.8,
+        lam=0.2,
+        theta=1.0,
+        alpha=0.5,
+        recurrent_initializer=None,
+        **kwargs,
+    ):
+        kwargs["recurrent_initializer"] = recurrent_initializer
+        super().__init__(units, k, lam, theta, alpha, **kwargs)
+
+
+@REGISTER
+class RecurrentAdaptiveLIF(_Recurrent, AdaptiveLIF):
+    """`AdaptiveLIF` neurons with a recurrent kernel, as in `RecurrentLIF`.
+
+    Args:
+        units: Number of neurons, and of features of the current.
+        k: See `AdaptiveLIF`.
+        lam: See `AdaptiveLIF`.
+        theta: See `AdaptiveLIF`.
+        rho: See `AdaptiveLIF`.
+        coupling: See `AdaptiveLIF`.
+        jump: See `AdaptiveLIF`.
+        recurrent_initializer: See `RecurrentLIF`.
+        **kwargs: The other arguments of `LIF`.
+
+    Call arguments:
+        sequences: Current, `(batch, timesteps, units)`.
+        initial_state: List of the potential, the adaptation and the last
+            spikes, `(batch, units)`.
+        mask: See `RecurrentLIF`.
+        sequences_mask: The same.
+
+    Returns:
+        Spikes, as `LIF`. With `return_state`, also the states.
+    """
+
+    def __init__(
+        self,
+        units,
+        k=0.8,
+        lam=0.2,
+        theta=1.0,
+        rho=0.9,
+        coupling=0.0,
+        jump=0.0,
+        recurrent_initializer=None,
+        **kwargs,
+    ):
+        kwargs["recurrent_initializer"] = recurrent_initializer
+        constants = k, lam, theta, rho, coupling, jump
+        super().__init__(units, *constants, **kwargs)
