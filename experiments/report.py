@@ -182,9 +182,46 @@ class Report:
             elif name == "figA7":
                 figure = figures.surrogates(STEEPNESS, heading(name))
                 paragraphs.append(self.picture(name, figure))
-            elif not name.startswith("table2"):
+            elif name != "readings" and not name.startswith("table2"):
                 paragraphs.append(self.trained(name))
-        return paragraphs + self.stability()
+        return paragraphs + self.stability() + self.readings()
+
+    def readings(self) -> list[str]:
+        """Compares what the paper leaves open, on the cells that decide."""
+        gathered, recipes = self.gathered["readings"], EXPERIMENTS["readings"]
+        full = recipes.full(next(iter(recipes.panels.values())))
+        paragraphs = [
+            "## Which reading fits",
+            "Test accuracy of the asymptote in percent after "
+            f"{full:,} iterations, seed 0. The distance is the mean "
+            "difference from the paper, where a network that does not train "
+            "counts as 10 %. The columns of Adam and Adagrad were not looked "
+            "at for this choice.",
+        ]
+        theirs = {
+            (neuron(*constants), name): x["asymptote"]
+            for (constants, name), x in published.TABLE_A6.items()
+        }
+        columns = list(dict.fromkeys(panel[1:] for panel in gathered))
+        rows = [["reading", *map(", ".join, columns), "distance"]]
+        paper = [theirs[column] for column in columns]
+        shown = [FAILED if x is None else f"{x:g}" for x in paper]
+        rows.append(["the paper", *shown, ""])
+        for reading in dict.fromkeys(panel[0] for panel in gathered):
+            cells = [
+                Cell(gathered[reading, *x]["asymptote"], theirs[x], full)
+                for x in columns
+            ]
+            done = [x for x in cells if x.length == full]
+            if done:
+                apart = [
+                    abs((x.score(full) or 10) - (x.theirs or 10)) for x in done
+                ]
+                text = f"{sum(apart) / len(apart):.1f}"
+                if len(done) < len(cells):
+                    text += f" of {len(done)} cells"
+                rows.append([reading, *(_accuracy(x) for x in cells), text])
+        return [*paragraphs, headline.markdown(rows)]
 
     def stability(self) -> list[str]:
         """Shows the gradients under SGD, if they were measured."""
@@ -258,6 +295,13 @@ class Report:
         else:
             figure = figures.curves(gathered, "accuracy", title, limit)
         return self.picture(shown, figure)
+
+
+def _accuracy(cell: Cell) -> str:
+    """Returns the accuracy of a full run."""
+    if cell.length < cell.full:
+        return MISSING
+    return f"{cell.score(cell.full):.1f}" if cell.trains else FAILED
 
 
 def compared(extent, corner: str, rows: list[Row]) -> list[str]:

@@ -307,3 +307,23 @@ def test_a_map_shows_what_was_mostly_run():
     shown = results.mostly_run(gathered, ("a", "b", "c"))
     assert list(shown) == list(gathered)
     assert all(list(x) == ["asymptote"] for x in shown.values())
+
+
+def test_readings_are_ranked_by_their_distance_from_the_paper(tmp_path, fake):
+    panels = EXPERIMENTS["readings"].panels
+    first, *others = [p for p in panels if p[0] == next(iter(panels))[0]]
+    records = {}
+    for panel, number in ((first, 70.6), *((x, None) for x in others[:1])):
+        record = fake(
+            [(number or 0) / 100] * 20,
+            recipe=panels[panel],
+            iterations=2811,
+            tested=[[2811, round(100 * (number or 0))]],
+            test_samples=10_000,
+        )
+        records[record.key] = record
+    *_, table = report.Report(records, tmp_path).readings()
+    row = next(x for x in table.splitlines() if x.startswith(f"| {first[0]}"))
+    # The paper has 77.6 and 92.9; a network that does not train counts 10.
+    assert "| 70.6 | – | · |" in row
+    assert f"{(7 + 82.9) / 2:.1f} of 2 cells" in row
