@@ -195,9 +195,9 @@ def test_the_report_is_that_of_the_stored_runs(tmp_path):
 
 
 def test_stored_results_are_small():
-    assert (FOLDER / "runs.jsonl").stat().st_size < 1.2e6
+    assert (FOLDER / "runs.jsonl").stat().st_size < 3e6
     files = [x.stat().st_size for x in FOLDER.rglob("*") if x.is_file()]
-    assert sum(files) < 5e6
+    assert sum(files) < 7e6
 
 
 def test_the_headline_compares_the_paper_s_claim():
