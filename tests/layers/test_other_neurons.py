@@ -1,0 +1,186 @@
+"""Layers of neurons beyond LIF, learnt constants, and constants per channel."""
+
+import dual
+import keras
+import numpy as np
+import pytest
+import reference
+from backend import to_numpy
+from keras import ops
+
+from keras_snn import layers
+
+CUBA = {"k": 0.5, "lam": 0.5, "theta": 1.0, "alpha": 0.5}
+ADAPTIVE = {
+    "k": 0.5,
+    "lam": 0.5,
+    "theta": 1.0,
+    "rho": 0.5,
+    "coupling": 0.25,
+    "jump": 0.5,
+}
+PAIRS = {
+    "cuba": (layers.CubaLIF, layers.CubaLIFCell, CUBA),
+    "adaptive": (layers.AdaptiveLIF, layers.AdaptiveLIFCell, ADAPTIVE),
+}
+RECURRENT = {
+    "lif": (layers.RecurrentLIF, {"k": 0.5, "lam": 0.5, "theta": 1.0}),
+    "cuba": (layers.RecurrentCubaLIF, CUBA),
+    "adaptive": (layers.RecurrentAdaptiveLIF, ADAPTIVE),
+}
+
+
+@pytest.fixture
+def current(rng):
+    return (rng.integers(-16, 49, size=(4, 6, 3)) / 16).astype("float32")
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_a_layer_equals_the_rnn_of_its_cell(name, current):
+    layer, cell, constants = PAIRS[name]
+    options = {"return_sequences": True, "return_state": True}
+    ours = layer(**constants, **options)(current)
+    theirs = keras.layers.RNN(cell(3, **constants), **options)(current)
+    assert len(ours) == len(theirs) == 3
+    for x, y in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(to_numpy(x), to_numpy(y))
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+@pytest.mark.parametrize("masked", [False, True], ids=["", "masked"])
+def test_recurrent_neurons_are_the_definition(name, masked, current, rng):
+    make, constants = RECURRENT[name]
+    layer = make(3, **constants, return_state=True)
+    layer.zero_output_for_mask = True
+    layer.build((4, 6, 3))
+    kernel = (rng.integers(-8, 9, (3, 3)) / 8).astype("float32")
+    layer.set_weights([kernel])
+    mask = rng.random((4, 6)) < 0.7 if masked else None
+    spikes, *states = layer(
+        current, mask=None if mask is None else ops.convert_to_tensor(mask)
+    )
+    expected, final = dual.simulate(
+        list(current.swapaxes(0, 1)),
+        [np.zeros((4, 3)) for _ in states],
+        constants,
+        lambda x: reference.DERIVATIVE["arctan"](x, 2.0),
+        mask=mask,
+        recurrent=kernel,
+    )
+    fired = np.stack([x.value for x in expected], 1)
+    assert 0 < fired.mean() < 1
+    np.testing.assert_array_equal(to_numpy(spikes), fired)
+    for ours, theirs in zip(states, final, strict=True):
+        np.testing.assert_allclose(to_numpy(ours), theirs.value, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+def test_stateful_recurrent_chunks_are_the_whole_sequence(name, current):
+    make, constants = RECURRENT[name]
+    whole = make(3, **constants)
+    expected = to_numpy(whole(current))
+    chunks = make(3, **constants, stateful=True)
+    chunks.build((4, 3, 3))
+    chunks.set_weights(whole.get_weights())
+    found = [to_numpy(chunks(current[:, x : x + 3])) for x in (0, 3)]
+    np.testing.assert_array_equal(np.concatenate(found, 1), expected)
+    assert [x.name for x in chunks.states][-1] == "spikes"
+
+
+def test_recurrent_neurons_work_in_bidirectional(current):
+    both = keras.layers.Bidirectional(layers.RecurrentLIF(3))(current)
+    assert tuple(both.shape) == (4, 6, 6)
+
+
+def test_recurrent_neurons_start_by_the_law_of_both_inputs():
+    layer = layers.RecurrentLIF(200, k=0.5, lam=0.25, theta=2.0)
+    keras.utils.set_random_seed(0)
+    layer.build((None, None, 200))
+    (kernel,) = layer.get_weights()
+    # N(0, 2 theta^2 / (lam^2 fan_in)), with as many inputs from outside.
+    expected = 2**0.5 * 2.0 / 0.25 / 400**0.5
+    assert kernel.std() == pytest.approx(expected, rel=0.02)
+    assert abs(kernel.mean()) < 0.02 * expected
+
+
+@pytest.mark.parametrize("learn", [(), ("k", "lam", "theta")])
+def test_constants_per_channel_are_those_of_separate_neurons(learn, rng):
+    current = (rng.integers(-16, 49, (2, 8, 4, 5, 3)) / 16).astype("float32")
+    ks, lams, thetas = (
+        np.array(x) for x in ([0.5, 0.25, 0.125], [0.5, 1, 2], [1, 0.5, 0.75])
+    )
+    found = to_numpy(layers.LIF(ks, lams, thetas, learn=learn)(current))
+    for channel, constants in enumerate(zip(ks, lams, thetas, strict=True)):
+        expected, _ = reference.lif(current[..., channel], *constants)
+        same = found[..., channel] == expected
+        # What is learnt passes through a logit or logarithm, which rounds.
+        assert same.all() if not learn else same.mean() > 0.99
+
+
+def trained(layer, current, steps=30):
+    inputs = keras.Input(current.shape[1:])
+    outputs = keras.layers.GlobalAveragePooling1D()(layer(inputs))
+    model = keras.Model(inputs, outputs)
+    model.compile(keras.optimizers.Adam(0.1), "mse")
+    target = np.full((len(current), current.shape[2]), 0.6, "float32")
+    history = model.fit(current, target, epochs=steps, verbose=0)
+    return model, history.history["loss"]
+
+
+def test_learnt_constants_train_within_their_range(current, tmp_path):
+    layer = layers.LIF(0.75, 0.25, 1.0, learn=("k", "lam", "theta"))
+    model, losses = trained(layer, current)
+    assert losses[-1] < losses[0] / 2
+    assert 0 < layer.k < 1
+    assert layer.lam > 0
+    assert layer.theta > 0
+    values = layer.k, layer.lam, layer.theta
+    assert all(
+        abs(x - y) > 0.01 for x, y in zip(values, (0.75, 0.25, 1), strict=True)
+    )
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    again = loaded.layers[1]
+    assert (again.k, again.lam, again.theta) == values
+    # The config has the values at the start.
+    assert again.get_config()["k"] == 0.75
+    np.testing.assert_array_equal(
+        loaded.predict(current, verbose=0), model.predict(current, verbose=0)
+    )
+
+
+def test_one_name_may_stand_for_itself(current):
+    layer = layers.CubaLIF(learn="alpha")
+    layer(current)
+    assert [x.name for x in layer.trainable_weights] == ["alpha"]
+    assert layer.alpha == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda: layers.LIF(learn=("tau",)), "`learn` must be"),
+        (lambda: layers.LIF(k=1.0, learn=("k",)), r"`k` must be in \(0, 1\)"),
+        (lambda: layers.CubaLIF(alpha=1.5), r"`alpha` must be in \[0, 1\]"),
+        (lambda: layers.AdaptiveLIF(jump="x"), "`jump` must be a number"),
+        (lambda: layers.LIF(k=[0.5, 1.5]), "`k` must be in"),
+        (lambda: layers.LIF(k=["a"]), "`k` must be a number or an array"),
+        (lambda: layers.LIF(k=[]), "`k` must be a number or an array"),
+        (lambda: layers.LIF(k=[0.5, 0.25])(np.ones((1, 2, 3))), "broadcasts"),
+        (lambda: layers.RecurrentLIF(0), "`units` must be"),
+        (lambda: layers.RecurrentLIF(4)(np.ones((1, 2, 3))), "shape"),
+        (
+            lambda: layers.RecurrentLIF(3, k=[0.5] * 3)(np.ones((1, 2, 3))),
+            "`recurrent_initializer` must be given",
+        ),
+        (
+            lambda: layers.CubaLIF()(
+                np.ones((1, 2, 3)), initial_state=np.ones((1, 3))
+            ),
+            "a list of 2 tensors: potential, synaptic_current",
+        ),
+    ],
+)
+def test_wrong_arguments_are_refused(make, why):
+    with pytest.raises((TypeError, ValueError), match=why):
+        make()
