@@ -37,6 +37,7 @@ PUBLIC = {
         AdaptiveLIF AdaptiveLIFCell BNTT Conv2D CubaLIF CubaLIFCell FoldTime
         LIF LIFRNNCell LeakyIntegrator PerTimestep Recompute
         RecurrentAdaptiveLIF RecurrentCubaLIF RecurrentLIF TDBN UnfoldTime
+        reset_states
     """,
     "keras_snn.losses": """
         CountCrossentropy CountMeanSquaredError FiringRateRegularizer

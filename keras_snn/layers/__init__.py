@@ -15,6 +15,7 @@ from keras_snn.layers.recurrent import (
     RecurrentCubaLIF,
     RecurrentLIF,
 )
+from keras_snn.layers.states import reset_states
 
 __all__ = [
     "BNTT",
@@ -34,4 +35,5 @@ __all__ = [
     "RecurrentCubaLIF",
     "RecurrentLIF",
     "UnfoldTime",
+    "reset_states",
 ]

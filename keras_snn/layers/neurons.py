@@ -29,11 +29,8 @@ class LIF(OverTime):
     As in `keras.layers.RNN`, the potential of a stateful layer is a variable,
     but not a weight. It is not saved, counted or set with the weights. So
     weights trained with batches of 32 fit a stateful network of batch size 1.
-    `reset_state` sets it to zero. This loop does it for a whole model::
-
-        for variable in model.non_trainable_variables:
-            if variable.name == "potential":
-                variable.assign(keras.ops.zeros(variable.shape))
+    `reset_state` sets it to zero, and `keras_snn.layers.reset_states(model)`
+    does so in a whole model.
 
     Args:
         k: Fraction of the potential kept per timestep, in `(0, 1]`. This and

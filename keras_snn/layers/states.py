@@ -7,9 +7,10 @@ As in `keras.layers.RNN`, they are variables of the layer but not among its
 import keras
 from keras import ops
 
+from keras_snn.layers.walk import walk
 from keras_snn.validation import check_shape
 
-__all__ = ["Stateful"]
+__all__ = ["Stateful", "reset_states"]
 
 # A plain function, because `torch.compile` cannot follow `super().weights`.
 _all_weights = keras.layers.Layer.weights.fget
@@ -72,3 +73,15 @@ class Stateful:
             raise ValueError(f"{message} Received: batch size {batch}")
         check_shape("sequences", sequences, (None, None, *features))
         return sequences
+
+
+def reset_states(model: keras.layers.Layer) -> None:
+    """Sets the states of all stateful layers in a model to zero.
+
+    Args:
+        model: Any model or layer. Layers of neurons and Keras's recurrent
+            layers inside it are reset, at any depth.
+    """
+    for layer in walk(model):
+        if getattr(layer, "stateful", False) and hasattr(layer, "reset_state"):
+            layer.reset_state()

@@ -7,7 +7,14 @@ import reference
 from backend import to_numpy
 from keras import ops
 
-from keras_snn.layers import LIF, LIFRNNCell, PerTimestep, Recompute
+from keras_snn.layers import (
+    LIF,
+    LeakyIntegrator,
+    LIFRNNCell,
+    PerTimestep,
+    Recompute,
+    reset_states,
+)
 
 NEURON = {"k": 0.5, "lam": 0.5, "theta": 1.0}
 
@@ -143,13 +150,11 @@ def test_a_reset_is_that_of_keras_rnn(current, method):
     assert LIF().states is None
 
 
-def test_one_loop_resets_a_whole_model(current):
+def test_a_model_in_wrappers_is_reset(current):
     model = inside_recompute(inside_functional(network()))
     model(current)
     assert to_numpy(potentials(model)[0]).any()
-    for variable in model.non_trainable_variables:
-        if variable.name == "potential":
-            variable.assign(ops.zeros(variable.shape))
+    reset_states(model)
     assert_potential_is(np.zeros((4, 3)), model)
 
 
@@ -271,3 +276,21 @@ def test_backwards_the_outputs_and_the_mask_are_reversed(current, rng):
     np.testing.assert_array_equal(to_numpy(found[1]), potential)
     passed, _ = layer.compute_mask(current, ops.convert_to_tensor(mask))
     np.testing.assert_array_equal(to_numpy(passed), mask[:, ::-1])
+
+
+def test_a_whole_model_is_reset(current):
+    inside = keras.Sequential(
+        [keras.Input(batch_shape=current.shape), LIF(**NEURON, stateful=True)]
+    )
+    outside = keras.Sequential(
+        [
+            keras.Input(batch_shape=current.shape),
+            inside,
+            keras.layers.GRU(2, return_sequences=True, stateful=True),
+            LeakyIntegrator(stateful=True),
+        ]
+    )
+    first = to_numpy(outside(current))
+    assert (to_numpy(outside(current)) != first).any()
+    reset_states(outside)
+    np.testing.assert_array_equal(to_numpy(outside(current)), first)
