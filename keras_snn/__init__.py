@@ -16,6 +16,7 @@ from keras_snn import (
     surrogates,
     theory,
 )
+from keras_snn.models import step_model
 from keras_snn.version import __version__
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "optimizers",
     "plots",
     "presets",
+    "step_model",
     "surrogates",
     "theory",
 ]

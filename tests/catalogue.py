@@ -306,6 +306,7 @@ OTHERS = {
     datasets.DatasetInfo,
     layers.Conv2D,  # has Keras's arguments
     models.ImageModel,
+    models.StepModel,
     models.PortableModel,
     surrogates.Surrogate,
 }

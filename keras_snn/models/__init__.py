@@ -1,4 +1,4 @@
-"""Functions that build spiking networks, and a probe of their spikes."""
+"""Functions that build spiking networks, a probe, and single timesteps."""
 
 from keras_snn.models.network import (
     DATA_FORMATS,
@@ -16,6 +16,7 @@ from keras_snn.models.paper import (
 from keras_snn.models.portable import ImageModel, PortableModel
 from keras_snn.models.probe import probe
 from keras_snn.models.sequential import sequential_snn
+from keras_snn.models.step import StepModel, step_model
 
 __all__ = [
     "DATA_FORMATS",
@@ -25,9 +26,11 @@ __all__ = [
     "READOUTS",
     "ImageModel",
     "PortableModel",
+    "StepModel",
     "five_layer_snn",
     "probe",
     "sequential_snn",
+    "step_model",
     "vgg9_dvs_snn",
     "vgg9_snn",
     "vgg11_snn",
