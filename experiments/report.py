@@ -187,16 +187,16 @@ class Report:
         return paragraphs + self.stability() + self.readings()
 
     def readings(self) -> list[str]:
-        """Compares what the paper leaves open, on the cells that decide."""
+        """Compares readings of what the paper leaves open."""
         gathered, recipes = self.gathered["readings"], EXPERIMENTS["readings"]
         full = recipes.full(next(iter(recipes.panels.values())))
         paragraphs = [
             "## Which reading fits",
             "Test accuracy of the asymptote in percent after "
             f"{full:,} iterations, seed 0. The distance is the mean "
-            "difference from the paper, where a network that does not train "
-            "counts as 10 %. The columns of Adam and Adagrad were not looked "
-            "at for this choice.",
+            "difference from the paper. A network that does not train counts "
+            "as 10 %. The choice does not use the columns of Adam and "
+            "Adagrad.",
         ]
         theirs = {
             (neuron(*constants), name): x["asymptote"]

@@ -239,7 +239,12 @@ def norse(
     (0.5, 0.5, 1.0)
     """
     dt = check_number("dt", dt)
-    rate = dt * check_number("tau_mem_inv", tau_mem_inv, high=1 / dt)
+    rate = dt * check_number("tau_mem_inv", tau_mem_inv)
+    if rate >= 1:
+        raise ValueError(
+            "`tau_mem_inv` must be below 1 / dt. "
+            f"Received: tau_mem_inv={tau_mem_inv!r}, dt={dt!r}"
+        )
     return {
         "k": 1 - rate,
         "lam": rate,

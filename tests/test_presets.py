@@ -102,7 +102,7 @@ def test_a_threshold_that_is_not_reached_is_exact(rng):
         ("spikingjelly", {"decay_input": 1}, "`decay_input` must be one of"),
         ("spikingjelly_if", {"v_reset": 1.0}, "`v_threshold` must be above 1"),
         ("spikingjelly_if", {"v_reset": np.nan}, "`v_reset` must be finite"),
-        ("norse", {"tau_mem_inv": 2000}, r"`tau_mem_inv` must be in \(0, 1000"),
+        ("norse", {"tau_mem_inv": 2000}, "`tau_mem_inv` must be below"),
         ("norse", {"dt": 0}, "`dt` must be above 0"),
         ("norse", {"v_th": 0}, "`v_th` must be above 0"),
         ("sinabs", {"tau_mem": 0}, "`tau_mem` must be above 0"),

@@ -16,7 +16,7 @@ __all__ = ["run"]
 
 
 @functools.cache
-def _kernels():
+def _gpu_module():
     """Returns the module `jax_gpu`, or `None` where it cannot run."""
     # XLA would copy the arrays of all devices to each for a kernel.
     if jax.default_backend() != "gpu" or jax.device_count() > 1:
@@ -44,7 +44,7 @@ def _call(name, kind, operands, *arrays, **options):
     elsewhere = functools.partial(call, loop)
     shared = all(jnp.ndim(x) == 0 for x in operands[0])
     plain = kind.is_lif and shared and arrays[-1] is None
-    kernels = _kernels() if plain else None
+    kernels = _gpu_module() if plain else None
     if kernels is None or options.get("learns") or "current" in options:
         return elsewhere(operands, *arrays)
     on_gpu = functools.partial(call, kernels)

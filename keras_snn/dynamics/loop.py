@@ -3,8 +3,9 @@
 The loops use `keras.ops`. They serve the backends that compile loops with XLA:
 TensorFlow and JAX. The forward loop keeps one array for the gradient,
 `distance = u - theta`. Its sign determines the spike, and its value is the
-argument of the surrogate. If the entries of the system are learnt, the loop
-also keeps the states at the start of every timestep.
+argument of the surrogate. With a recurrent kernel, it also keeps the spikes
+that the kernel takes. If the entries of the system are learnt, it keeps the
+states at the start of every timestep, too.
 
 Both loops read and write axis 1 in place, so batch-major data is never
 transposed. The size of the compiled program does not depend on the number of
@@ -161,9 +162,10 @@ def backward(
         current: As given to `forward`, if the entries are learnt.
 
     Returns:
-        `(at_current, at_states, at_entries)`: the gradients at the current, at
-        the initial states, and if learnt at the entries, each of which is
-        `(batch, units)` and still to be summed. See `at_recurrent`.
+        `(at_current, at_states, at_entries)`: the gradients at the current, the
+        initial states and the entries. Those at the entries are empty unless
+        learnt. Each has the shape `(batch, units)`; `summed` reduces it.
+        `at_recurrent` gives the gradient at the recurrent kernel.
     """
     distance, *starts = kept
     dtype = at_states[0].dtype

@@ -21,6 +21,6 @@ def run(system, current, states, mask=None, recurrent=None):
             output = ops.where(runs, output, 0.0)
             pairs = zip(after, states, strict=True)
             after = tuple(ops.where(runs, new, old) for new, old in pairs)
-        outputs.append(output)
+        outputs.append(ops.cast(output, current.dtype))
         states = after
     return ops.stack(outputs, axis=1), tuple(states)

@@ -44,8 +44,8 @@ REFUSAL = (
 class System:
     """What the loops run: a linear system with a threshold.
 
-    Entries are numbers, or tensors that broadcast with `(batch, units)`. `None`
-    stands for 0.
+    Entries are numbers, scalar tensors, or tensors `(units,)`. `None` stands
+    for 0.
 
     Compiled loops take the entries as operands, so that neurons of one kind
     share a loop: `flatten` separates the two, and `unflatten` rebuilds the

@@ -21,7 +21,8 @@ __all__ = ["run"]
 def _compiled(function, kind, ranks, **options):
     """Compiles a loop for a kind of neuron, once per dtype.
 
-    TensorFlow would unite entries of different `ranks` to one unknown rank.
+    `ranks` only separates cache entries: one function for all of them would be
+    traced with an unknown rank.
     """
     del ranks
 

@@ -25,8 +25,9 @@ from keras_snn.dynamics.torch_loop import (
 __all__ = ["run"]
 
 NO_TRANSFORMATION = (
-    "Neurons with learnt constants or a recurrent kernel have gradients, but "
-    "no forward mode and no `torch.func.vmap`."
+    "`torch.func.jvp` and `torch.func.vmap` do not support neurons with learnt "
+    "constants or a recurrent kernel. Use `torch.func.grad`, or fix the "
+    "constants."
 )
 
 
@@ -278,36 +279,34 @@ _forward_operator.register_autograd(
 
 def run(system, current, states, mask=None, recurrent=None):
     """See `keras_snn.dynamics.run`."""
+    learnt = any(map(torch.is_tensor, system.entries))
     entries = [
         x
-        if isinstance(x, float)
+        if isinstance(x, float) and not learnt
         else torch.as_tensor(x, dtype=states[0].dtype, device=current.device)
         for x in system.entries
     ]
-    tensors = list(filter(torch.is_tensor, entries))
-    if torch.compiler.is_exporting():
-        # An exported program runs where our operators are not installed.
-        return reference.run(system, current, states, mask, recurrent)
-    if tensors:
+    several = any(map(torch.is_tensor, entries))
+    if several:
         system = system.with_entries(entries)
+    compiling = torch.compiler.is_compiling()
     duals = any(map(_is_dual, (current, *states)))
-    if torch.compiler.is_compiling():
-        if duals:
-            raise NotImplementedError(
-                "A compiled neuron has no forward mode. Call `torch.func.jvp` "
-                "outside `torch.compile`."
-            )
-        if tensors or recurrent is not None:
-            return reference.run(system, current, states, mask, recurrent)
+    if compiling and duals:
+        raise NotImplementedError(
+            "A compiled neuron has no forward mode. Call `torch.func.jvp` "
+            "outside `torch.compile`."
+        )
+    unrolled = compiling and (several or recurrent is not None)
+    if torch.compiler.is_exporting() or unrolled:
+        # An exported program runs where our operators are not installed. And
+        # the operator has no gradient at tensors of constants or a kernel.
+        return reference.run(system, current, states, mask, recurrent)
+    if compiling:
         spikes, final, _ = _forward_operator(
             current, torch.stack(states), mask, entries, system.text
         )
         return spikes, final.unbind()
-    if any(x.requires_grad for x in tensors):
-        entries = [
-            torch.as_tensor(x, dtype=states[0].dtype, device=current.device)
-            for x in entries
-        ]
+    if learnt:
         system = system.with_entries([1.0] * len(entries))
     else:
         entries = []

@@ -25,9 +25,8 @@ def _bits(number):
     return struct.unpack("<q", struct.pack("<d", number))[0]
 
 
-def forward(system, current, states, mask, recurrent=None, keep=True):
+def forward(system, current, states, mask, keep=True):
     """See `keras_snn.dynamics.loop.forward`."""
-    del recurrent  # the kernels serve systems without
     current, potential = current.contiguous(), states[0].contiguous()
     spikes, final = torch.empty_like(current), torch.empty_like(potential)
     distance = torch.empty_like(current) if keep else spikes
@@ -45,9 +44,8 @@ def forward(system, current, states, mask, recurrent=None, keep=True):
     return spikes, (final,), (distance,) if keep else ()
 
 
-def backward(system, kept, at_spikes, at_states, mask, recurrent=None):
+def backward(system, kept, at_spikes, at_states, mask):
     """See `keras_snn.dynamics.loop.backward`."""
-    del recurrent  # the kernels serve systems without
     (distance,), (at_final,) = kept, at_states
     at_current = torch.empty_like(distance)
     at_first = torch.empty_like(at_final, memory_format=torch.contiguous_format)

@@ -1,7 +1,7 @@
 """The loops of PyTorch, and the choice between them and the kernels of a GPU.
 
 As in `loop.py`, the forward pass keeps `distance = u - theta` for the gradient,
-and the states too if the entries of the system are learnt.
+the spikes that a recurrent kernel takes, and the states if entries are learnt.
 
 On a GPU the loops are the kernels of `triton.py`, if Triton is installed and
 the system has one. Otherwise they are elementwise operations, and each
@@ -29,7 +29,7 @@ BACKWARD_BLOCK = 2**20
 def _blocks(array, size, whole=False):
     """Cuts `(batch, timesteps, units)` into blocks of about `size` numbers.
 
-    With a recurrent kernel, a block has the `whole` of the units.
+    `whole` keeps all units in one block, as a recurrent kernel needs.
     """
     batch, timesteps, units = array.shape
     if array.device.type != "cpu":
@@ -59,7 +59,7 @@ def contiguous_like(array):
 
 
 @functools.cache
-def _installed():
+def _gpu_module():
     """Returns the module `torch_gpu`, or `None` without Triton."""
     if importlib.util.find_spec("triton") is None:
         warnings.warn(
@@ -77,7 +77,7 @@ def _kernels(system, array, recurrent):
     """Returns the module `torch_gpu` if its kernels run this system."""
     plain = system.is_lif and not any(map(torch.is_tensor, system.entries))
     return (
-        _installed() if array.is_cuda and plain and recurrent is None else None
+        _gpu_module() if array.is_cuda and plain and recurrent is None else None
     )
 
 
@@ -86,7 +86,7 @@ def forward(
 ):
     """See `keras_snn.dynamics.loop.forward`."""
     if kernels := _kernels(system, current, recurrent):
-        return kernels.forward(system, current, states, mask, None, keep)
+        return kernels.forward(system, current, states, mask, keep=keep)
     spiking = system.surrogate is not None
     distance = contiguous_like(current)
     # Without a backward pass, the spikes overwrite the distances.
@@ -224,7 +224,7 @@ def _multiply(system, distance, states, fired):
 
 def _select(system, distance, states, fired):
     """Resets in place, infinite potentials too."""
-    torch.gt(distance, 0, out=fired)
+    fired.copy_(surrogates.fire(distance))
     after = system.after(distance > 0, states)
     for x, new in zip(states, after, strict=True):
         x.copy_(new)
@@ -315,7 +315,9 @@ def _differentiate(
                 if runs is not None:
                     at_fed = torch.where(runs[:, t], at_fed, fed[0])
                 fed = [at_fed]
-            at_current[:, t] = now if runs is None else now * runs[:, t]
+            if runs is not None:
+                now = now.masked_fill(~runs[:, t], 0.0)
+            at_current[:, t] = now
         if single and runs is None and not torch.is_tensor(decay):
             after, leak = [here], decay
             continue
@@ -342,7 +344,7 @@ def _accumulate(system, t, distance, gradients, after, runs, learnt):
     now = current[:, t].to(distance.dtype)
     found = system.at_entries(gradients, after, states, now, silent)
     for total, x in zip(sums, found, strict=True):
-        total += x if runs is None else x * runs[:, t]
+        total += x if runs is None else x.masked_fill(~runs[:, t], 0.0)
 
 
 def push(system, kept, current, states, mask):

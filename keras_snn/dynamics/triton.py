@@ -1,4 +1,4 @@
-"""The fused loop on GPUs: one Triton kernel each way, for PyTorch and JAX.
+"""The loop of LIF neurons on GPUs: a Triton kernel each way.
 
 A program takes a block of neurons of one sample through all timesteps, with
 their potentials in registers, so it reads and writes each array once. The

@@ -1,7 +1,7 @@
 """Spiking neurons as Keras layers, and layers for use around them.
 
 Axes are `(batch, timesteps, ...)`. Synapses are ordinary Keras layers. Neurons
-have no weights but the constants that they learn.
+have no weights except learnt constants and recurrent kernels.
 """
 
 from keras_snn.layers.cells import AdaptiveLIFCell, CubaLIFCell, LIFRNNCell

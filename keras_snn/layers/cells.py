@@ -34,7 +34,8 @@ class LIFRNNCell(Constants, keras.layers.Layer):
         reset: Effect of a spike on the potential: `"zero"` clears it (Eq. 2),
             `"subtract"` lowers it by `theta`, `"none"` leaves it unchanged.
         detach_reset: Whether the gradient stops at the reset.
-        learn: Names of the constants that are learnt, such as `("k",)`.
+        learn: Names of the constants to learn, such as `("k",)`. Each becomes
+            a weight. A learnt fraction must start strictly between 0 and 1.
         **kwargs: Keywords of `keras.layers.Layer`.
 
     Call arguments:
@@ -173,7 +174,7 @@ class AdaptiveLIFCell(LIFRNNCell):
         theta=1.0,
         rho=0.9,
         coupling=0.0,
-        jump=0.0,
+        jump=1.0,
         **kwargs,
     ):
         further = {"rho": rho, "coupling": coupling, "jump": jump}

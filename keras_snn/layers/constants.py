@@ -20,9 +20,9 @@ class Constants:
     Inherit from it before `keras.layers.Layer`, set `model`, and in the
     constructor `neuron`, then call `_set_learn`.
 
-    A constant that is learnt is stored as a weight without bounds, so that no
-    optimizer leaves its range: the logit of a fraction, the logarithm of a
-    positive number, and any other number itself.
+    A learnt constant is stored as an unbounded weight, so no optimizer can move
+    it out of its range: a fraction as its logit, a positive number as its
+    logarithm, any other number as it is.
     """
 
     model: Any = dynamics.Neuron
@@ -31,7 +31,13 @@ class Constants:
         """Checks which constants of `self.neuron` are learnt."""
         names = tuple(self.neuron.RANGES)
         learn = [learn] if isinstance(learn, str) else learn
-        self.learn = tuple(check_choice("learn", x, names) for x in learn)
+        if not isinstance(learn, (list, tuple)):
+            raise TypeError(
+                f"`learn` must be a list of names. Received: learn={learn!r}"
+            )
+        # Each once, in order.
+        learn = dict.fromkeys(check_choice("learn", x, names) for x in learn)
+        self.learn = tuple(learn)
         for name in self.learn:
             self._free(name)  # raises if it cannot be learnt
         self._weights_of = {}
@@ -65,15 +71,18 @@ class Constants:
 
         if not self.learn:
             self._fixed = self._make_system(features)
+            self._features_of_fixed = tuple(features)
             # Computed now, because `torch.compile` cannot follow it.
             _ = self._fixed.text
 
     def _system(self, features):
         """Returns the system of neurons with these features, flattened."""
-        return self._make_system(features) if self.learn else self._fixed
+        if self.learn or tuple(features) != self._features_of_fixed:
+            return self._make_system(features)
+        return self._fixed
 
     def _free(self, name):
-        """Returns the number without bounds that stands for a constant."""
+        """Returns the unbounded value that is stored for a constant."""
         low, high, _ = self.neuron.RANGES[name]
         value = getattr(self.neuron, name)
         if low == -math.inf:

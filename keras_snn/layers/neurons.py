@@ -1,7 +1,7 @@
 """Spiking neurons as Keras layers.
 
-Axes are `(batch, timesteps, ...)`. Neurons have no weights but the constants
-that they learn.
+Axes are `(batch, timesteps, ...)`. Neurons have no weights except learnt
+constants.
 """
 
 import keras
@@ -50,7 +50,8 @@ class LIF(OverTime):
             previous batch. All batches must have the same size.
         go_backwards: Whether to run from the last timestep to the first. The
             outputs come in that order, too.
-        learn: Names of the constants that are learnt, such as `("k",)`.
+        learn: Names of the constants to learn, such as `("k",)`. Each becomes
+            a weight. A learnt fraction must start strictly between 0 and 1.
         **kwargs: Keywords of `keras.layers.Layer`.
 
     Call arguments:
@@ -109,7 +110,7 @@ class CubaLIF(LIF):
         c_t = alpha c_{t-1} + i_t
         u_t = k v_t + lam c_t
 
-    The loop is as fast as that of `LIF`. Both states start at zero.
+    Both states start at zero.
 
     Args:
         k: Fraction of the potential kept per timestep, in `(0, 1]`.
@@ -150,9 +151,10 @@ class AdaptiveLIF(LIF):
         u_t = k v_t + lam (i_t - w_{t-1})
         w_t = rho w_{t-1} + coupling u_t + jump o_t
 
-    With `coupling=0`, every spike raises the threshold for a while. With a
-    `coupling`, neurons resonate: this is the symplectic form of the adaptive
-    LIF, SE-adLIF (Baronig et al. 2024). Both states start at zero.
+    Every spike lowers the current for a while. With a positive `coupling`, the
+    neuron may resonate. It is close to SE-adLIF (Baronig et al. 2024) with
+    `lam = 1 - k`, `coupling = (1 - rho) a` and `jump = (1 - rho) b`. There,
+    `w_t` takes the potential after the reset. Both states start at zero.
 
     Args:
         k: Fraction of the potential kept per timestep, in `(0, 1]`.
@@ -192,7 +194,7 @@ class AdaptiveLIF(LIF):
         theta=1.0,
         rho=0.9,
         coupling=0.0,
-        jump=0.0,
+        jump=1.0,
         **kwargs,
     ):
         further = {"rho": rho, "coupling": coupling, "jump": jump}
@@ -217,7 +219,8 @@ class LeakyIntegrator(OverTime):
         return_state: Whether to return the final potential as well.
         stateful: See `LIF`.
         go_backwards: See `LIF`.
-        learn: Names of the constants that are learnt, such as `("k",)`.
+        learn: Names of the constants to learn, such as `("k",)`. Each becomes
+            a weight. A learnt fraction must start strictly between 0 and 1.
         **kwargs: Keywords of `keras.layers.Layer`.
 
     Call arguments:

@@ -17,7 +17,7 @@ __all__ = ["OverTime"]
 class OverTime(Constants, Stateful, keras.layers.Layer):
     """Runs neurons over whole sequences.
 
-    A subclass does what `Constants` asks for.
+    A subclass sets `model` and `neuron`, see `Constants`.
 
     Args:
         return_sequences: See `LIF`.
@@ -61,7 +61,7 @@ class OverTime(Constants, Stateful, keras.layers.Layer):
         return self.neuron.states
 
     def build(self, sequences_shape):
-        """Checks the time axis, and adds what is learnt and carried."""
+        """Checks the time axis. Adds learnt constants and carried states."""
         check_time_axis(self, sequences_shape)
         self._features = tuple(sequences_shape[2:])
         self._build_constants(self._features)

@@ -1,6 +1,7 @@
-"""Neurons whose spikes return to their own layer."""
+"""Neurons with recurrent connections within their layer."""
 
 import keras
+import numpy as np
 
 from keras_snn import dynamics
 from keras_snn.initializers import AsymptoteInitializer
@@ -40,8 +41,9 @@ class _Recurrent:
         initializer = self.recurrent_initializer
         if initializer is None:
             # Half of the inputs of a neuron are recurrent.
-            constants = self.k, self.lam, self.theta
-            if any(map(_several, constants)):
+            neuron = self.neuron
+            constants = neuron.k, neuron.lam, neuron.theta
+            if any(np.ndim(x) for x in constants):
                 raise ValueError(
                     "`recurrent_initializer` must be given if `k`, `lam` or "
                     "`theta` is an array."
@@ -72,10 +74,6 @@ class _Recurrent:
         }
 
 
-def _several(constant):
-    return getattr(constant, "ndim", 0) > 0
-
-
 @REGISTER
 class RecurrentLIF(_Recurrent, LIF):
     """`LIF` neurons that feed their spikes back into their own current.
@@ -92,7 +90,8 @@ class RecurrentLIF(_Recurrent, LIF):
         theta: See `LIF`.
         recurrent_initializer: Initializer of the recurrent kernel
             `(units, units)`. The default is `AsymptoteInitializer` with
-            `fan_in=2 * units`, as if as many inputs were recurrent as not.
+            `fan_in=2 * units`, which assumes as many external inputs as
+            recurrent ones.
         **kwargs: The other arguments of `LIF`.
 
     Call arguments:
@@ -199,7 +198,7 @@ class RecurrentAdaptiveLIF(_Recurrent, AdaptiveLIF):
         theta=1.0,
         rho=0.9,
         coupling=0.0,
-        jump=0.0,
+        jump=1.0,
         recurrent_initializer=None,
         **kwargs,
     ):

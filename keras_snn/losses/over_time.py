@@ -89,7 +89,9 @@ def labels_of(y_true):
 
 def per_sample_mean(values, counts):
     """Averages `(batch, timesteps)` over the timesteps that count."""
-    return ops.sum(values * counts, axis=1) / number_of(counts)
+    # A selection: NaN times 0 is NaN.
+    values = ops.where(counts > 0, values, ops.zeros_like(values))
+    return ops.sum(values, axis=1) / number_of(counts)
 
 
 def number_of(counts):
@@ -99,4 +101,5 @@ def number_of(counts):
 
 def count_spikes(spikes, counts):
     """Counts spikes over time: `(batch, classes)`."""
-    return ops.sum(spikes * ops.expand_dims(counts, -1), axis=1)
+    counts = ops.expand_dims(counts, -1) > 0
+    return ops.sum(ops.where(counts, spikes, ops.zeros_like(spikes)), axis=1)

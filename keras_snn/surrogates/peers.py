@@ -25,8 +25,8 @@ class FastSigmoid(Steep):
     so `h` rises by `2 / a`: from 0 to 1 if `a` is 2.
 
     - snnTorch: `fast_sigmoid(slope=a)`, by default 25.
-    - SpikingJelly: `SoftSign(alpha=a)` is `a / 2` times as high, by default 2,
-      where both are equal.
+    - SpikingJelly: `SoftSign(alpha=a)` is `a / 2` times this. At its default,
+      `alpha=2`, they are equal.
     - Norse: `"super"` is `a = 1`. It ignores its `alpha`.
 
     Args:
@@ -62,7 +62,7 @@ class Triangular(Steep):
     """`h'(x) = a max(0, 1 - a |x|)`, and `h` consists of two parabolas.
 
     - SpikingJelly: `PiecewiseQuadratic(alpha=a)`, by default 1.
-    - Norse: `"triangle"` is `alpha` times `a = 1`, by default 0.3 times.
+    - Norse: `"triangle"` is `Triangular(1)` times `alpha`, by default 0.3.
     - snnTorch's `triangular` is not a triangle: its derivative is `threshold`
       below the threshold and `-threshold` above.
 

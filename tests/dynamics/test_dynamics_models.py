@@ -20,7 +20,7 @@ MODELS = {
         dynamics.Adaptive,
         {"rho": 0.5, "coupling": 0.25, "jump": 1.0},
     ),
-    "raised threshold": (dynamics.Adaptive, {"rho": 0.5, "jump": 0.5}),
+    "spike-triggered": (dynamics.Adaptive, {"rho": 0.5, "jump": 0.5}),
     "coupled": (dynamics.Adaptive, {"rho": 0.5, "coupling": -0.25}),
 }
 COMMON = {"k": 0.5, "lam": 0.5, "theta": 1.0}
@@ -113,13 +113,14 @@ def test_gradients_are_the_definition_in_forward_mode(case, per_channel, rng):
         *(rng.normal(size=x.shape) for x in states),
     ]
 
+    count = len(states)
+
     def function(current, *rest):
-        states, learned = rest[: len(states_)], rest[len(states_) :]
+        states, learned = rest[:count], rest[count:]
         system = neuron.system(**dict(zip(names, learned, strict=True)))
         spikes, final = dynamics.run(system, current, states, tensor(mask))
         return spikes, *final
 
-    states_ = states
     found = gradients(function, inputs, cotangents)
     for _ in range(4):
         along = [rng.normal(size=x.shape) for x in inputs]
@@ -215,3 +216,87 @@ def test_an_integrator_is_a_filter(rng):
         np.testing.assert_allclose(at_current[:, t], lam * g, rtol=1e-12)
         g = k * g
     np.testing.assert_allclose(at_start, g, rtol=1e-12)
+
+
+def test_masked_nan_does_not_reach_what_is_learnt(rng):
+    neuron = make("cuba")
+    current, states, _ = arrays_of(neuron, rng)
+    mask = np.ones((BATCH, TIMESTEPS), bool)
+    mask[0, 2] = False
+    damaged = current.copy()
+    damaged[0, 2] = np.nan
+    constants = constants_of(neuron)
+    inputs = [*states, *map(np.array, constants.values())]
+    cotangents = [rng.normal(size=x.shape) for x in (current, *states)]
+
+    def differentiate(current):
+        def function(current, v, c, *learnt):
+            system = neuron.system(**dict(zip(constants, learnt, strict=True)))
+            spikes, final = dynamics.run(system, current, (v, c), tensor(mask))
+            return spikes, *final
+
+        return gradients(function, [current, *inputs], cotangents)
+
+    for ours, theirs in zip(
+        differentiate(damaged), differentiate(current), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.skipif(
+    keras.config.backend() != "torch", reason="PyTorch's blocks"
+)
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_blocks_change_nothing(recurrent, rng, monkeypatch):
+    from keras_snn.dynamics import torch_loop
+
+    neuron = make("adaptive")
+    current, states, mask = arrays_of(neuron, rng, masked=True)
+    constants = {
+        name: np.array([x, x / 2, x / 4])
+        for name, x in constants_of(neuron).items()
+    }
+    kernel = np.round(rng.normal(size=(UNITS, UNITS)) * 4) / 4
+    states += [np.zeros_like(states[0])] * recurrent
+    inputs = [current, *states, *constants.values()]
+    cotangents = [rng.normal(size=x.shape) for x in (current, *states)]
+
+    def both():
+        def function(current, *rest):
+            initial, learnt = rest[: len(states)], rest[len(states) :]
+            system = neuron.system(**dict(zip(constants, learnt, strict=True)))
+            spikes, final = dynamics.run(
+                system,
+                current,
+                initial,
+                tensor(mask),
+                tensor(kernel) if recurrent else None,
+            )
+            return spikes, *final
+
+        return gradients(function, inputs, cotangents)
+
+    expected = both()
+    monkeypatch.setattr(torch_loop, "FORWARD_BLOCK", 8)
+    monkeypatch.setattr(torch_loop, "BACKWARD_BLOCK", 8)
+    for ours, theirs in zip(both(), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+
+
+def test_nan_spreads_through_a_recurrent_kernel(rng):
+    neuron = make("lif")
+    current, states, _ = arrays_of(neuron, rng)
+    current[0, 1, 0] = np.nan
+    kernel = tensor(np.ones((UNITS, UNITS)))
+    spikes, (potential, fed) = dynamics.run(
+        neuron.system(),
+        tensor(current),
+        [tensor(states[0]), tensor(np.zeros_like(states[0]))],
+        recurrent=kernel,
+    )
+    spikes = to_numpy(spikes)
+    assert np.isnan(spikes[0, 1, 0])
+    assert np.isnan(spikes[0, 2:]).all()
+    assert np.isfinite(spikes[1]).all()
+    for state in (potential, fed):
+        assert np.isnan(to_numpy(state)[0]).all()

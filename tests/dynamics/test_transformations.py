@@ -108,9 +108,9 @@ def test_a_gpu_runs_the_kernels(name, monkeypatch):
     from keras_snn.dynamics import torch_loop
 
     kernels = types.SimpleNamespace(
-        forward=lambda *_: "kernel", backward=lambda *_: "kernel"
+        forward=lambda *_, **__: "kernel", backward=lambda *_: "kernel"
     )
-    monkeypatch.setattr(torch_loop, "_installed", lambda: kernels)
+    monkeypatch.setattr(torch_loop, "_gpu_module", lambda: kernels)
     loop, system = getattr(torch_loop, name), NEURON.system()
     current, states = torch.ones(2, 3, 4), (torch.zeros(2, 4),)
     others = [states] if name == "forward" else [current, states]
@@ -123,7 +123,7 @@ def test_a_gpu_runs_the_kernels(name, monkeypatch):
     assert call(on_gpu) == "kernel"
     assert call(current) != "kernel"
     # Without Triton, a GPU runs the loop, which reads the array.
-    monkeypatch.setattr(torch_loop, "_installed", lambda: None)
+    monkeypatch.setattr(torch_loop, "_gpu_module", lambda: None)
     with pytest.raises((AttributeError, TypeError), match="SimpleNamespace"):
         call(on_gpu)
 

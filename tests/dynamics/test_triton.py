@@ -200,7 +200,7 @@ def run(neuron, kernels, batched, current, potential, mask, *upstream):
         return spikes, final, *pull((first, (last,)))
 
     transform = jax.vmap if batched else lambda function: function
-    fused._kernels = lambda: kernels
+    fused._gpu_module = lambda: kernels
     jax.clear_caches()
     found = transform(both_passes)(current, potential, *upstream)
     spikes, (final,) = transform(call)(current, potential)
@@ -250,7 +250,7 @@ SHARED = """
 from triton import language
 from keras_snn.dynamics import torch_gpu, torch_loop, triton as kernels
 
-assert torch_loop._kernels() is torch_gpu
+assert torch_loop._gpu_module() is torch_gpu
 for kernel in (kernels.forward_kernel, kernels.backward_kernel):
     constants = [p for p in kernel.params if p.name in kernels.CONSTANTS]
     assert len(constants) >= 3
