@@ -69,15 +69,20 @@ class Constants:
                 name=name,
             )
 
+        values = (getattr(self.neuron, x) for x in self.neuron.RANGES)
+        self._arrays = any(map(np.ndim, values))
+        self._built_for = tuple(features)
         if not self.learn:
             self._fixed = self._make_system(features)
-            self._features_of_fixed = tuple(features)
             # Computed now, because `torch.compile` cannot follow it.
             _ = self._fixed.text
 
     def _system(self, features):
         """Returns the system of neurons with these features, flattened."""
-        if self.learn or tuple(features) != self._features_of_fixed:
+        pairs = zip(features, self._built_for, strict=True)
+        features = tuple(y if x is None else x for x, y in pairs)
+        # Only arrays depend on the features.
+        if self.learn or (self._arrays and features != self._built_for):
             return self._make_system(features)
         return self._fixed
 

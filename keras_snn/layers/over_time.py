@@ -113,6 +113,7 @@ class OverTime(Constants, Stateful, keras.layers.Layer):
             sequences = ops.flip(sequences, axis=1)
             mask = mask if mask is None else ops.flip(mask, axis=1)
 
+        features = tuple(sequences.shape[2:])
         shape = ops.shape(sequences)
         state_shape = _without_time(shape)
         flat = len(shape) == 3
@@ -120,7 +121,7 @@ class OverTime(Constants, Stateful, keras.layers.Layer):
             units = math.prod(shape[2:])
             sequences = ops.reshape(sequences, (*shape[:2], units))
             states = [ops.reshape(x, (shape[0], units)) for x in states]
-        spikes, states = self._run(sequences, states, mask, shape[2:])
+        spikes, states = self._run(sequences, states, mask, features)
         if not flat and (self.return_state or self.stateful):
             states = [ops.reshape(x, state_shape) for x in states]
         if self.stateful:

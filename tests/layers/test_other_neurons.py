@@ -121,6 +121,18 @@ def test_constants_per_channel_are_those_of_separate_neurons(learn, rng):
         np.testing.assert_array_equal(found[..., channel], expected)
 
 
+def test_constants_per_channel_fit_images_of_another_size(rng):
+    layer = layers.LIF(k=[0.5, 0.25], lam=1.0)
+    for size in (4, 2):
+        x = (rng.integers(-16, 49, (1, 5, size, size, 2)) / 16).astype(
+            "float32"
+        )
+        found = to_numpy(layer(x))
+        for channel, k in enumerate((0.5, 0.25)):
+            expected, _ = reference.lif(x[..., channel], k, 1.0, 1.0)
+            np.testing.assert_array_equal(found[..., channel], expected)
+
+
 def trained(layer, current, steps=30):
     inputs = keras.Input(current.shape[1:])
     outputs = keras.layers.GlobalAveragePooling1D()(layer(inputs))
