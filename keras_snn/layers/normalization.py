@@ -103,6 +103,13 @@ class _BatchNormalization(keras.layers.Layer):
             inputs = self._check_when_run(inputs)
         dtype = at_least_float32(self.compute_dtype)
         x = ops.cast(inputs, dtype)
+        if mask is not None:
+            check_shape("mask", mask, x.shape[:2])
+            # Masked values may be NaN, and 0 times NaN is NaN in gradients.
+            runs = ops.expand_dims(
+                ops.cast(mask, "bool"), list(range(2, len(x.shape)))
+            )
+            x = ops.where(ops.logical_or(runs, ops.isfinite(x)), x, 0)
 
         # Statistics are taken over the other axes.
         axes = (1, axis) if self._per_timestep else (axis,)
@@ -114,8 +121,6 @@ class _BatchNormalization(keras.layers.Layer):
         mean = spread(self.moving_mean)
         variance = spread(self.moving_variance)
         if training and self.trainable:
-            if mask is not None:
-                check_shape("mask", mask, x.shape[:2])
             *found, some = _moments(x, others, mask, self.synchronized)
             mean = self._move(self.moving_mean, mean, found[0], some)
             variance = self._move(

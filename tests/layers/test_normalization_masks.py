@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import reference
-from backend import to_numpy
+from backend import gradients, to_numpy
 from keras import ops
 
 from keras_snn.layers import BNTT, TDBN
@@ -294,3 +294,37 @@ def test_shapes_that_do_not_fit_are_refused(images, make):
         make()(keras.Input((TIMESTEPS, None)))
     with pytest.raises(ValueError, match=r"`mask` must have shape .4, 5.\."):
         make()(images, training=True, mask=np.ones((4, 4), bool))
+
+
+@pytest.mark.parametrize("kind", [lambda: BNTT(4), lambda: TDBN(1.0)])
+@pytest.mark.parametrize("padding", [np.nan, np.inf])
+def test_padding_of_nan_does_not_reach_gradients(kind, padding, rng):
+    layer = kind()
+    layer.build((3, 4, 2))
+    weights = [to_numpy(w) for w in layer.trainable_variables]
+    fixed = [ops.convert_to_tensor(v) for v in layer.non_trainable_variables]
+    mask = rng.random((3, 4)) < 0.6
+    at_output = rng.normal(size=(3, 4, 2)) * mask[..., None]
+
+    def function(x, *weights):
+        output, _ = layer.stateless_call(
+            list(weights),
+            fixed,
+            x,
+            training=True,
+            mask=ops.convert_to_tensor(mask),
+        )
+        # A loss that leaves out what is masked.
+        return (ops.where(mask[..., None], output, 0.0),)
+
+    x = rng.normal(size=(3, 4, 2)).astype("float32")
+    found = [
+        gradients(
+            function,
+            [np.where(mask[..., None], x, y).astype("float32"), *weights],
+            [at_output.astype("float32")],
+        )
+        for y in (0.0, padding)
+    ]
+    for expected, ours in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-6)
