@@ -45,17 +45,16 @@ def check_number(
         ValueError: If `value` lies outside the range.
     """
     at_low, at_high = included != "high", included != "low"
-    if low == -math.inf:
-        bounds = "finite"
-    elif high == math.inf and not at_low:
+    if high == math.inf and not at_low:
         bounds = f"above {low:g}"
     else:
         right = "]" if at_high and high < math.inf else ")"
         bounds = f"in {'[' if at_low else '('}{low:g}, {high:g}{right}"
+    kind = f"a number {bounds}"
+    if low == -math.inf:
+        kind, bounds = "a finite number", "finite"
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(
-            f"`{name}` must be a number {bounds}. Received: {name}={value!r}"
-        )
+        raise TypeError(f"`{name}` must be {kind}. Received: {name}={value!r}")
     number = float(value)
     inside = low < number < high or (
         (at_low and number == low) or (at_high and number == high)

@@ -14,15 +14,36 @@ from keras_snn.validation import check_choice, check_numbers
 
 __all__ = ["Adaptive", "Cuba", "Integrator", "Neuron"]
 
-# Bounds of a constant, and which of them are part of the range.
 FRACTION = (0.0, 1.0, "high")
 POSITIVE = (0.0, math.inf, "high")
 CLOSED = (0.0, 1.0, "both")
 ANY = (-math.inf, math.inf, "high")
 
 
+class _Model:
+    """Checks the constants of a model."""
+
+    # Low and high bound of each constant, and which belong to the range.
+    RANGES: ClassVar[dict[str, tuple[float, float, str]]]
+
+    def __post_init__(self):
+        for name, bounds in self.RANGES.items():
+            value = check_numbers(name, getattr(self, name), *bounds)
+            self._set(**{name: value})
+
+    def _set(self, **values):
+        # A frozen dataclass does not allow plain assignment.
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """The names of the states."""
+        return ("potential",)
+
+
 @dataclasses.dataclass(frozen=True)
-class Neuron:
+class Neuron(_Model):
     """The constants of a leaky integrate-and-fire neuron (Eq. 2).
 
     Each constant is a number, or an array with one value per neuron.
@@ -38,11 +59,7 @@ class Neuron:
         detach_reset: Whether the gradient stops at the reset.
     """
 
-    RANGES: ClassVar[dict[str, tuple[float, float, str]]] = {
-        "k": FRACTION,
-        "lam": POSITIVE,
-        "theta": POSITIVE,
-    }
+    RANGES = {"k": FRACTION, "lam": POSITIVE, "theta": POSITIVE}
 
     k: Any
     lam: Any
@@ -52,22 +69,10 @@ class Neuron:
     detach_reset: bool = False
 
     def __post_init__(self):
-        for name, bounds in self.RANGES.items():
-            value = check_numbers(name, getattr(self, name), *bounds)
-            self._set(**{name: value})
+        super().__post_init__()
         check_choice("reset", self.reset, RESETS)
         check_choice("detach_reset", self.detach_reset, (False, True))
         self._set(surrogate=surrogates.get(self.surrogate))
-
-    def _set(self, **values):
-        # A frozen dataclass does not allow plain assignment.
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
-
-    @property
-    def states(self) -> tuple[str, ...]:
-        """The names of the states."""
-        return ("potential",)
 
     def system(self, **values: Any) -> System:
         """Returns what the loops run, with other values of constants."""
@@ -143,7 +148,7 @@ class Adaptive(Neuron):
 
 
 @dataclasses.dataclass(frozen=True)
-class Integrator:
+class Integrator(_Model):
     """A leaky integrator without spikes: `v_t = k v_{t-1} + lam i_t`.
 
     Args:
@@ -151,24 +156,10 @@ class Integrator:
         lam: Gain of the current, above 0.
     """
 
-    RANGES: ClassVar[dict[str, tuple[float, float, str]]] = {
-        "k": FRACTION,
-        "lam": POSITIVE,
-    }
+    RANGES = {"k": FRACTION, "lam": POSITIVE}
 
     k: Any
     lam: Any
-
-    def __post_init__(self):
-        for name, bounds in self.RANGES.items():
-            value = check_numbers(name, getattr(self, name), *bounds)
-            # A frozen dataclass does not allow plain assignment.
-            object.__setattr__(self, name, value)
-
-    @property
-    def states(self) -> tuple[str, ...]:
-        """The names of the states."""
-        return ("potential",)
 
     def system(self, **values: Any) -> System:
         """Returns what the loops run, with other values of constants."""

@@ -6,7 +6,11 @@ __all__ = ["run"]
 
 
 def run(system, current, states, mask=None, recurrent=None):
-    """Unrolls `System.step` over time. See `keras_snn.dynamics.run`."""
+    """Unrolls `System.step` over time. See `keras_snn.dynamics.run`.
+
+    In half precision, a loop takes its spikes from rounded distances, and this
+    from exact ones.
+    """
     outputs = []
     for t in range(current.shape[1]):
         now, own = current[:, t], states

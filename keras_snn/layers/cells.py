@@ -10,10 +10,8 @@ from keras_snn.validation import check_count
 
 __all__ = ["AdaptiveLIFCell", "CubaLIFCell", "LIFRNNCell"]
 
-REGISTER = keras.saving.register_keras_serializable(package="keras_snn")
 
-
-@REGISTER
+@keras.saving.register_keras_serializable(package="keras_snn")
 class LIFRNNCell(Constants, keras.layers.Layer):
     """One timestep of leaky integrate-and-fire neurons (Eq. 2).
 
@@ -113,7 +111,7 @@ class LIFRNNCell(Constants, keras.layers.Layer):
         )
 
 
-@REGISTER
+@keras.saving.register_keras_serializable(package="keras_snn")
 class CubaLIFCell(LIFRNNCell):
     """One timestep of `CubaLIF` neurons, for `keras.layers.RNN`.
 
@@ -142,7 +140,7 @@ class CubaLIFCell(LIFRNNCell):
     alpha = property(lambda self: self._constant("alpha"))
 
 
-@REGISTER
+@keras.saving.register_keras_serializable(package="keras_snn")
 class AdaptiveLIFCell(LIFRNNCell):
     """One timestep of `AdaptiveLIF` neurons, for `keras.layers.RNN`.
 

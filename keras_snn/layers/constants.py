@@ -68,7 +68,6 @@ class Constants:
                 autocast=False,  # A half-precision policy would round it.
                 name=name,
             )
-
         values = (getattr(self.neuron, x) for x in self.neuron.RANGES)
         self._arrays = any(map(np.ndim, values))
         self._built_for = tuple(features)

@@ -11,10 +11,8 @@ from keras_snn.layers.over_time import OverTime
 
 __all__ = ["LIF", "AdaptiveLIF", "CubaLIF", "LeakyIntegrator"]
 
-REGISTER = keras.saving.register_keras_serializable(package="keras_snn")
 
-
-@REGISTER
+@keras.saving.register_keras_serializable(package="keras_snn")
 class LIF(OverTime):
     """Leaky integrate-and-fire neurons over a whole sequence (Eq. 2).
 
@@ -103,7 +101,7 @@ class LIF(OverTime):
         self._set_learn(learn)
 
 
-@REGISTER
+@keras.saving.register_keras_serializable(package="keras_snn")
 class CubaLIF(LIF):
     """`LIF` neurons with a synaptic current `c`, which decays over time.
 
@@ -144,7 +142,7 @@ class CubaLIF(LIF):
     alpha = property(lambda self: self._constant("alpha"))
 
 
-@REGISTER
+@keras.saving.register_keras_serializable(package="keras_snn")
 class AdaptiveLIF(LIF):
     """`LIF` neurons with an adaptation `w`, which lowers their current.
 
@@ -205,7 +203,7 @@ class AdaptiveLIF(LIF):
     jump = property(lambda self: self._constant("jump"))
 
 
-@REGISTER
+@keras.saving.register_keras_serializable(package="keras_snn")
 class LeakyIntegrator(OverTime):
     """Leaky integrators, which do not spike: `v_t = k v_{t-1} + lam i_t`.
 

@@ -11,8 +11,6 @@ from keras_snn.validation import check_count
 
 __all__ = ["RecurrentAdaptiveLIF", "RecurrentCubaLIF", "RecurrentLIF"]
 
-REGISTER = keras.saving.register_keras_serializable(package="keras_snn")
-
 
 class _Recurrent:
     """Adds a recurrent kernel. Inherit from it before a layer of neurons."""
@@ -74,7 +72,7 @@ class _Recurrent:
         }
 
 
-@REGISTER
+@keras.saving.register_keras_serializable(package="keras_snn")
 class RecurrentLIF(_Recurrent, LIF):
     """`LIF` neurons that feed their spikes back into their own current.
 
@@ -126,7 +124,7 @@ class RecurrentLIF(_Recurrent, LIF):
         super().__init__(units, k, lam, theta, **kwargs)
 
 
-@REGISTER
+@keras.saving.register_keras_serializable(package="keras_snn")
 class RecurrentCubaLIF(_Recurrent, CubaLIF):
     """`CubaLIF` neurons with a recurrent kernel, as in `RecurrentLIF`.
 
@@ -164,7 +162,7 @@ class RecurrentCubaLIF(_Recurrent, CubaLIF):
         super().__init__(units, k, lam, theta, alpha, **kwargs)
 
 
-@REGISTER
+@keras.saving.register_keras_serializable(package="keras_snn")
 class RecurrentAdaptiveLIF(_Recurrent, AdaptiveLIF):
     """`AdaptiveLIF` neurons with a recurrent kernel, as in `RecurrentLIF`.
 

@@ -12,6 +12,8 @@ __all__ = [
     "per_sample_mean",
 ]
 
+BASE = 256
+
 
 class Timesteps(keras.layers.Layer):
     """Returns outputs with a time axis, and which of their timesteps count.
@@ -61,15 +63,18 @@ class LossOverTime(keras.losses.Loss):
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         """Returns the loss of a batch."""
-        y_true = labels_of(y_true)
+        # Keras makes the labels numbers of the loss's dtype. bfloat16 holds
+        # integers up to 256, so the labels travel as two digits.
+        labels = labels_of(y_true)
+        y_true = ops.stack([labels // BASE, labels % BASE], axis=1)
         # Keras would apply a mask of the timesteps to the samples' losses.
         return super().__call__(y_true, self._timesteps(y_pred), sample_weight)
 
     def call(self, y_true, y_pred):
         """Returns the loss of each sample, `(batch,)`."""
         outputs, counts = y_pred
-        # Keras has made the labels floats.
-        labels = ops.cast(y_true, "int32")
+        digits = ops.cast(y_true, "int32")
+        labels = digits[:, 0] * BASE + digits[:, 1]
         return self.per_sample(labels, outputs, counts)
 
 

@@ -11,7 +11,6 @@ from keras_snn.layers.precision import at_least_float32
 
 __all__ = ["StepModel", "step_model"]
 
-REGISTER = keras.saving.register_keras_serializable(package="keras_snn")
 # Layers that treat all timesteps alike, but need a time axis.
 ALIKE = (
     keras.layers.Activation,
@@ -19,7 +18,6 @@ ALIKE = (
     keras.layers.Dropout,
     keras.layers.LeakyReLU,
     keras.layers.ReLU,
-    keras.layers.Softmax,
     layers.TDBN,
 )
 # Layers that do the same with and without a time axis.
@@ -34,10 +32,10 @@ DIRECT = (
 )
 # Encoders that do the same at every timestep.
 STATIONARY = (encoders.ConstantEncoder, encoders.PoissonEncoder)
-STATE = "state"  # the beginning of the names of the states
+STATE = "step_state"  # the beginning of the names of the states
 
 
-@REGISTER
+@keras.saving.register_keras_serializable(package="keras_snn")
 class StepModel(keras.Model):
     """A network of one timestep, as returned by `step_model`.
 
@@ -79,7 +77,7 @@ class StepModel(keras.Model):
             yield outputs if outputs[1:] else outputs[0]
 
 
-@REGISTER
+@keras.saving.register_keras_serializable(package="keras_snn")
 class OneTimestep(keras.layers.Layer):
     """One timestep of neurons: `[current, *states]` in, the same out.
 
@@ -130,7 +128,7 @@ class OneTimestep(keras.layers.Layer):
         return cls(**config | {"layer": layer})
 
 
-@REGISTER
+@keras.saving.register_keras_serializable(package="keras_snn")
 class RunningMean(keras.layers.Layer):
     """The mean of all timesteps so far: `[x, sum, count]` in, the same out."""
 
@@ -175,7 +173,8 @@ def step_model(model: keras.Model) -> StepModel:
         A `StepModel`. It maps `[*inputs, *states]` to `[*outputs, *states]`.
 
     Raises:
-        ValueError: If a layer cannot be taken apart in time.
+        ValueError: If a layer cannot be taken apart in time: an unknown one, or
+            neurons with `go_backwards`, `return_state` or an `initial_state`.
 
     Example:
     >>> inputs = keras.Input((None, 2))
@@ -252,23 +251,34 @@ class _Steps:
             return layer(*args, **kwargs)
         if isinstance(layer, layers.FoldTime):
             return self._fold(keras.layers.Identity()(args[0]))
+        given = [x for x in tree.flatten(kwargs) if ops.is_tensor(x)]
+        if given or not all(id(x) in self.streams for x in tensors):
+            # Without the time axis, the shapes may fit in another way.
+            self._refuse(layer)
         if isinstance(layer, keras.layers.GlobalAveragePooling1D):
             return self._mean(layer, *args)
-        return self.stream(self._over_time(layer, *args))
+        if isinstance(layer, OverTime):
+            if layer.go_backwards or layer.return_state:
+                self._refuse(layer)
+            output = self._neurons(layer, *args)
+            return self.stream(output) if layer.return_sequences else output
+        return self.stream(self._alike(layer, *args))
 
     def _fold(self, tensor):
         self.folded[id(tensor)] = tensor
         return tensor
 
-    def _over_time(self, layer, *args):
-        if isinstance(layer, OverTime):
-            return self._neurons(layer, *args)
+    def _alike(self, layer, *args):
+        """Calls a layer that treats all timesteps alike."""
         if isinstance(layer, layers.PerTimestep):
             return layer.layer(*args)
         if isinstance(layer, DIRECT):
             return layer(*args)
         if isinstance(layer, ALIKE):
             return ops.squeeze(layer(ops.expand_dims(args[0], 1)), 1)
+        return self._refuse(layer)
+
+    def _refuse(self, layer):
         raise ValueError(
             f"`step_model` cannot take the layer `{layer.name}` of type "
             f"{type(layer).__name__} apart in time. If it needs no time axis, "

@@ -179,7 +179,11 @@ def test_learn_accepts_a_single_name(current):
         (lambda: layers.LIF(learn=True), "`learn` must be a list of names"),
         (lambda: layers.LIF(k=1.0, learn=("k",)), r"`k` must be in \(0, 1\)"),
         (lambda: layers.CubaLIF(alpha=1.5), r"`alpha` must be in \[0, 1\]"),
-        (lambda: layers.AdaptiveLIF(jump="x"), "`jump` must be a number"),
+        (
+            lambda: layers.AdaptiveLIF(jump="x"),
+            "`jump` must be a finite number",
+        ),
+        (lambda: layers.AdaptiveLIF(jump=np.inf), "`jump` must be finite"),
         (lambda: layers.LIF(k=[0.5, 1.5]), "`k` must be in"),
         (lambda: layers.LIF(k=["a"]), "`k` must be a number or an array"),
         (lambda: layers.LIF(k=[]), "`k` must be a number or an array"),

@@ -190,7 +190,7 @@ def test_outputs_have_two_or_three_axes(loss, outputs):
     [
         (TemporalCrossentropy, {"lamb": 1.5}, ValueError, r"`lamb` .*lamb=1.5"),
         (TemporalCrossentropy, {"lamb": -0.5}, ValueError, r"in \[0, 1\]"),
-        (TemporalCrossentropy, {"phi": "1"}, TypeError, "`phi` must be a num"),
+        (TemporalCrossentropy, {"phi": "1"}, TypeError, "`phi` must be a finite num"),
         (TemporalCrossentropy, {"from_logits": 1}, ValueError, "`from_logits`"),
         (CountMeanSquaredError, {"correct_rate": 2}, ValueError, r"`correct_r"),
         (CountMeanSquaredError, {"incorrect_rate": -1}, ValueError, r"`incorr"),
@@ -198,7 +198,7 @@ def test_outputs_have_two_or_three_axes(loss, outputs):
             MembraneMeanSquaredError,
             {"correct_potential": None},
             TypeError,
-            "`correct_potential` must be a number",
+            "`correct_potential` must be a finite number",
         ),
         (
             MembraneMeanSquaredError,
@@ -269,3 +269,11 @@ def test_losses_are_those_of_snntorch(outputs):
         x = spikes if name.startswith("count") else outputs
         found = float(loss(**arguments)(LABELS, x))
         assert found == pytest.approx(expected, rel=1e-5), name
+
+
+def test_half_precision_keeps_classes_apart():
+    outputs = np.zeros((1, 2, 300), "float32")
+    outputs[..., 257] = 9  # 256 and 257 are one number in bfloat16
+    loss = CountCrossentropy(dtype="bfloat16")
+    right, wrong = (float(loss(np.array([x]), outputs)) for x in (257, 256))
+    assert right < 1 < wrong

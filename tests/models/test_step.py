@@ -188,6 +188,9 @@ def test_it_runs_exported_without_the_library(tmp_path, rng):
         layers.BNTT(TIMESTEPS),
         keras.layers.Reshape((TIMESTEPS, 2, 2)),
         keras.layers.LSTM(2),
+        keras.layers.Softmax(axis=1),
+        layers.LIF(go_backwards=True),
+        layers.LIF(return_state=True),
         keras.layers.Lambda(lambda x: x[:, -1]),
     ],
     ids=lambda x: type(x).__name__,
@@ -197,3 +200,38 @@ def test_layers_that_need_all_timesteps_are_refused(layer):
     model = keras.Model(inputs, layer(inputs))
     with pytest.raises(ValueError, match=f"`{layer.name}` of type"):
         step_model(model)
+
+
+def test_an_initial_state_is_refused():
+    inputs = keras.Input((TIMESTEPS, 4))
+    start = keras.layers.Dense(4)(inputs[:, 0])
+    model = keras.Model(inputs, layers.LIF()(inputs, initial_state=start))
+    with pytest.raises(ValueError, match="apart in time"):
+        step_model(model)
+
+
+def test_an_image_beside_a_sequence_is_refused():
+    # Without the time axis, (batch, 1, 4) would broadcast over the batch.
+    inputs = keras.Input((4,))
+    sequence = encoders.ConstantEncoder(TIMESTEPS)(inputs)
+    image = keras.layers.Reshape((1, 4))(inputs)
+    model = keras.Model(inputs, keras.layers.Add()([sequence, image]))
+    with pytest.raises(ValueError, match="apart in time"):
+        step_model(model)
+
+
+def test_the_last_spikes_are_those_of_each_timestep(rng):
+    inputs = keras.Input((TIMESTEPS, 3))
+    last = layers.LIF(lam=1.0, return_sequences=False)(inputs)
+    model = keras.Model(inputs, keras.layers.Reshape((3, 1))(last))
+    x = (rng.integers(-8, 33, (2, TIMESTEPS, 3)) / 8).astype("float32")
+    *_, found = step_model(model).stream(x.swapaxes(0, 1), 2)
+    expected = model.predict_on_batch(x)
+    assert 0 < expected.mean() < 1
+    np.testing.assert_array_equal(to_numpy(found), expected)
+
+
+def test_inputs_may_have_any_name(rng):
+    inputs = keras.Input((TIMESTEPS, 3), name="state_of_the_sensor")
+    x = rng.normal(size=(2, TIMESTEPS, 3)).astype("float32")
+    assert_streams(keras.Model(inputs, layers.LIF()(inputs)), x)
