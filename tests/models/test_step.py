@@ -203,10 +203,10 @@ def test_layers_that_need_all_timesteps_are_refused(layer):
 
 
 def test_an_initial_state_is_refused():
-    inputs = keras.Input((TIMESTEPS, 4))
-    start = keras.layers.Dense(4)(inputs[:, 0])
+    inputs = keras.Input(batch_shape=(2, TIMESTEPS, 4))
+    start = keras.ops.ones((2, 4))
     model = keras.Model(inputs, layers.LIF()(inputs, initial_state=start))
-    with pytest.raises(ValueError, match="apart in time"):
+    with pytest.raises(ValueError, match="of type LIF apart in time"):
         step_model(model)
 
 
