@@ -1,10 +1,9 @@
-"""The asymptote initialization, and the initializers it is compared with.
+"""The asymptote initialization and the baselines of its paper.
 
 Each class wraps a one-line formula, given here or in `keras_snn.theory`.
 """
 
 import math
-import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,64 +11,19 @@ import keras
 from keras import ops
 
 from keras_snn import theory
-from keras_snn.validation import (
-    check_choice,
-    check_count,
-    check_neuron,
-    check_seed,
-)
+from keras_snn.initializers.base import KernelInitializer
+from keras_snn.validation import check_neuron
 
 __all__ = [
-    "NAMES",
     "AsymptoteBias",
     "AsymptoteInitializer",
     "LeeInitializer",
     "WuInitializer",
-    "for_layer",
 ]
 
 
-class _KernelInitializer(keras.initializers.Initializer):
-    """Base class of the kernel initializers: holds the fan-in and the seed."""
-
-    def __init__(self, fan_in: int | None = None, seed: Any = None):
-        if isinstance(seed, dict):  # a `SeedGenerator` in a config
-            seed = keras.saving.deserialize_keras_object(seed)
-        self.fan_in = None if fan_in is None else check_count("fan_in", fan_in)
-        self.seed = check_seed(seed, keras.random.SeedGenerator)
-
-    def __call__(self, shape: Sequence[int], dtype: str | None = None) -> Any:
-        """Draws a kernel of rank 2 or more."""
-        if len(shape) < 2:
-            raise ValueError(
-                f"`{type(self).__name__}` expects a kernel of rank 2 or more, "
-                f"(..., inputs, units). Received: shape={tuple(shape)}"
-            )
-        # Holds for Dense (inputs, units) and Conv (..., inputs, filters).
-        fan_in = check_count("fan_in", self.fan_in or math.prod(shape[:-1]))
-        seed = self.seed
-        if seed is None:
-            # Like Keras's own initializers, this draws the seed from Python's
-            # generator, which `keras.utils.set_random_seed` seeds.
-            seed = random.randrange(2**31)
-        dtype = dtype or keras.config.floatx()
-        return self._draw(tuple(shape), fan_in, dtype, seed)
-
-    def _draw(
-        self, shape: tuple[int, ...], fan_in: int, dtype: str, seed: Any
-    ) -> Any:
-        raise NotImplementedError
-
-    def get_config(self) -> dict:
-        """Returns the constructor's arguments."""
-        seed = self.seed
-        if isinstance(seed, keras.random.SeedGenerator):
-            seed = keras.saving.serialize_keras_object(seed)
-        return {"fan_in": self.fan_in, "seed": seed}
-
-
 @keras.saving.register_keras_serializable(package="keras_snn")
-class AsymptoteInitializer(_KernelInitializer):
+class AsymptoteInitializer(KernelInitializer):
     """Kernel of the asymptote initialization (Eq. 11).
 
     Draws from `N(0, 2 theta^2 / (lam^2 fan_in))`. Together with
@@ -164,7 +118,7 @@ class AsymptoteBias(keras.initializers.Initializer):
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
-class WuInitializer(_KernelInitializer):
+class WuInitializer(KernelInitializer):
     """Kernel of Wu et al. 2018: the incoming weights of each unit have norm 1.
 
     Draws from the uniform distribution on `[-1, 1]`, then divides the incoming
@@ -193,7 +147,7 @@ class WuInitializer(_KernelInitializer):
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
-class LeeInitializer(_KernelInitializer):
+class LeeInitializer(KernelInitializer):
     """Kernel of Lee et al. 2016: uniform on `+-sqrt(3 / fan_in)`.
 
     Args:
@@ -226,43 +180,3 @@ def _leading_axes(shape, fan_in):
         "`fan_in` must be the product of leading axes of the kernel. "
         f"Received: fan_in={fan_in}, shape={shape}"
     )
-
-
-NAMES = ("asymptote", "glorot", "he", "wu", "lee")
-
-
-def for_layer(
-    name: str, k: float, lam: float, theta: float, seed: int | None = None
-) -> dict:
-    """Returns the initializers of a named scheme, as layer arguments.
-
-    Args:
-        name: `"asymptote"`, `"glorot"` (uniform), `"he"` (normal), `"wu"` or
-            `"lee"`. Only `"asymptote"` has nonzero biases.
-        k: Fraction of the potential kept per timestep, in `(0, 1]`.
-        lam: Gain of the input current, above 0.
-        theta: Firing threshold, above 0.
-        seed: `None`, or an integer that differs from layer to layer.
-
-    Returns:
-        Dictionary with `kernel_initializer` and `bias_initializer`.
-
-    Example:
-    >>> layer = keras.layers.Dense(10, **for_layer("wu", 0.8, 0.2, 1.0))
-    """
-    check_choice("initializer", name, NAMES)
-    bias = AsymptoteBias(k, lam, theta)  # checks the neuron for every name
-    seed = check_seed(seed)
-    if name == "asymptote":
-        kernel = AsymptoteInitializer(k, lam, theta, seed=seed)
-        return {"kernel_initializer": kernel, "bias_initializer": bias}
-    kernels = {
-        "glorot": keras.initializers.GlorotUniform,
-        "he": keras.initializers.HeNormal,
-        "wu": WuInitializer,
-        "lee": LeeInitializer,
-    }
-    return {
-        "kernel_initializer": kernels[name](seed=seed),
-        "bias_initializer": "zeros",
-    }
