@@ -1,5 +1,10 @@
 """The asymptote initialization, and the initializers it is compared with."""
 
+from keras_snn.initializers.deep import (
+    CopyInitializer,
+    StationaryBias,
+    StationaryInitializer,
+)
 from keras_snn.initializers.paper import (
     AsymptoteBias,
     AsymptoteInitializer,
@@ -12,7 +17,10 @@ __all__ = [
     "NAMES",
     "AsymptoteBias",
     "AsymptoteInitializer",
+    "CopyInitializer",
     "LeeInitializer",
+    "StationaryBias",
+    "StationaryInitializer",
     "WuInitializer",
     "for_layer",
 ]

@@ -16,6 +16,16 @@ Reference:
     Initialization" (ICLR 2022 submission): Eq. 2, Theorems 1 and 2, Eq. 11.
 """
 
+from keras_snn.theory.mean_field import (
+    bernoulli_moments,
+    cross_moments_after,
+    gradient_squares,
+    mean_rate,
+    mean_square_rate,
+    moments_after,
+    rate_slope,
+    reset_growth,
+)
 from keras_snn.theory.paper import (
     asymptote,
     firing_rate,
@@ -23,11 +33,31 @@ from keras_snn.theory.paper import (
     transition_current,
     weight_stddev,
 )
+from keras_snn.theory.stationary import (
+    HIGHEST_RATE,
+    stationary_bias,
+    stationary_moments,
+    stationary_stddev,
+    stationary_steepness,
+)
 
 __all__ = [
+    "HIGHEST_RATE",
     "asymptote",
+    "bernoulli_moments",
+    "cross_moments_after",
     "firing_rate",
+    "gradient_squares",
+    "mean_rate",
+    "mean_square_rate",
+    "moments_after",
+    "rate_slope",
+    "reset_growth",
     "simulate",
+    "stationary_bias",
+    "stationary_moments",
+    "stationary_steepness",
+    "stationary_stddev",
     "transition_current",
     "weight_stddev",
 ]

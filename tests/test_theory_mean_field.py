@@ -1,0 +1,200 @@
+"""The mean-field theory, against wide random networks in plain NumPy."""
+
+import math
+
+import numpy as np
+import pytest
+import reference
+
+from keras_snn import theory
+
+RANDOM = np.random.default_rng(12)
+# Neurons (k, lam, theta), with spread and bias of the weights in units of
+# theta / lam, timesteps, and the reset.
+NEURONS = [
+    (
+        (
+            *(float(x) for x in RANDOM.uniform((0.1, 0.1, 0.3), (1, 4, 4))),
+            float(RANDOM.uniform(0.8, 3)),
+            float(RANDOM.uniform(-0.1, 0.4)),
+            int(RANDOM.integers(2, 30)),
+        ),
+        ("zero", "subtract", "none")[number % 3],
+    )
+    for number in range(29)
+] + [((1.0, 1.0, 1.0, 2.0, 0.05, 20), "zero")]
+
+
+def network(spikes, layers, stddev, bias, neuron, reset, seed=0):
+    """Runs random layers. Returns weights, currents and spikes of each."""
+    rng = np.random.default_rng(seed)
+    width = spikes.shape[-1]
+    found = []
+    for _ in range(layers):
+        weights = rng.normal(0, stddev / math.sqrt(width), (width, width))
+        current = spikes @ weights + bias
+        spikes, _ = reference.lif(current, *neuron, reset)
+        found.append((weights, current, spikes))
+    return found
+
+
+def inputs(rates, batch, timesteps, seed=1):
+    rng = np.random.default_rng(seed)
+    shape = (batch, timesteps, len(rates))
+    return (rng.random(shape) < rates).astype("float64")
+
+
+@pytest.mark.parametrize(("constants", "reset"), NEURONS)
+def test_rates_and_their_squares_are_those_of_a_wide_network(constants, reset):
+    k, lam, theta, stddev, bias, timesteps = constants
+    stddev, bias = stddev * theta / lam, bias * theta / lam
+    rates = np.linspace(0, 0.4, 1000)  # mean 0.2, mean square 0.16 / 3
+    spikes = inputs(rates, 2, timesteps)
+    moments = theory.bernoulli_moments(0.2, timesteps, square=0.16 / 3)
+    layers = network(spikes, 3, stddev, bias, (k, lam, theta), reset)
+    for _, _, spikes in layers:
+        moments = theory.moments_after(
+            moments, stddev, bias, k, lam, theta, reset
+        )
+        per_neuron = spikes.mean(axis=1)
+        # 2000 neurons, whose rates differ by their weights.
+        assert theory.mean_rate(moments) == pytest.approx(
+            spikes.mean(), rel=0.07, abs=0.01
+        )
+        assert theory.mean_square_rate(moments) == pytest.approx(
+            np.mean(per_neuron**2), rel=0.1, abs=0.01
+        )
+
+
+@pytest.mark.parametrize("k", [0.3, 0.8, 1.0])
+def test_overlap_of_two_inputs_is_that_of_a_wide_network(k):
+    timesteps, stddev, bias = 10, 1.8, 0.1
+    rng = np.random.default_rng(2)
+    first = rng.uniform(0, 0.4, 1500)
+    # Half of the rates are shared.
+    second = np.where(np.arange(1500) % 2, first, rng.permutation(first))
+    moments = theory.bernoulli_moments(0.2, timesteps, square=0.16 / 3)
+    shared = (0.16 / 3 + 0.2**2) / 2
+    cross = np.full((timesteps, timesteps), shared)
+    a, b = (
+        network(
+            inputs(rates, 1, timesteps, seed),
+            *(3, stddev, bias, (k, 1.0, 1.0), "zero"),
+        )
+        for seed, rates in enumerate((first, second))
+    )
+    for (_, _, x), (_, _, y) in zip(a, b, strict=True):
+        cross = theory.cross_moments_after(
+            moments, cross, stddev, bias, k, 1.0, 1.0
+        )
+        moments = theory.moments_after(moments, stddev, bias, k, 1.0, 1.0)
+        found = np.mean(x.mean(1) * y.mean(1))
+        assert cross.mean() == pytest.approx(found, rel=0.1)
+
+
+@pytest.mark.parametrize("detach_reset", [False, True])
+@pytest.mark.parametrize("reset", ["zero", "subtract", "none"])
+def test_gradients_have_the_norms_of_a_wide_network(reset, detach_reset):
+    k, lam, theta, timesteps, width = 0.7, 0.5, 1.5, 6, 400
+    stddev, bias = 1.6 * theta / lam, 0.2 * theta / lam
+
+    def derivative(distance):
+        return 0.8 / (1 + (math.pi * 0.8 * distance) ** 2)
+
+    found, moments = [], []
+    for seed in range(4):
+        # The rates settle in the first layers.
+        layers = network(
+            inputs(np.full(width, 0.2), 3, timesteps),
+            *(16, stddev, bias, (k, lam, theta), reset, seed),
+        )[10:]
+        rng = np.random.default_rng(seed)
+        gradient = rng.normal(size=(3, 1, width))
+        gradient = np.repeat(gradient, timesteps, axis=1)
+        squares = [np.mean(gradient**2)]
+        for weights, current, spikes in reversed(layers):
+            at_current = reference.gradient(
+                *(current, gradient, np.zeros((3, width)), derivative),
+                *(k, lam, theta, reset, detach_reset),
+            )
+            gradient = at_current @ weights.T
+            squares.append(np.mean(gradient**2))
+            products = np.einsum("bsn,btn->st", spikes, spikes)
+            moments.append(products / spikes[:, 0].size)
+        found.append(np.divide(squares, squares[0]))
+    moments = np.mean(moments, axis=0)
+    expected = theory.gradient_squares(
+        *(moments, stddev, bias, k, lam, theta, derivative),
+        reset=reset,
+        detach_reset=detach_reset,
+        layers=6,
+    )
+    # Per layer, because the errors of a finite width multiply.
+    root = 1 / np.arange(1, 7)
+    np.testing.assert_allclose(
+        expected[1:] ** root, np.mean(found, axis=0)[1:] ** root, rtol=0.12
+    )
+
+
+def test_overlap_with_itself_is_the_moments():
+    moments = theory.bernoulli_moments(0.2, 6)
+    neuron = (1.5, 0.1, 0.8, 1.0, 1.0)
+    after = theory.moments_after(moments, *neuron)
+    cross = theory.cross_moments_after(moments, moments, *neuron)
+    # Both are means over 4096 samples, but not over the same.
+    np.testing.assert_allclose(cross, after, atol=0.03)
+
+
+def test_slope_tells_how_a_deviation_of_the_rate_shrinks():
+    neuron = (theory.stationary_stddev(0.8, 1, 1), 0.152, 0.8, 1.0, 1.0)
+    moments = theory.stationary_moments(0.8)
+    more = theory.moments_after(1.02 * moments, *neuron)
+    rate = theory.mean_rate(theory.moments_after(moments, *neuron))
+    slope = (theory.mean_rate(more) - rate) / 0.02 / theory.mean_rate(moments)
+    assert theory.rate_slope(moments, *neuron) == pytest.approx(slope, abs=0.08)
+
+
+@pytest.mark.parametrize("a", [0.5, 1.0, 2.0])
+def test_gradient_through_the_reset_grows_by_k_theta_a(a):
+    # A neuron that integrates to just above its threshold at every timestep.
+    k, theta, timesteps = 1.0, 1.5, 12
+    current = np.full((1, timesteps, 1), theta * (1 + 1e-9))
+    at_spikes = np.zeros_like(current)
+    at_spikes[:, -1] = 1.0
+    gradient = reference.gradient(
+        *(current, at_spikes, np.zeros((1, 1)), lambda x: a / (1 + x * x)),
+        *(k, 1.0, theta, "zero", False),
+    )
+    ratios = np.abs(gradient[0, :-1, 0] / gradient[0, 1:, 0])
+    np.testing.assert_allclose(
+        ratios, theory.reset_growth(k, theta, peak=a), rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: theory.bernoulli_moments(1.5, 3), "`rate` must be in"),
+        (lambda: theory.bernoulli_moments(0.5, 0), "`timesteps` must be"),
+        (
+            lambda: theory.bernoulli_moments(0.5, 3, square=0.6),
+            "`square` must be",
+        ),
+        (
+            lambda: theory.moments_after(np.eye(2), 1, 0, 1.5, 1, 1),
+            "`k` must be",
+        ),
+        (
+            lambda: theory.moments_after(np.eye(2), 1, 0, 1, 1, 1, "soft"),
+            "`reset` must be",
+        ),
+        (
+            lambda: theory.stationary_stddev(0.5, 1, 1, rate=0.5),
+            "`rate` must be",
+        ),
+        (lambda: theory.reset_growth(0.5, 1, 0), "`peak` must be"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
