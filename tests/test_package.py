@@ -30,8 +30,9 @@ PUBLIC = {
     """,
     "keras_snn.events": "DTYPE read remove_hot_pixels saccade to_frames write",
     "keras_snn.initializers": """
-        AsymptoteBias AsymptoteInitializer LeeInitializer NAMES WuInitializer
-        for_layer
+        AsymptoteBias AsymptoteInitializer Lee2020Initializer LeeInitializer
+        MicheliInitializer NAMES RossbroichInitializer ShiInitializer
+        WuInitializer for_layer for_normalization
     """,
     "keras_snn.layers": """
         AdaptiveLIF AdaptiveLIFCell BNTT Conv2D CubaLIF CubaLIFCell FoldTime
@@ -60,7 +61,8 @@ PUBLIC = {
         SpikeGated Surrogate Tanh Triangular fire get serialize
     """,
     "keras_snn.theory": """
-        asymptote firing_rate simulate transition_current weight_stddev
+        asymptote firing_rate micheli_stddev rossbroich_stddev shi_limit
+        shi_steepness shi_stddev simulate transition_current weight_stddev
     """,
 }
 

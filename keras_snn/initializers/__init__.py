@@ -6,13 +6,28 @@ from keras_snn.initializers.paper import (
     LeeInitializer,
     WuInitializer,
 )
-from keras_snn.initializers.registry import NAMES, for_layer
+from keras_snn.initializers.peers import (
+    Lee2020Initializer,
+    MicheliInitializer,
+    RossbroichInitializer,
+    ShiInitializer,
+)
+from keras_snn.initializers.registry import (
+    NAMES,
+    for_layer,
+    for_normalization,
+)
 
 __all__ = [
     "NAMES",
     "AsymptoteBias",
     "AsymptoteInitializer",
+    "Lee2020Initializer",
     "LeeInitializer",
+    "MicheliInitializer",
+    "RossbroichInitializer",
+    "ShiInitializer",
     "WuInitializer",
     "for_layer",
+    "for_normalization",
 ]

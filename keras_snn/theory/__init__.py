@@ -23,10 +23,22 @@ from keras_snn.theory.paper import (
     transition_current,
     weight_stddev,
 )
+from keras_snn.theory.peers import (
+    micheli_stddev,
+    rossbroich_stddev,
+    shi_limit,
+    shi_stddev,
+    shi_steepness,
+)
 
 __all__ = [
     "asymptote",
     "firing_rate",
+    "micheli_stddev",
+    "rossbroich_stddev",
+    "shi_limit",
+    "shi_steepness",
+    "shi_stddev",
     "simulate",
     "transition_current",
     "weight_stddev",
