@@ -9,7 +9,8 @@ at chance level until the biases have grown to the threshold.
 
 Prints the number of iterations to 60 % training accuracy, the final loss, the
 test accuracy with its 95 % interval, and the firing rate of each layer before
-training. Saves `curves.png`. Takes about 90 seconds on two CPU cores.
+training. Saves `curves.png`. Takes about 90 seconds on two CPU cores. Other
+initializations, such as SpikeInit: `--initializers asymptote shi`.
 
 Reference: "Accelerating Training of Deep Spiking Neural Networks with Parameter
 Initialization" (ICLR 2022 submission), Figs. 1, 3 and 4.
@@ -22,15 +23,18 @@ import keras
 import numpy as np
 from scipy.stats import binomtest
 
-from keras_snn import callbacks, datasets, models, plots
+from keras_snn import callbacks, datasets, initializers, models, plots
 
+FIVE = ("asymptote", "glorot", "he", "wu", "lee")
 parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-parser.add_argument("--dataset", choices=["digits", "mnist"], default="digits")
-parser.add_argument("--epochs", type=int, help="default: 10, or 1 for mnist")
-parser.add_argument("--samples", type=int, help="training images, default: all")
-parser.add_argument("--timesteps", type=int, default=20)
-parser.add_argument("--seed", type=int, default=0)
-parser.add_argument("--out", type=pathlib.Path, default="results")
+add = parser.add_argument
+add("--dataset", choices=["digits", "mnist"], default="digits")
+add("--initializers", nargs="+", choices=initializers.NAMES, default=FIVE)
+add("--epochs", type=int, help="default: 10, or 1 for mnist")
+add("--samples", type=int, help="training images, default: all")
+add("--timesteps", type=int, default=20)
+add("--seed", type=int, default=0)
+add("--out", type=pathlib.Path, default="results")
 args = parser.parse_args()
 args.out.mkdir(parents=True, exist_ok=True)
 
@@ -40,7 +44,7 @@ epochs = args.epochs or (10 if args.dataset == "digits" else 1)
 
 print("initializer  60 % after   loss  test accuracy           firing rates")
 runs = {}
-for name in ("asymptote", "glorot", "he", "wu", "lee"):
+for name in args.initializers:
     keras.utils.set_random_seed(args.seed)
     model = models.five_layer_snn(
         x_train.shape[1:], 10, args.timesteps, initializer=name, seed=args.seed
@@ -54,13 +58,9 @@ for name in ("asymptote", "glorot", "he", "wu", "lee"):
     rates = callbacks.FiringRateMonitor(
         x_test[:100], every=max(1, epochs * steps // 20)
     )
-    model.fit(
-        *(x_train[: steps * 32], y_train[: steps * 32]),
-        batch_size=32,
-        epochs=epochs,
-        verbose=0,
-        callbacks=[curves, rates],
-    )
+    data = {"x": x_train[: steps * 32], "y": y_train[: steps * 32]}
+    options = {"batch_size": 32, "epochs": epochs, "verbose": 0}
+    model.fit(**data, **options, callbacks=[curves, rates])
     runs[name] = run = curves.history | rates.history
 
     reached = [i for i, x in enumerate(run["accuracy"], 1) if x >= 0.6]

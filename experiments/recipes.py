@@ -9,6 +9,7 @@ keywords of the function that uses it, and this function checks them.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -17,7 +18,7 @@ from typing import Any
 import keras
 
 from experiments import losses
-from keras_snn import datasets, models, surrogates
+from keras_snn import datasets, layers, models, surrogates
 from keras_snn.optimizers import ASGD
 from keras_snn.validation import check_choice
 
@@ -40,6 +41,15 @@ OPTIMIZERS = {
 }
 SCHEDULES = ("constant", "cosine", "cosine-epochs", "multistep")
 DROPS = (50, 90, 130)  # "multistep" divides the rate by 10 at these epochs
+
+# Normalization as its authors publish it, which starts at a scale of 1 and a
+# shift of 0, whatever the neuron.
+PUBLISHED = {
+    "batch": lambda _, axis: keras.layers.BatchNormalization(axis=axis),
+    "bntt": lambda x, axis: layers.BNTT(x["timesteps"], axis=axis),
+    "tdbn": lambda x, axis: layers.TDBN(x["theta"], axis=axis),
+}
+STARTS = ("published", "neuron")
 
 # What the paper leaves open, our choice, and what else a recipe can say. The
 # defaults of the builders and of `Training` hold these choices.
@@ -114,7 +124,8 @@ class Recipe:
         data: `"name"` of the dataset, and keywords of `datasets.load`. For
             recordings, the `timesteps` of the network are added.
         network: `"name"` of a builder in `keras_snn.models`, and its keywords.
-            `"a"` is the steepness of the surrogate.
+            `"a"` is the steepness of the surrogate. A `"normalization"` starts
+            as published, or with `"start": "neuron"` as in the builder.
         training: How the network is trained.
         seed: Fixes weights, coding, dropout and the order of the batches.
     """
@@ -219,6 +230,14 @@ class Recipe:
             surrogate: Any = surrogates.get(options["surrogate"])
             surrogate = dataclasses.replace(surrogate, a=options.pop("a"))
             options["surrogate"] = surrogate
+        start = check_choice(
+            "network.start", options.pop("start", "published"), STARTS
+        )
+        normalization = options.get("normalization")
+        if start == "published" and normalization in PUBLISHED:
+            options["normalization"] = functools.partial(
+                PUBLISHED[normalization], self.network
+            )
         model = getattr(models, name)(**options)
         model.compile(
             self.training.build_optimizer(steps_per_epoch),

@@ -43,9 +43,11 @@ ROOT = pathlib.Path(__file__).parents[1]
 # The tests of each file or folder of the package, cheap and specific ones
 # first. The doctests of that file or folder run before them.
 TESTS = {
-    "theory": "tests/test_theory.py",
+    "theory": "tests/test_theory.py tests/test_theory_peers.py",
     "surrogates": "tests/test_surrogates.py",
-    "initializers": "tests/test_initializers.py",
+    "initializers": """
+        tests/test_initializers.py tests/test_initializers_peers.py
+    """,
     "validation.py": "tests/test_validation.py",
     "encoders": "tests/encoders tests/models/test_images.py",
     "losses": "tests/losses",

@@ -1,3 +1,4 @@
+import functools
 import json
 import math
 import random
@@ -11,7 +12,13 @@ from keras_snn import initializers
 from keras_snn.initializers import (
     AsymptoteBias,
     AsymptoteInitializer,
+    CopyInitializer,
+    Lee2020Initializer,
     LeeInitializer,
+    MicheliInitializer,
+    RossbroichInitializer,
+    ShiInitializer,
+    StationaryInitializer,
     WuInitializer,
 )
 
@@ -23,9 +30,21 @@ def asymptote(**kwargs):
     return AsymptoteInitializer(**NEURON, **kwargs)
 
 
-RANDOM = [asymptote, WuInitializer, LeeInitializer]
+RANDOM = {
+    "asymptote": asymptote,
+    "wu": WuInitializer,
+    "lee": LeeInitializer,
+    "lee2020": Lee2020Initializer,
+    "rossbroich": functools.partial(RossbroichInitializer, **NEURON),
+    "micheli": functools.partial(MicheliInitializer, **NEURON),
+    "shi": functools.partial(ShiInitializer, **NEURON),
+    "stationary": functools.partial(
+        StationaryInitializer, **NEURON, timesteps=3
+    ),
+    "copy": functools.partial(CopyInitializer, **NEURON),
+}
 random_initializers = pytest.mark.parametrize(
-    "initializer", RANDOM, ids=["asymptote", "wu", "lee"]
+    "initializer", RANDOM.values(), ids=RANDOM
 )
 
 
@@ -242,7 +261,7 @@ def test_a_serialized_seed_generator_starts_anew(initializer):
 
 @pytest.mark.parametrize(
     "initializer",
-    [asymptote(), AsymptoteBias(**NEURON), WuInitializer(), LeeInitializer()],
+    [AsymptoteBias(**NEURON), *(make() for make in RANDOM.values())],
     ids=lambda x: type(x).__name__,
 )
 def test_dtype_is_the_one_asked_for_or_keras_default(initializer):

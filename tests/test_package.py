@@ -30,8 +30,10 @@ PUBLIC = {
     """,
     "keras_snn.events": "DTYPE read remove_hot_pixels saccade to_frames write",
     "keras_snn.initializers": """
-        AsymptoteBias AsymptoteInitializer LeeInitializer NAMES WuInitializer
-        for_layer
+        AsymptoteBias AsymptoteInitializer CopyInitializer Lee2020Initializer
+        LeeInitializer MicheliInitializer NAMES RossbroichInitializer
+        ShiInitializer StationaryBias StationaryInitializer WuInitializer
+        for_gradient for_layer for_normalization
     """,
     "keras_snn.layers": """
         AdaptiveLIF AdaptiveLIFCell BNTT Conv2D CubaLIF CubaLIFCell FoldTime
@@ -60,7 +62,11 @@ PUBLIC = {
         SpikeGated Surrogate Tanh Triangular fire get serialize
     """,
     "keras_snn.theory": """
-        asymptote firing_rate simulate transition_current weight_stddev
+        HIGHEST_RATE asymptote bernoulli_moments cross_moments_after
+        firing_rate gradient_squares mean_rate mean_square_rate micheli_stddev
+        moments_after rate_slope reset_growth rossbroich_stddev shi_limit
+        shi_steepness shi_stddev simulate stationary_bias stationary_moments
+        stationary_steepness stationary_stddev transition_current weight_stddev
     """,
 }
 
@@ -74,7 +80,7 @@ ARROWS = {
     "presets": {"surrogates", "validation"},
     "events": {"files", "validation"},
     "dynamics": {"surrogates", "validation"},
-    "initializers": {"theory", "validation"},
+    "initializers": {"surrogates", "theory", "validation"},
     "replicas": set(),
     "encoders": {"replicas", "validation"},
     "optimizers": {"validation"},

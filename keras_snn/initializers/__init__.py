@@ -11,16 +11,33 @@ from keras_snn.initializers.paper import (
     LeeInitializer,
     WuInitializer,
 )
-from keras_snn.initializers.registry import NAMES, for_layer
+from keras_snn.initializers.peers import (
+    Lee2020Initializer,
+    MicheliInitializer,
+    RossbroichInitializer,
+    ShiInitializer,
+)
+from keras_snn.initializers.registry import (
+    NAMES,
+    for_gradient,
+    for_layer,
+    for_normalization,
+)
 
 __all__ = [
     "NAMES",
     "AsymptoteBias",
     "AsymptoteInitializer",
     "CopyInitializer",
+    "Lee2020Initializer",
     "LeeInitializer",
+    "MicheliInitializer",
+    "RossbroichInitializer",
+    "ShiInitializer",
     "StationaryBias",
     "StationaryInitializer",
     "WuInitializer",
+    "for_gradient",
     "for_layer",
+    "for_normalization",
 ]

@@ -1,4 +1,4 @@
-"""The base class of the kernel initializers."""
+"""The base classes of the kernel initializers."""
 
 import math
 import random
@@ -7,9 +7,9 @@ from typing import Any
 
 import keras
 
-from keras_snn.validation import check_count, check_seed
+from keras_snn.validation import check_count, check_neuron, check_seed
 
-__all__ = ["KernelInitializer"]
+__all__ = ["KernelInitializer", "NormalInitializer"]
 
 
 class KernelInitializer(keras.initializers.Initializer):
@@ -49,3 +49,32 @@ class KernelInitializer(keras.initializers.Initializer):
         if isinstance(seed, keras.random.SeedGenerator):
             seed = keras.saving.serialize_keras_object(seed)
         return {"fan_in": self.fan_in, "seed": seed}
+
+
+class NormalInitializer(KernelInitializer):
+    """Draws normal weights for a neuron. A subclass defines `_stddev`."""
+
+    def __init__(
+        self,
+        k: float,
+        lam: float,
+        theta: float,
+        fan_in: int | None = None,
+        seed: Any = None,
+    ):
+        super().__init__(fan_in, seed)
+        self.k, self.lam, self.theta = check_neuron(k, lam, theta)
+
+    def _stddev(self, fan_in: int) -> float:
+        raise NotImplementedError
+
+    def _draw(
+        self, shape: tuple[int, ...], fan_in: int, dtype: str, seed: Any
+    ) -> Any:
+        stddev = self._stddev(fan_in)
+        return keras.random.normal(shape, stddev=stddev, dtype=dtype, seed=seed)
+
+    def get_config(self) -> dict:
+        """Returns the constructor's arguments."""
+        neuron = {"k": self.k, "lam": self.lam, "theta": self.theta}
+        return neuron | super().get_config()

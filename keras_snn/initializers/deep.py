@@ -9,14 +9,14 @@ import numpy as np
 from keras import ops
 
 from keras_snn import theory
-from keras_snn.initializers.base import KernelInitializer
+from keras_snn.initializers.base import KernelInitializer, NormalInitializer
 from keras_snn.validation import check_count, check_neuron, check_number
 
 __all__ = ["CopyInitializer", "StationaryBias", "StationaryInitializer"]
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
-class StationaryInitializer(KernelInitializer):
+class StationaryInitializer(NormalInitializer):
     """Kernel under which the firing rate stays the same at any depth.
 
     Draws from a normal distribution. With `StationaryBias` and inputs that fire
@@ -63,23 +63,20 @@ class StationaryInitializer(KernelInitializer):
         fan_in: int | None = None,
         seed: Any = None,
     ):
-        super().__init__(fan_in, seed)
-        self.k, self.lam, self.theta = check_neuron(k, lam, theta)
+        super().__init__(k, lam, theta, fan_in, seed)
         self.rate = check_number("rate", rate, high=theory.HIGHEST_RATE)
         self.timesteps = check_count("timesteps", timesteps)
 
-    def _draw(self, shape, fan_in, dtype, seed):
+    def _stddev(self, fan_in):
         stddev = theory.stationary_stddev(
             self.k, self.lam, self.theta, self.rate, self.timesteps
         )
-        stddev /= math.sqrt(fan_in)
-        return keras.random.normal(shape, stddev=stddev, dtype=dtype, seed=seed)
+        return stddev / math.sqrt(fan_in)
 
     def get_config(self) -> dict:
         """Returns the constructor's arguments."""
-        neuron = {"k": self.k, "lam": self.lam, "theta": self.theta}
         target = {"rate": self.rate, "timesteps": self.timesteps}
-        return neuron | target | super().get_config()
+        return super().get_config() | target
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
@@ -119,9 +116,10 @@ class CopyInitializer(KernelInitializer):
     """Kernel that copies spikes: the identity plus small random weights.
 
     A spike in is a spike out, so a deep network starts as a copy of its input
-    instead of forgetting it. In units of `theta / lam`, the weight from an
-    input to its copy is `gain`, and all weights have random parts
-    `N(0, noise^2 / fan_in)`.
+    instead of forgetting it. It needs no bias.
+
+    In units of `theta / lam`, the weight from an input to its copy is `gain`,
+    and all weights have random parts `N(0, noise^2 / fan_in)`.
 
     - `Dense`: unit `j` of `units` copies input `floor(j inputs / units)`.
     - Convolutions: the same over channels, at the center of the filter (a Dirac
@@ -158,7 +156,7 @@ class CopyInitializer(KernelInitializer):
         lam: float,
         theta: float,
         gain: float = 1.2,
-        noise: float = 0.1,
+        noise: float = 0.05,
         fan_in: int | None = None,
         seed: Any = None,
     ):

@@ -11,7 +11,7 @@ import keras
 from keras import ops
 
 from keras_snn import theory
-from keras_snn.initializers.base import KernelInitializer
+from keras_snn.initializers.base import KernelInitializer, NormalInitializer
 from keras_snn.validation import check_neuron
 
 __all__ = [
@@ -23,7 +23,7 @@ __all__ = [
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
-class AsymptoteInitializer(KernelInitializer):
+class AsymptoteInitializer(NormalInitializer):
     """Kernel of the asymptote initialization (Eq. 11).
 
     Draws from `N(0, 2 theta^2 / (lam^2 fan_in))`. Together with
@@ -62,25 +62,8 @@ class AsymptoteInitializer(KernelInitializer):
     ... )
     """
 
-    def __init__(
-        self,
-        k: float,
-        lam: float,
-        theta: float,
-        fan_in: int | None = None,
-        seed: Any = None,
-    ):
-        super().__init__(fan_in, seed)
-        self.k, self.lam, self.theta = check_neuron(k, lam, theta)
-
-    def _draw(self, shape, fan_in, dtype, seed):
-        stddev = theory.weight_stddev(fan_in, self.lam, self.theta)
-        return keras.random.normal(shape, stddev=stddev, dtype=dtype, seed=seed)
-
-    def get_config(self) -> dict:
-        """Returns the constructor's arguments."""
-        neuron = {"k": self.k, "lam": self.lam, "theta": self.theta}
-        return neuron | super().get_config()
+    def _stddev(self, fan_in):
+        return theory.weight_stddev(fan_in, self.lam, self.theta)
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")

@@ -70,8 +70,16 @@ class Network:
     ):
         self.timesteps, self.neuron, self.gradient = timesteps, neuron, gradient
         self.initializer = initializer
-        self.pooling, self.normalization = pooling, normalization
-        self.width, self.seed = width, seed
+        if gradient["surrogate"] == "auto":
+            law = initializers.for_gradient(
+                initializer, **neuron, timesteps=timesteps
+            )
+            detached = law["detach_reset"] or gradient["detach_reset"]
+            self.gradient = law | {"detach_reset": detached}
+        self.pooling, self.width, self.seed = pooling, width, seed
+        if not callable(normalization):
+            check_choice("normalization", normalization, NORMALIZATIONS)
+        self.normalization = normalization
         self.data_format = check_choice(
             "data_format", data_format, DATA_FORMATS
         )
@@ -185,16 +193,28 @@ class Network:
 
     def _neurons(self, axis):
         """Adds normalization, if any, with channels on `axis`, and neurons."""
-        name = self._name("norm")
-        if self.normalization == "batch":
-            normalize = keras.layers.BatchNormalization(axis=axis, name=name)
-            self._over_time(normalize)
-        elif self.normalization == "bntt":
-            self._over_time(BNTT(self.timesteps, axis=axis, name=name))
-        elif self.normalization == "tdbn":
-            theta = self.neuron["theta"]
-            self._over_time(TDBN(theta, axis=axis, name=name))
+        if self.normalization:
+            self._over_time(self._normalization(axis))
         self._fire()
+
+    def _normalization(self, axis):
+        if callable(self.normalization):
+            return self.normalization(axis)
+        start = initializers.for_normalization(self.initializer, **self.neuron)
+        options = {"axis": axis, "name": self._name("norm")}
+        if self.normalization == "batch":
+            return keras.layers.BatchNormalization(**start, **options)
+        if self.normalization == "bntt":
+            # BNTT has no shift. It would be at most 0.35 times the scale, so
+            # neurons fire without it.
+            scale = start["gamma_initializer"]
+            return BNTT(self.timesteps, gamma_initializer=scale, **options)
+        # TDBN multiplies by `theta / lam` itself.
+        of_unit = self.neuron | {"lam": 1.0, "theta": 1.0}
+        unit = initializers.for_normalization(self.initializer, **of_unit)
+        start["gamma_initializer"] = unit["gamma_initializer"]
+        lam, theta = self.neuron["lam"], self.neuron["theta"]
+        return TDBN(theta, lam=lam, **start, **options)
 
     def _fire(self):
         name = self._name("lif")
@@ -249,7 +269,10 @@ class Network:
         self._counts["synapses"] += 1
         seed = self._seed(self._counts["synapses"])
         return initializers.for_layer(
-            self.initializer, **self.neuron, seed=seed
+            self.initializer,
+            **self.neuron,
+            seed=seed,
+            timesteps=self.timesteps,
         )
 
     def _seed(self, *key):

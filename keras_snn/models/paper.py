@@ -48,10 +48,10 @@ def five_layer_snn(
         theta: Firing threshold, above 0.
         surrogate: See `sequential_snn`, also for the arguments below.
         detach_reset: Whether the gradient stops at the reset.
-        initializer: `"asymptote"`, `"glorot"`, `"he"`, `"wu"` or `"lee"`.
+        initializer: A name in `keras_snn.initializers.NAMES`.
         encoder: `"constant"`, `"poisson"`, `"retina"` or `None`.
         pooling: `"average"` or `"max"`.
-        normalization: `None`, `"batch"`, `"bntt"` or `"tdbn"`.
+        normalization: `None`, `"batch"`, `"bntt"`, `"tdbn"` or a function.
         readout: `"mean"`, `"rate"` or `"sequence"`.
         width: Factor for the numbers of filters and units, above 0.
         data_format: `None`, `"channels_first"` or `"channels_last"`.
@@ -105,10 +105,10 @@ def vgg9_snn(
         theta: Firing threshold, above 0.
         surrogate: See `sequential_snn`, also for the arguments below.
         detach_reset: Whether the gradient stops at the reset.
-        initializer: `"asymptote"`, `"glorot"`, `"he"`, `"wu"` or `"lee"`.
+        initializer: A name in `keras_snn.initializers.NAMES`.
         encoder: `"constant"`, `"poisson"`, `"retina"` or `None`.
         pooling: `"average"` or `"max"`.
-        normalization: `None`, `"batch"`, `"bntt"` or `"tdbn"`.
+        normalization: `None`, `"batch"`, `"bntt"`, `"tdbn"` or a function.
         readout: `"mean"`, `"rate"` or `"sequence"`.
         width: Factor for the numbers of filters and units, above 0.
         dropout: Fraction of the spikes to drop, in `[0, 1)`. The paper does not
@@ -167,10 +167,10 @@ def vgg9_dvs_snn(
         theta: Firing threshold, above 0.
         surrogate: See `sequential_snn`, also for the arguments below.
         detach_reset: Whether the gradient stops at the reset.
-        initializer: `"asymptote"`, `"glorot"`, `"he"`, `"wu"` or `"lee"`.
+        initializer: A name in `keras_snn.initializers.NAMES`.
         encoder: `"constant"`, `"poisson"`, `"retina"` or `None`.
         pooling: `"average"` or `"max"`.
-        normalization: `None`, `"batch"`, `"bntt"` or `"tdbn"`.
+        normalization: `None`, `"batch"`, `"bntt"`, `"tdbn"` or a function.
         readout: `"mean"`, `"rate"` or `"sequence"`.
         width: Factor for the numbers of filters and units, above 0.
         dropout: Fraction of the spikes to drop, in `[0, 1)`. The paper does not
@@ -230,10 +230,10 @@ def vgg11_snn(
         theta: Firing threshold, above 0.
         surrogate: See `sequential_snn`, also for the arguments below.
         detach_reset: Whether the gradient stops at the reset.
-        initializer: `"asymptote"`, `"glorot"`, `"he"`, `"wu"` or `"lee"`.
+        initializer: A name in `keras_snn.initializers.NAMES`.
         encoder: `"constant"`, `"poisson"`, `"retina"` or `None`.
         pooling: `"average"` or `"max"`.
-        normalization: `None`, `"batch"`, `"bntt"` or `"tdbn"`.
+        normalization: `None`, `"batch"`, `"bntt"`, `"tdbn"` or a function.
         readout: `"mean"`, `"rate"` or `"sequence"`.
         width: Factor for the numbers of filters and units, above 0.
         dropout: Fraction of the spikes to drop, in `[0, 1)`. The paper does not

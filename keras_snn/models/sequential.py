@@ -3,7 +3,7 @@
 import keras
 
 from keras_snn.models.layout import parse
-from keras_snn.models.network import NORMALIZATIONS, POOLING, Network
+from keras_snn.models.network import POOLING, Network
 from keras_snn.models.portable import PortableModel
 from keras_snn.validation import (
     check_choice,
@@ -62,16 +62,22 @@ def sequential_snn(
         lam: Gain of the current, above 0.
         theta: Firing threshold, above 0.
         surrogate: Surrogate from `keras_snn.surrogates`: a name, a config or an
-            object.
+            object. `"auto"` is the one that suits the initialization, see
+            `initializers.for_gradient`. It may also detach the reset.
         detach_reset: Whether the gradient stops at the reset.
-        initializer: `"asymptote"`, `"glorot"`, `"he"`, `"wu"` or `"lee"`.
+        initializer: Initialization of weights and biases: a name in
+            `keras_snn.initializers.NAMES`. `initializers.for_layer` says what
+            it stands for.
         encoder: `"constant"`, `"poisson"` or `"retina"`. Use `None` if the
             input already has a time axis, like event frames.
         pooling: `"average"` or `"max"`. The paper does not say which.
         normalization: `None`, `"batch"` (`keras.layers.BatchNormalization`
             over batch, time and space), `"bntt"` (`layers.BNTT`) or `"tdbn"`
             (`layers.TDBN`). With normalization, the layers before it have no
-            bias.
+            bias. Scale and shift start as `initializers.for_normalization`
+            says: under the asymptote initialization, they suit the neurons.
+            For another start or another layer, pass a function that takes the
+            channel axis and returns a layer.
         readout: `"mean"` averages the spikes of the last neurons over time, and
             a dense layer without neurons turns them into logits. `"sequence"`
             gives the logits of every timestep, for losses over time. `"rate"`
@@ -122,7 +128,7 @@ def sequential_snn(
         {"surrogate": surrogate, "detach_reset": detach_reset},
         initializer,
         check_choice("pooling", pooling, POOLING),
-        check_choice("normalization", normalization, NORMALIZATIONS),
+        normalization,
         check_number("width", width),
         _fast_data_format() if data_format is None else data_format,
         check_seed(seed),

@@ -33,6 +33,13 @@ from keras_snn.theory.paper import (
     transition_current,
     weight_stddev,
 )
+from keras_snn.theory.peers import (
+    micheli_stddev,
+    rossbroich_stddev,
+    shi_limit,
+    shi_stddev,
+    shi_steepness,
+)
 from keras_snn.theory.stationary import (
     HIGHEST_RATE,
     stationary_bias,
@@ -50,14 +57,19 @@ __all__ = [
     "gradient_squares",
     "mean_rate",
     "mean_square_rate",
+    "micheli_stddev",
     "moments_after",
     "rate_slope",
     "reset_growth",
+    "rossbroich_stddev",
+    "shi_limit",
+    "shi_stddev",
+    "shi_steepness",
     "simulate",
     "stationary_bias",
     "stationary_moments",
-    "stationary_steepness",
     "stationary_stddev",
+    "stationary_steepness",
     "transition_current",
     "weight_stddev",
 ]

@@ -120,6 +120,23 @@ def test_compare_initializers(run, tmp_path, capsys, monkeypatch):
     assert "100.0% (83.9% to 100.0%)" in " ".join(rows["glorot"])
 
 
+@pytest.mark.slow  # compiles two networks
+def test_other_initializations_can_be_compared(run, tmp_path):
+    flags = [
+        "--samples",
+        32,
+        "--epochs",
+        1,
+        "--timesteps",
+        4,
+        "--out",
+        tmp_path,
+    ]
+    names = ["micheli", "shi"]
+    runs = run("compare_initializers", "--initializers", *names, *flags)["runs"]
+    assert list(runs) == names
+
+
 def test_codings(run, tmp_path, capsys):
     coded = run("codings", "--index", 13, "--out", tmp_path)["coded"]
     assert is_png(tmp_path / "codings.png")

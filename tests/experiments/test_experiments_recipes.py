@@ -212,6 +212,26 @@ def test_options_reach_the_network():
     assert np.any(other.get_weights()[0] != model.get_weights()[0])
 
 
+@pytest.mark.parametrize("kind", ["batch", "bntt", "tdbn"])
+def test_a_normalization_starts_as_published_or_as_in_the_builders(kind):
+    changes = {"network.name": "sequential_snn", "network.layout": "C2 P FC3"}
+    published = recipes.get("digits-poisson").vary(
+        changes | {"network.normalization": kind}
+    )
+    scales = []
+    for recipe in (published, published.vary({"network.start": "neuron"})):
+        model = recipe.build((8, 8, 1), 1)
+        found = [x for x in model.layers if hasattr(x, "gamma")]
+        assert len(found) == 2
+        scales.append(np.ravel(found[0].gamma))
+    np.testing.assert_array_equal(scales[0], 1)
+    # sqrt(2) theta / lam, of which the layer tdBN itself applies theta / lam.
+    expected = np.sqrt(2) * (1 if kind == "tdbn" else 5)
+    np.testing.assert_allclose(scales[1], expected, rtol=1e-6)
+    with pytest.raises(ValueError, match="`network.start` must be one of"):
+        published.vary({"network.start": "best"}).build((8, 8, 1), 1)
+
+
 def test_a_network_needs_no_builder_of_its_own():
     changes = {"network.name": "sequential_snn", "network.layout": "C2 P FC3"}
     model = recipes.get("digits-poisson").vary(changes).build((8, 8, 1), 1)

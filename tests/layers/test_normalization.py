@@ -375,3 +375,9 @@ def test_extreme_momenta_keep_all_or_nothing(images):
         np.testing.assert_allclose(
             moving, np.broadcast_to(expected, moving.shape), **CLOSE
         )
+
+
+def test_tdbn_scales_to_the_threshold_of_neurons_with_a_gain(images):
+    outputs = to_numpy(TDBN(theta=0.5, lam=0.25)(images, training=True))
+    # The potential, lam times the current, deviates by theta.
+    np.testing.assert_allclose(0.25 * outputs.std((0, 1, 2, 3)), 0.5, **CLOSE)

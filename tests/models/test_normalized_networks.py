@@ -1,0 +1,72 @@
+"""Networks with normalization, before the first iteration."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+from backend import to_numpy
+
+from keras_snn import callbacks, datasets
+from keras_snn.layers import LIF
+from keras_snn.models import sequential_snn
+
+NAMES = ("batch", "bntt", "tdbn")
+NEURON = {"k": 0.5, "lam": 0.25, "theta": 1.5}
+
+
+def network(normalization, **options):
+    layout = ("C8 P FC100 FC50", (8, 8, 1), 10)
+    options = {"timesteps": 10, "seed": 0} | options
+    return sequential_snn(*layout, normalization=normalization, **options)
+
+
+@pytest.mark.parametrize("normalization", NAMES)
+def test_scale_and_shift_start_where_the_asymptote_puts_them(normalization):
+    # sqrt(2) theta / lam, and theta (1 - k) / (2 lam).
+    scale, shift = 6 * math.sqrt(2), 1.5
+    model = network(normalization, **NEURON)
+    for layer in (model.get_layer(f"norm{i}") for i in (1, 2, 3)):
+        if normalization == "tdbn":
+            assert (layer.theta, layer.lam) == (1.5, 0.25)
+            scale = math.sqrt(2)  # the layer multiplies by theta / lam
+        np.testing.assert_allclose(to_numpy(layer.gamma), scale, rtol=1e-6)
+        if normalization != "bntt":
+            np.testing.assert_array_equal(to_numpy(layer.beta), shift)
+
+
+@pytest.mark.parametrize("normalization", NAMES)
+def test_other_initializations_have_the_usual_start(normalization):
+    model = network(normalization, initializer="he", **NEURON)
+    for layer in (model.get_layer(f"norm{i}") for i in (1, 2, 3)):
+        np.testing.assert_array_equal(to_numpy(layer.gamma), 1)
+        if normalization != "bntt":
+            np.testing.assert_array_equal(to_numpy(layer.beta), 0)
+
+
+@pytest.mark.parametrize("normalization", NAMES)
+@pytest.mark.parametrize(
+    ("k", "lam", "theta"), [(0.8, 0.2, 1.0), (1.0, 1.0, 1.0), (0.9, 0.1, 4.0)]
+)
+def test_every_layer_fires_before_training(normalization, k, lam, theta):
+    (images, _), _ = datasets.load("digits")
+    model = network(normalization, k=k, lam=lam, theta=theta)
+    rates = callbacks.firing_rates(model, images[:64], training=True)
+    assert len(rates) == 3
+    for mean, _ in rates.values():
+        assert 0.05 < mean < 0.3
+
+
+@pytest.mark.parametrize("data_format", ["channels_first", "channels_last"])
+def test_a_function_makes_the_normalization(data_format):
+    made = []
+
+    def normalization(axis):
+        made.append(keras.layers.BatchNormalization(axis=axis))
+        return made[-1]
+
+    model = network(normalization, data_format=data_format)
+    places = [i for i, x in enumerate(model.layers) if isinstance(x, LIF)]
+    assert [model.layers[i - 1] for i in places] == made
+    channels = [x.gamma.shape[0] for x in made]
+    assert channels == [8, 100, 50]

@@ -1,0 +1,138 @@
+"""The initializations for deep networks."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+import reference
+from backend import to_numpy
+
+from keras_snn import initializers, models, theory
+from keras_snn.initializers import (
+    CopyInitializer,
+    StationaryBias,
+    StationaryInitializer,
+)
+from keras_snn.surrogates import Arctan, Exponential
+
+NEURON = {"k": 0.5, "lam": 0.25, "theta": 1.5}
+
+
+def copy(**options):
+    return CopyInitializer(**NEURON, **options)
+
+
+def test_stationary_kernel_has_the_spread_of_the_law():
+    initializer = StationaryInitializer(**NEURON, timesteps=4, seed=0)
+    kernel = to_numpy(initializer((400, 200)))
+    spread = theory.stationary_stddev(**NEURON, timesteps=4) / 20
+    # The standard error of a standard deviation is 1 / sqrt(2 n).
+    assert kernel.std() == pytest.approx(spread, rel=4 / math.sqrt(2 * 80_000))
+    assert kernel.mean() == pytest.approx(0, abs=4 * spread / 280)
+
+
+def test_stationary_bias_is_the_law():
+    bias = to_numpy(StationaryBias(**NEURON, timesteps=4)((3,)))
+    # theta / 4 over 1 + 1/2 + 1/4 + 1/8 timesteps, over lam.
+    np.testing.assert_allclose(bias, 1.5 / 4 / 1.875 / 0.25, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "units", "copied"),
+    [(4, 4, [0, 1, 2, 3]), (2, 4, [0, 0, 1, 1]), (4, 2, [0, 2])],
+    ids=["equal", "wider", "narrower"],
+)
+def test_dense_copy_is_tiled(inputs, units, copied):
+    kernel = to_numpy(copy(gain=1.5, noise=0.0)((inputs, units)))
+    expected = np.zeros((inputs, units))
+    expected[copied, range(units)] = 1.5 * 1.5 / 0.25
+    np.testing.assert_array_equal(kernel, expected)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
+def test_convolution_copies_every_pixel(size):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 2, (2, 6, 6, 3)).astype("float32")
+    layer = keras.layers.Conv2D(
+        3, size, padding="same", kernel_initializer=copy(gain=1, noise=0.0)
+    )
+    np.testing.assert_array_equal(to_numpy(layer(images)), 6 * images)
+
+
+def test_noise_has_its_spread():
+    kernel = to_numpy(copy(noise=0.5, seed=0)((100, 3000)))
+    random = kernel[50]  # few copies in a row of 30
+    assert np.median(np.abs(random)) == pytest.approx(
+        0.6745 * 0.5 * 6 / 10, rel=0.05
+    )
+
+
+@pytest.mark.parametrize("k", [0.2, 0.8, 1.0])
+def test_spikes_pass_a_hundred_layers(k):
+    rng = np.random.default_rng(1)
+    first = spikes = (rng.random((2, 8, 64)) < 0.3).astype("float64")
+    for seed in range(100):
+        initializer = CopyInitializer(k, 0.5, 2.0, noise=0.0, seed=seed)
+        kernel = to_numpy(initializer((64, 64)))
+        spikes, _ = reference.lif(spikes @ kernel, k, 0.5, 2.0)
+    np.testing.assert_array_equal(spikes, first)
+
+
+def test_surrogate_suits_the_initialization():
+    for name in initializers.NAMES:
+        law = initializers.for_gradient(name, 0.5, 0.25, 2.0, timesteps=3)
+        deep = name in ("stationary", "copy", "shi")
+        assert law["detach_reset"] is deep
+        kind = Exponential if deep else Arctan
+        assert isinstance(law["surrogate"], kind)
+    assert initializers.for_gradient("copy", 0.5, 0.25, 2.0)["surrogate"] == (
+        Exponential(0.6)
+    )
+    a = theory.stationary_steepness(0.5, 2.0, timesteps=3)
+    law = initializers.for_gradient("stationary", 0.5, 0.25, 2.0, timesteps=3)
+    assert law["surrogate"] == Exponential(a)
+
+
+@pytest.mark.parametrize("name", ["stationary", "copy"])
+def test_builder_takes_law_and_surrogate(name):
+    options = {"timesteps": 3, "initializer": name, "seed": 0} | NEURON
+    model = models.sequential_snn(
+        "FC20 FC20", (4, 4, 1), 3, surrogate="auto", **options
+    )
+    neurons = model.get_layer("lif2")
+    law = initializers.for_gradient(name, **NEURON, timesteps=3)
+    assert neurons.neuron.surrogate == law["surrogate"]
+    assert neurons.neuron.detach_reset
+    weights = initializers.for_layer(name, **NEURON, timesteps=3)
+    bias = model.get_layer("dense2").bias
+    expected = weights["bias_initializer"]
+    expected = 0 if expected == "zeros" else to_numpy(expected((20,)))
+    np.testing.assert_array_equal(to_numpy(bias), expected)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: copy(gain=0), ValueError, "`gain` must be above 0"),
+        (lambda: copy(noise=-1), ValueError, "`noise` must be"),
+        (
+            lambda: StationaryInitializer(**NEURON, rate=0.6),
+            ValueError,
+            r"`rate` must be in \(0, 0.4\]. Received: rate=0.6",
+        ),
+        (
+            lambda: StationaryInitializer(**NEURON, timesteps=0),
+            ValueError,
+            "`timesteps` must be at least 1",
+        ),
+        (
+            lambda: StationaryBias(**NEURON, timesteps=2.5),
+            TypeError,
+            "`timesteps` must be an integer",
+        ),
+    ],
+)
+def test_arguments_out_of_range_are_refused(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
