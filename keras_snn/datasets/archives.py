@@ -20,7 +20,7 @@ FREE_BYTES = 2**20
 
 
 def unpack(archive, folder):
-    """Unpacks a `.zip` or `.tar.gz` file into a new folder.
+    """Unpacks a `.zip`, `.tar.gz` or `.gz` file into a new folder.
 
     Args:
         archive: Path of the archive.
@@ -35,11 +35,12 @@ def unpack(archive, folder):
     def create(partial):
         shutil.rmtree(partial, ignore_errors=True)
         most = MOST_RATIO * archive.stat().st_size + FREE_BYTES
-        unpack = _unzip if archive.suffix.lower() == ".zip" else _untar
+        name = archive.name.lower()
+        suffix = next(x for x in UNPACKERS if name.endswith(x))
         try:
             with damage(f"`{archive}` cannot be unpacked: replace it."):
                 partial.mkdir()
-                unpack(archive, partial, min(most, MOST_BYTES))
+                UNPACKERS[suffix](archive, partial, min(most, MOST_BYTES))
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
@@ -71,6 +72,19 @@ def _untar(path, folder, most):
         # gzip checks the checksum when it reaches the end of the file.
         while file.read(2**20):
             pass
+
+
+def _gunzip(path, folder, most):
+    with gzip.open(path) as source, open(folder / path.stem, "wb") as target:
+        size = 0
+        while block := source.read(2**20):
+            size += len(block)
+            _check(path.stem, True, size, most)
+            target.write(block)
+
+
+# `.gz` also ends names in `.tar.gz`, so it comes last.
+UNPACKERS = {".zip": _unzip, ".tar.gz": _untar, ".gz": _gunzip}
 
 
 def _check(name, plain, size, most):

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import importlib
 import json
 import math
 import os
@@ -24,7 +25,14 @@ import numpy as np
 
 from keras_snn.files import cannot_write, locked, replacing
 
-__all__ = ["cache_dir", "create_once", "damage", "digest", "prepared"]
+__all__ = [
+    "cache_dir",
+    "create_once",
+    "damage",
+    "digest",
+    "imported",
+    "prepared",
+]
 
 # Approximate bytes of a shard. An interrupted preparation loses at most one.
 SHARD = 2**25
@@ -70,8 +78,30 @@ def damage(message):
             error, (ImportError, MemoryError)
         ):
             raise
-        reason = str(error) or type(error).__name__
+        # Messages of HDF5 may have several lines.
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{message} Received: {reason}") from error
+
+
+def imported(name, *modules, extra="examples", otherwise=""):
+    """Imports the packages that prepare a dataset.
+
+    Args:
+        name: Name of the dataset.
+        *modules: Names of the modules.
+        extra: Name of the extra of this package that installs them.
+        otherwise: What else the user may do, for the message.
+
+    Raises:
+        ImportError: If a module is missing. The message names the extra.
+    """
+    try:
+        return [importlib.import_module(module) for module in modules]
+    except ImportError as error:
+        raise ImportError(
+            f"The first load of {name!r} needs {' and '.join(modules)}: "
+            f'pip install "keras-snn[{extra}]"{otherwise}'
+        ) from error
 
 
 def create_once(folder, create):
@@ -98,7 +128,9 @@ def create_once(folder, create):
                 os.replace(partial, folder)
 
 
-def prepared(name, about, splits, shape, read, progress):
+def prepared(
+    name, about, splits, shape, read, progress, parts=("train", "test")
+):
     """Memory-maps a dataset from the cache, and prepares it if necessary.
 
     An interrupted preparation resumes where it stopped.
@@ -107,23 +139,25 @@ def prepared(name, about, splits, shape, read, progress):
         name: Name of the dataset.
         about: Dictionary of everything that determines the samples, as JSON
             values.
-        splits: Function that returns the training and the test files. Each is
-            a list of rows `(path, labels, clips)`, with one label for each
-            sample in the file.
+        splits: Function that returns the files of each part. These are a list
+            of rows `(path, labels, clips)`, with one label for each sample in
+            the row.
         shape: Shape of a sample.
         read: Function that yields the samples of a row, as arrays of unsigned
             integers.
         progress: Whether to show a progress bar.
+        parts: Names of the parts.
 
     Returns:
-        `(x_train, y_train), (x_test, y_test)`.
+        A pair `(x, y)` for each part.
     """
     about = {"dataset": name, "version": VERSION, **about}
     folder = cache_dir() / f"{name}-{digest(about)}"
 
     def create(partial):
         try:
-            _prepare(partial, about, splits, shape, read, progress)
+            rows = dict(zip(parts, splits(), strict=True))
+            _prepare(partial, about, rows, shape, read, progress)
         except (ValueError, FileNotFoundError):
             # The user must change the source, which makes these shards useless.
             shutil.rmtree(partial, ignore_errors=True)
@@ -132,14 +166,13 @@ def prepared(name, about, splits, shape, read, progress):
     create_once(folder, create)
     shutil.rmtree(folder / "shards", ignore_errors=True)
     with damage(f"`{folder}` is damaged: delete it and load {name!r} again."):
-        return _open(folder, "train", shape), _open(folder, "test", shape)
+        return tuple(_open(folder, part, shape) for part in parts)
 
 
 def _prepare(folder, about, splits, shape, read, progress):
-    train, test = splits()
-    total, verbose = _samples(train) + _samples(test), int(progress)
-    bar = keras.utils.Progbar(total, verbose=verbose, unit_name="sample")
-    for split, rows in (("train", train), ("test", test)):
+    total = sum(map(_samples, splits.values()))
+    bar = keras.utils.Progbar(total, verbose=int(progress), unit_name="sample")
+    for split, rows in splits.items():
         shards = []
         step = SHARD // (math.prod(shape) * len(rows[0][1])) or 1
         for start in range(0, len(rows), step):

@@ -1,12 +1,10 @@
 """Datasets of images."""
 
-import importlib
-
 import keras
 import numpy as np
 
 from keras_snn.datasets import places
-from keras_snn.datasets.cache import cache_dir, damage, prepared
+from keras_snn.datasets.cache import cache_dir, damage, imported, prepared
 from keras_snn.datasets.info import INFO
 from keras_snn.files import replacing
 
@@ -17,22 +15,12 @@ ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
 def digits():
     """Loads the digits of scikit-learn."""
-    (sklearn,) = _imported("digits", "sklearn.datasets")
+    (sklearn,) = imported("digits", "sklearn.datasets")
     images, labels = sklearn.load_digits(return_X_y=True)
     # The pixels are integers from 0 to 16.
     x = np.round(images * (255 / 16)).astype("uint8").reshape(-1, 8, 8, 1)
     y, split = labels.astype("int64"), INFO["digits"].train_samples
     return (x[:split], y[:split]), (x[split:], y[split:])
-
-
-def _imported(name, *modules, otherwise=""):
-    try:
-        return [importlib.import_module(module) for module in modules]
-    except ImportError as error:
-        raise ImportError(
-            f"The first load of {name!r} needs {' and '.join(modules)}: "
-            f'pip install "keras-snn[examples]"{otherwise}'
-        ) from error
 
 
 def from_tfds(name, data_dir):
@@ -52,7 +40,7 @@ def from_tfds(name, data_dir):
 def _read_tfds(name, data_dir, path):
     copy = f", or copy {path.name} from another machine to {path.parent}"
     modules = ("tensorflow", "tensorflow_datasets")
-    tf, tfds = _imported(name, *modules, otherwise=copy)
+    tf, tfds = imported(name, *modules, otherwise=copy)
     if keras.config.backend() != "tensorflow":
         # TensorFlow only reads files here. Leave the GPU to the backend.
         tf.config.set_visible_devices([], "GPU")
@@ -75,7 +63,7 @@ def _read_tfds(name, data_dir, path):
 def tiny_imagenet(data_dir, progress):
     """Loads the images from the folder `tiny-imagenet-200` or its archive."""
     name, part = "tiny_imagenet", "tiny-imagenet-200"
-    found = places.place(name, data_dir, part, ".zip", ["wnids.txt"])
+    found = places.place(name, data_dir, part, (".zip",), ["wnids.txt"])
     about = {"source": places.fingerprint([found])}
 
     def splits():

@@ -8,27 +8,28 @@ from keras_snn.datasets.cache import cache_dir, damage, digest
 __all__ = ["child", "fingerprint", "labelled", "lines", "opened", "place"]
 
 
-def place(name, data_dir, part, suffix, marks=()):
-    """Finds one part of a dataset, as a folder or as an archive.
+def place(name, data_dir, part, suffixes=(), marks=()):
+    """Finds one part of a dataset, as it is or as an archive.
 
     Args:
         name: Name of the dataset.
         data_dir: The folder that the user names.
-        part: Name of the part's folder, and of its archive without suffix.
-        suffix: Suffix of the archive.
+        part: Name of the part's folder or file, and of its archive without
+            suffix.
+        suffixes: Suffixes that the archive may have.
         marks: Names of files. If `data_dir` holds one of them, `data_dir` is
             the part itself.
     """
-    found = None
+    found, names = None, [part, *(part + suffix for suffix in suffixes)]
     if data_dir is not None and pathlib.Path(data_dir).is_dir():
         folder = pathlib.Path(data_dir)
         if any(child(folder, mark) for mark in marks):
             return folder
-        found = child(folder, part) or child(folder, part + suffix)
+        matches = (child(folder, each) for each in names)
+        found = next(filter(None, matches), None)
     if found is None:
-        names = f"{part} or {part}{suffix}" if suffix else part
         raise ValueError(
-            f"`data_dir` must be a folder with {names} for "
+            f"`data_dir` must be a folder with {' or '.join(names)} for "
             f"{name!r}. Received: data_dir={data_dir!r}"
         )
     return found
@@ -40,8 +41,8 @@ def child(folder, name):
 
 
 def opened(found, part):
-    """Returns the folder of a part. Unpacks archives into the cache."""
-    if found.is_dir():
+    """Returns the folder or file of a part. Unpacks archives into the cache."""
+    if found.is_dir() or found.name.lower() == part.lower():
         return found
     folder = cache_dir() / f"{part}-{fingerprint([found])}"
     unpack(found, folder)

@@ -35,9 +35,9 @@ def count_frames(name, data_dir, options, progress):
     count = functools.partial(events.to_frames, sensor_size=size, **options)
     # Counting no events checks the options before any file is read.
     shape = count(np.empty(0, events.DTYPE)).shape
-    parts, suffix, marks, split = LAYOUTS[name]
+    parts, suffixes, marks, split = LAYOUTS[name]
     found = [
-        places.place(name, data_dir, part, suffix, marks) for part in parts
+        places.place(name, data_dir, part, suffixes, marks) for part in parts
     ]
     about = {key: np.asarray(x).tolist() for key, x in options.items()}
     about["source"] = places.fingerprint(found)
@@ -100,7 +100,7 @@ def _cifar10_dvs(*folders):
 def _dvs_gesture(folder):
     if (folder / TRIALS[0]).exists():
         return [_trials(folder / name) for name in TRIALS]
-    parts = [places.place("dvs_gesture", folder, x, "") for x in SPLITS]
+    parts = [places.place("dvs_gesture", folder, x) for x in SPLITS]
     return [_numbered(part, 1, 11) for part in parts]
 
 
@@ -124,10 +124,15 @@ def _trials(path):
     return rows
 
 
-# Names of the parts, suffix of their archives, names that mark the part itself,
-# and the function that lists the files in the folders of the parts.
+# Names of the parts, suffixes of their archives, names that mark the part
+# itself, and the function that lists the files in the folders of the parts.
 LAYOUTS = {
-    "nmnist": (SPLITS, ".zip", (), _nmnist),
-    "cifar10_dvs": (CIFAR10.split(), ".zip", (), _cifar10_dvs),
-    "dvs_gesture": (["DvsGesture"], ".tar.gz", TRIALS + SPLITS, _dvs_gesture),
+    "nmnist": (SPLITS, (".zip",), (), _nmnist),
+    "cifar10_dvs": (CIFAR10.split(), (".zip",), (), _cifar10_dvs),
+    "dvs_gesture": (
+        ["DvsGesture"],
+        (".tar.gz",),
+        TRIALS + SPLITS,
+        _dvs_gesture,
+    ),
 }

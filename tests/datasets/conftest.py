@@ -2,6 +2,7 @@ import sys
 
 import pytest
 from recording_files import aedat2, bin_events, some, write
+from spike_train_files import TRAINS, published
 
 # Doctests would import this file under the name of another `conftest`.
 collect_ignore = ["conftest.py"]
@@ -37,4 +38,14 @@ def cifar(tmp_path):
         for i in range(20):
             path = folder / name / f"cifar10_{name}_{i}.aedat"
             write(path, aedat2((5, i, label, 1), (6, i, label, 0)))
+    return folder
+
+
+@pytest.fixture
+def shd(tmp_path):
+    """Three training samples, the last without spikes, and a test sample."""
+    folder = tmp_path / "shd"
+    folder.mkdir()
+    published(folder / "shd_train.h5")
+    published(folder / "shd_test.h5", TRAINS[1:2])
     return folder

@@ -304,8 +304,11 @@ def test_cifar10_is_complete(tmp_path, monkeypatch):
 
 def test_every_dataset_has_its_facts():
     assert tuple(datasets.INFO) == datasets.NAMES
-    for info in datasets.INFO.values():
-        assert info.shape[-1] == 2 if info.events else info.shape[-1] in (1, 3)
+    page = pathlib.Path(__file__).parents[2] / "docs" / "data.md"
+    for name, info in datasets.INFO.items():
+        assert info.shape[-1] in ((2, 700) if info.events else (1, 3))
+        for text in (datasets.__doc__, page.read_text("utf-8")):
+            assert f"`{name}`" in text.replace('"', "")
     facts = datasets.INFO["digits"]
     (x, y), (x_test, _) = datasets.load("digits")
     assert x.shape == (facts.train_samples, *facts.shape)
@@ -335,6 +338,8 @@ def test_images_have_no_options(home, name):
         ("nmnist", "frames"),
         ("nmnist", "split_seed"),
         ("dvs_gesture", "shuffle"),
+        ("shd", "duration"),
+        ("ssc", "by"),
     ],
 )
 def test_unknown_options_are_refused(home, name, option):
@@ -361,7 +366,9 @@ def test_options_are_checked_before_the_folder(home, option, value, error):
         datasets.load("nmnist", "nowhere", **{option: value})
 
 
-@pytest.mark.parametrize("name", ["nmnist", "cifar10_dvs", "dvs_gesture"])
+@pytest.mark.parametrize(
+    "name", ["nmnist", "cifar10_dvs", "dvs_gesture", "shd", "ssc"]
+)
 def test_a_folder_is_needed(home, name, tmp_path):
     for folder in (None, tmp_path / "nowhere"):
         with pytest.raises(
