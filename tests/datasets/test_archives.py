@@ -1,5 +1,6 @@
 """Damaged and malicious archives are refused by name and leave nothing."""
 
+import gzip
 import io
 import shutil
 import stat
@@ -36,6 +37,13 @@ def packed(kind, folder, files):
     if kind == "zip":
         return zipped(folder / "a.zip", files)
     return tarred(folder / "a.tar.gz", files)
+
+
+def gzipped(folder, content):
+    """Packs a single file, without the name of a member."""
+    path = folder / "a.h5.gz"
+    path.write_bytes(gzip.compress(content))
+    return path
 
 
 def added(folder, **fields):
@@ -237,6 +245,29 @@ def test_every_truncation_is_noticed(kind, folder):
         assert list((folder / "cache").iterdir()) == []
 
 
+def test_a_single_file_is_unpacked_under_its_own_name(folder, rng):
+    content = rng.bytes(3 * 2**20)
+    unpack(gzipped(folder, content + b"6"), folder / "out")
+    assert contents(folder / "out") == {"a.h5": content + b"6"}
+
+
+def test_a_single_file_that_is_damaged_is_refused(folder, rng):
+    archive = gzipped(folder, rng.bytes(5000))
+    content = archive.read_bytes()
+    flipped = bytearray(content)
+    flipped[2500] ^= 255
+    for changed in (content[:2500], content[:-1], flipped, content + b"more"):
+        archive.write_bytes(changed)
+        refused(archive, "ended before|CRC|Not a gzipped file|decompressing")
+        (folder / "cache").rmdir()
+
+
+def test_a_single_file_that_is_a_bomb_is_refused(folder):
+    archive = gzipped(folder, bytes(2**22))
+    assert archive.stat().st_size < 2**14
+    refused(archive, "member 'a.h5', it exceeds")
+
+
 def test_flipped_bits_are_noticed(kind, folder):
     packed(kind, folder, FILES)
     archive = next(folder.iterdir())
@@ -256,7 +287,7 @@ def test_flipped_bits_are_noticed(kind, folder):
 
 
 def test_other_files_are_refused(folder):
-    for name in ("a.zip", "a.tar.gz"):
+    for name in ("a.zip", "a.tar.gz", "a.h5.gz"):
         archive = folder / name
         archive.write_text("<html>404 Not Found</html>")
         refused(archive, "not a zip file|Not a gzipped file")
@@ -336,6 +367,14 @@ def test_a_full_disk_leaves_nothing(kind, folder, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         unpack(archive, folder / "cache" / "out")
     assert list((folder / "cache").iterdir()) == []
+
+
+def test_a_full_disk_during_a_single_file_leaves_nothing(folder):
+    archive = gzipped(folder, bytes(5000))
+    why = f"`{folder / 'new'}` cannot be written: .* too large"
+    with small_disk(1000), pytest.raises(OSError, match=why):
+        unpack(archive, folder / "new")
+    assert list(folder.iterdir()) == [archive]
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])
