@@ -54,8 +54,9 @@ PUBLIC = {
     "keras_snn.optimizers": "ASGD",
     "keras_snn.plots": "STYLES codings learning_curves recording",
     "keras_snn.presets": """
-        decay integrate_and_fire norse sinabs sinabs_iaf snntorch spikingjelly
-        spikingjelly_if time_constant
+        decay integrate_and_fire norse norse_lif sinabs sinabs_iaf snntorch
+        snntorch_rleaky snntorch_synaptic spikingjelly spikingjelly_if
+        spikingjelly_plif time_constant
     """,
     "keras_snn.surrogates": """
         Arctan Exponential FastSigmoid Gaussian HardTanh NAMES Sigmoid

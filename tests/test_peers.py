@@ -1,65 +1,25 @@
-"""Neurons and surrogates against those of the libraries that have them, too.
+"""Neurons against those of the libraries that have them, too."""
 
-Inputs are sixteenths, and `k` and `lam` are powers of two, so potentials are
-exact in float32 and spikes can be compared with `==`.
-"""
-
-import functools
 import math
-import warnings
 
 import keras
 import numpy as np
 import pytest
-from backend import gradients, to_numpy
-
-from keras_snn import presets, surrogates
-from keras_snn.layers import LIF
-
-pytestmark = pytest.mark.skipif(
-    keras.config.backend() != "torch", reason="the peers use PyTorch"
+from backend import to_numpy
+from peers import (
+    SHAPE,
+    assert_close,
+    assert_equal,
+    library,
+    needs_peers,
+    node,
+    over_time,
 )
-SHAPE = (50, 10, 20)  # samples, timesteps, neurons: 10,000 inputs
 
+from keras_snn import presets
+from keras_snn.layers import LIF, CubaLIF, RecurrentLIF
 
-@functools.cache
-def library(name):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return pytest.importorskip(name, exc_type=ImportError)
-
-
-def over_time(step):
-    """Runs `step`, from current and state to spikes and state, over time."""
-    import torch
-
-    def run(current):
-        state, spikes = None, []
-        for now in current.unbind(1):
-            out, state = step(now, state)
-            spikes.append(out)
-        return torch.stack(spikes, 1)
-
-    return run
-
-
-def assert_equal(rng, neuron, peer, low=-16, high=48):
-    """Compares `LIF(**neuron)` with the function `peer` of the current."""
-    current = (rng.integers(low, high + 1, SHAPE) / 16).astype("float32")
-    upstream = rng.normal(size=SHAPE).astype("float32")
-    ours, theirs = (
-        to_numpy(function(keras.ops.convert_to_tensor(current)))
-        for function in (LIF(**neuron), peer)
-    )
-    assert 0.02 < theirs.mean() < 0.98
-    np.testing.assert_array_equal(ours, theirs)
-    (ours,), (theirs,) = (
-        gradients(lambda x, f=function: (f(x),), [current], [upstream])
-        for function in (LIF(**neuron), peer)
-    )
-    # Ten timesteps in float32, in another order.
-    error = np.abs(ours - theirs).max() / np.abs(theirs).max()
-    assert error < 1e-5
+pytestmark = needs_peers
 
 
 def leaky(beta, threshold=1.0, **options):
@@ -101,21 +61,101 @@ def test_immediate_reset_by_subtraction_of_snntorch(rng):
     assert_equal(rng, neuron, leaky(0.5, reset_delay=False), high=24)
 
 
+# The cases of `presets.snntorch_synaptic`, and the highest synaptic current in
+# eighths. A reset leaves at most the threshold 1, and half of it plus 1.5 is 2.
+EQUAL = pytest.mark.parametrize(
+    ("reset_mechanism", "reset_delay", "beta", "high"),
+    [
+        ("none", True, 0.5, 16),
+        ("none", False, 0.5, 16),
+        ("zero", False, 0.5, 16),
+        ("subtract", True, 1.0, 16),
+        ("subtract", False, 0.5, 12),
+    ],
+)
+
+
+@EQUAL
+def test_synaptic_of_snntorch(rng, reset_mechanism, reset_delay, beta, high):
+    options = {"reset_mechanism": reset_mechanism, "reset_delay": reset_delay}
+    made = library("snntorch").Synaptic(0.5, beta, **options)
+
+    def step(now, state):
+        spikes, *state = made(now, *state)
+        return spikes, state
+
+    def peer(current):
+        return over_time(step, made.reset_mem())(current)
+
+    layer = CubaLIF(**presets.snntorch_synaptic(0.5, beta, **options))
+    assert_equal(rng, layer, peer, low=-8, high=high)
+
+
+@EQUAL
+def test_rleaky_of_snntorch(rng, reset_mechanism, reset_delay, beta, high):
+    import torch
+
+    units = SHAPE[-1]
+    options = {"reset_mechanism": reset_mechanism, "reset_delay": reset_delay}
+    made = library("snntorch").RLeaky(beta, linear_features=units, **options)
+    # Sums of these are exact. With an immediate reset by subtraction, the
+    # recurrent current must not lift a potential above 2.
+    kernel = rng.integers(-2, 3, (units, units)) / 16
+    if (reset_mechanism, reset_delay) == ("subtract", False):
+        kernel = -np.abs(kernel)
+    with torch.no_grad():
+        made.recurrent.weight.copy_(torch.tensor(kernel.T))
+        made.recurrent.bias.zero_()
+
+    def step(now, state):
+        spikes, potential = made(now, *state)
+        return spikes, (spikes, potential)
+
+    def peer(current):
+        return over_time(step, made.reset_mem())(current)
+
+    layer = RecurrentLIF(
+        units,
+        recurrent_initializer=lambda *_, **__: kernel.astype("float32"),
+        **presets.snntorch_rleaky(beta, **options),
+    )
+    assert_equal(rng, layer, peer, low=-8, high=2 * high)
+    ours = to_numpy(layer.recurrent_kernel.value.grad)
+    assert_close(ours, to_numpy(made.recurrent.weight.grad).T)
+
+
+@pytest.mark.parametrize("name", ["Synaptic", "RLeaky"])
+def test_delayed_reset_to_zero_of_snntorch_silences_the_next_timestep(name):
+    # Currents above the threshold. `CubaLIF` and `RecurrentLIF` would fire
+    # twice.
+    import torch
+
+    options = {"reset_mechanism": "zero"}
+    if name == "Synaptic":
+        made = library("snntorch").Synaptic(0.5, 0.5, **options)
+        ours = CubaLIF(**presets.snntorch_synaptic(0.5, 0.5, **options))
+    else:
+        made = library("snntorch").RLeaky(0.5, linear_features=1, **options)
+        torch.nn.init.zeros_(made.recurrent.weight)
+        torch.nn.init.zeros_(made.recurrent.bias)
+        ours = RecurrentLIF(
+            1,
+            recurrent_initializer="zeros",
+            **presets.snntorch_rleaky(0.5, **options),
+        )
+    current = torch.full((1, 2, 1), 2.0)
+    state, theirs = made.reset_mem(), []
+    for now in current.unbind(1):
+        spikes, *state = made(now, *state)
+        if name == "RLeaky":
+            state = [spikes, *state]
+        theirs.append(spikes.item())
+    assert to_numpy(ours(current)).ravel().tolist() == [1, 1]
+    assert theirs == [1, 0]
+
+
 # Hard reset to zero and elsewhere, and soft reset.
 RESETS = pytest.mark.parametrize("v_reset", [0.0, -0.5, None])
-
-
-def node(name, **arguments):
-    activation_based = "spikingjelly.activation_based"
-    neurons = library(f"{activation_based}.neuron")
-    functional = library(f"{activation_based}.functional")
-    made = getattr(neurons, name)(step_mode="m", **arguments)
-
-    def run(current):
-        functional.reset_net(made)
-        return made(current.transpose(0, 1)).transpose(0, 1)
-
-    return run
 
 
 @RESETS
@@ -154,6 +194,17 @@ def test_defaults_are_those_of_spikingjelly(rng):
     assert_equal(rng, presets.spikingjelly_if(), node("IFNode"))
 
 
+@RESETS
+@pytest.mark.parametrize("detach_reset", [False, True])
+def test_parametric_lif_node_of_spikingjelly(rng, detach_reset, v_reset):
+    arguments = {"v_reset": v_reset, "detach_reset": detach_reset}
+    peer = node("ParametricLIFNode", decay_input=False, **arguments)
+    layer = LIF(**presets.spikingjelly_plif(**arguments))
+    assert_equal(rng, layer, peer)
+    (logit,) = layer.trainable_weights
+    assert_close(to_numpy(logit.value.grad), -to_numpy(peer.node.w.grad))
+
+
 @pytest.mark.parametrize("reset", ["zero", "subtract"])
 def test_lif_box_of_norse(rng, reset):
     import torch
@@ -171,6 +222,25 @@ def test_lif_box_of_norse(rng, reset):
         )
     )
     assert_equal(rng, presets.norse(500.0) | {"reset": reset}, peer)
+
+
+def test_lif_of_norse(rng):
+    import torch
+
+    lif = library("norse.torch.functional.lif")
+    parameters = lif.LIFParameters(
+        tau_syn_inv=torch.tensor(256.0), tau_mem_inv=torch.tensor(512.0)
+    )
+    rest = lif.LIFFeedForwardState(v=torch.tensor(0.0), i=torch.tensor(0.0))
+    # 1 / 1024 makes the constants exact.
+    peer = over_time(
+        lambda now, state: lif.lif_feed_forward_step(
+            now, state, parameters, dt=1 / 1024
+        ),
+        rest,
+    )
+    layer = CubaLIF(**presets.norse_lif(256.0, 512.0, dt=1 / 1024))
+    assert_equal(rng, layer, peer, low=-8, high=16)
 
 
 @pytest.mark.parametrize("threshold", [1.0, 0.75])
@@ -201,83 +271,3 @@ def test_neurons_of_sinabs(rng, name, reset, threshold, norm_input):
         return getattr(kinds, name)(**options)(current)
 
     assert_equal(rng, neuron, peer)
-
-
-def derivative_of(package, name, **arguments):
-    if package == "spikingjelly":
-        module = library("spikingjelly.activation_based.surrogate")
-    else:
-        module = library("snntorch.surrogate")
-    return getattr(module, name)(**arguments)
-
-
-@pytest.mark.parametrize(
-    ("ours", "package", "name", "arguments"),
-    [
-        (surrogates.Sigmoid(4), "spikingjelly", "Sigmoid", {}),
-        (surrogates.Arctan(1), "spikingjelly", "ATan", {}),
-        (surrogates.FastSigmoid(), "spikingjelly", "SoftSign", {}),
-        (surrogates.Triangular(), "spikingjelly", "PiecewiseQuadratic", {}),
-        (
-            surrogates.Triangular(2.5),
-            "spikingjelly",
-            "PiecewiseQuadratic",
-            {"alpha": 2.5},
-        ),
-        (surrogates.Exponential(0.5), "spikingjelly", "PiecewiseExp", {}),
-        (
-            surrogates.Exponential(1.5),
-            "spikingjelly",
-            "PiecewiseExp",
-            {"alpha": 3.0},
-        ),
-        (
-            surrogates.Gaussian(2 / math.sqrt(math.pi)),
-            "spikingjelly",
-            "Erf",
-            {},
-        ),
-        (surrogates.Sigmoid(25), "snntorch", "sigmoid", {}),
-        (surrogates.Arctan(1), "snntorch", "atan", {}),
-        (surrogates.FastSigmoid(25), "snntorch", "fast_sigmoid", {}),
-        (surrogates.FastSigmoid(3), "snntorch", "fast_sigmoid", {"slope": 3}),
-    ],
-    ids=str,
-)
-def test_surrogates_of_the_peers(ours, package, name, arguments):
-    assert_same_gradient(ours, derivative_of(package, name, **arguments))
-
-
-def test_surrogates_of_norse():
-    threshold = library("norse.torch.functional.threshold").threshold
-    for ours, method in [
-        (surrogates.FastSigmoid(1), "super"),
-        (surrogates.Triangular(1), "triangle"),
-    ]:
-        assert_same_gradient(ours, lambda x, m=method: threshold(x, m, 1.0))
-
-
-def test_surrogates_of_sinabs():
-    activation = library("sinabs.activation")
-    for ours, theirs in [
-        (
-            surrogates.Exponential(0.8),
-            activation.SingleExponential(grad_width=0.625, grad_scale=0.5),
-        ),
-        (surrogates.Gaussian(math.sqrt(2 / math.pi)), activation.Gaussian()),
-    ]:
-        assert_same_gradient(
-            ours,
-            lambda x, f=theirs: activation.SingleSpike.apply(x + 1, 1.0, f),
-        )
-
-
-def assert_same_gradient(ours, theirs):
-    x = np.linspace(-3, 3, 96, dtype="float32")  # no corner, and not zero
-    ones = np.ones_like(x)
-    (ours,), (theirs,) = (
-        gradients(lambda x, f=f: (f(x),), [x], [ones]) for f in (ours, theirs)
-    )
-    # float32: the sigmoid loses digits where it is close to 1.
-    scale = np.abs(theirs).max()
-    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6 * scale)

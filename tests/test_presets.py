@@ -9,7 +9,7 @@ import reference
 from backend import to_numpy
 
 from keras_snn import presets
-from keras_snn.layers import LIF
+from keras_snn.layers import LIF, CubaLIF, RecurrentLIF
 
 # Every preset, and arguments that it cannot do without.
 PRESETS = {
@@ -17,11 +17,21 @@ PRESETS = {
     presets.integrate_and_fire: {},
     presets.decay: {"factor": 0.25},
     presets.snntorch: {"beta": 0.5},
+    presets.snntorch_synaptic: {"alpha": 0.5, "beta": 0.5},
+    presets.snntorch_rleaky: {"beta": 0.5},
     presets.spikingjelly: {},
     presets.spikingjelly_if: {},
+    presets.spikingjelly_plif: {},
     presets.norse: {},
+    presets.norse_lif: {},
     presets.sinabs: {"tau_mem": 4.0},
     presets.sinabs_iaf: {},
+}
+# The layers of the presets that are not for `LIF`.
+LAYERS = {
+    presets.snntorch_synaptic: CubaLIF,
+    presets.snntorch_rleaky: lambda **kw: RecurrentLIF(3, **kw),
+    presets.norse_lif: CubaLIF,
 }
 
 
@@ -30,10 +40,13 @@ def test_every_preset_is_tested():
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda each: each.__name__)
-def test_lif_accepts_and_keeps_a_preset(preset):
+def test_the_layer_accepts_and_keeps_a_preset(preset):
     arguments = preset(**PRESETS[preset])
-    config = LIF.from_config(LIF(**arguments).get_config()).get_config()
+    layer = LAYERS.get(preset, LIF)(**arguments)
+    config = layer.from_config(layer.get_config()).get_config()
     surrogate = arguments.pop("surrogate", None)
+    if "learn" in arguments:
+        arguments["learn"] = list(arguments["learn"])
     assert arguments.items() <= config.items()
     if surrogate is not None:
         assert config["surrogate"]["config"] == surrogate.get_config()
@@ -49,10 +62,14 @@ def test_lif_accepts_and_keeps_a_preset(preset):
         (presets.decay(0.5), 0.5, 1),
         (presets.decay(1), 1, 1),
         (presets.snntorch(0.5), 0.5, 1),
+        (presets.snntorch_synaptic(0.25, 0.5), 0.5, 1),
+        (presets.snntorch_rleaky(0.5), 0.5, 1),
         (presets.spikingjelly(4.0), 0.75, 0.25),
         (presets.spikingjelly(4.0, decay_input=False), 0.75, 1),
         (presets.spikingjelly_if(), 1, 1),
+        (presets.spikingjelly_plif(4.0), 0.75, 1),
         (presets.norse(250.0, dt=0.002), 0.5, 0.5),
+        (presets.norse_lif(tau_mem_inv=250.0), 0.75, 0.25),
         (presets.sinabs(1 / np.log(2)), 0.5, 0.5),
         (presets.sinabs(1 / np.log(4), norm_input=False), 0.25, 1),
         (presets.sinabs_iaf(), 1, 1),
@@ -60,6 +77,19 @@ def test_lif_accepts_and_keeps_a_preset(preset):
 )
 def test_constants_are_those_of_the_difference_equation(neuron, k, lam):
     assert [neuron["k"], neuron["lam"]] == pytest.approx([k, lam])
+
+
+@pytest.mark.parametrize(
+    ("neuron", "alpha"),
+    [
+        (presets.snntorch_synaptic(0.25, 0.5), 0.25),
+        (presets.snntorch_synaptic(0.0, 0.5), 0),
+        (presets.norse_lif(125.0, dt=0.002), 0.75),
+        (presets.norse_lif(500.0, dt=0.002), 0),
+    ],
+)
+def test_the_decay_of_the_synaptic_current(neuron, alpha):
+    assert neuron["alpha"] == pytest.approx(alpha)
 
 
 @pytest.mark.parametrize(
@@ -98,13 +128,19 @@ def test_a_threshold_that_is_not_reached_is_exact(rng):
         ("snntorch", {"beta": 1, "threshold": 0}, "`threshold` must be above"),
         ("snntorch", {"beta": 1, "reset_mechanism": "soft"}, "one of 'subtrac"),
         ("snntorch", {"beta": 1, "reset_delay": 0}, "`reset_delay` must be"),
+        ("snntorch_synaptic", {"alpha": 2, "beta": 1}, r"`alpha` must be in"),
+        ("snntorch_rleaky", {"beta": 2}, r"`beta` must be in \(0, 1\]"),
         ("spikingjelly", {"tau": 1}, "`tau` must be above 1"),
         ("spikingjelly", {"decay_input": 1}, "`decay_input` must be one of"),
         ("spikingjelly_if", {"v_reset": 1.0}, "`v_threshold` must be above 1"),
         ("spikingjelly_if", {"v_reset": np.nan}, "`v_reset` must be finite"),
+        ("spikingjelly_plif", {"init_tau": 1}, "`init_tau` must be above 1"),
         ("norse", {"tau_mem_inv": 2000}, "`tau_mem_inv` must be below"),
         ("norse", {"dt": 0}, "`dt` must be above 0"),
         ("norse", {"v_th": 0}, "`v_th` must be above 0"),
+        ("norse", {"tau_mem_inv": 0}, "`tau_mem_inv` must be above 0"),
+        ("norse_lif", {"tau_syn_inv": 1001}, "`tau_syn_inv` must be at most"),
+        ("norse_lif", {"tau_syn_inv": 0}, "`tau_syn_inv` must be above 0"),
         ("sinabs", {"tau_mem": 0}, "`tau_mem` must be above 0"),
         ("sinabs", {"tau_mem": 1, "norm_input": 2}, "`norm_input` must be one"),
         ("sinabs_iaf", {"spike_threshold": 0}, "`spike_threshold` must be"),

@@ -1,100 +1,25 @@
-"""Neurons of the literature and of other simulators, as arguments of `LIF`.
-
-Each function returns keyword arguments of `keras_snn.layers.LIF`: the constants
-of Eq. 2, and for a neuron of another simulator also its reset, its default
-surrogate, and whether the gradient passes through the reset. Change or add
-arguments with `|`:
-
-    LIF(**(presets.spikingjelly(tau=2.0) | {"surrogate": "arctan"}))
-
-Spikes and gradients equal those of snnTorch 1.0, SpikingJelly 2.0, Norse 1.1
-and sinabs 3.1. The docstrings name the exceptions. An initializer takes the
-constants alone: `AsymptoteInitializer(k=..., lam=..., theta=...)`.
-
-SpikingJelly and sinabs fire if the potential reaches the threshold, and `LIF`
-only above it. Their presets therefore set `theta` to the next smaller number of
-float32. This is exact in float32, up to the rounding of a reset by subtraction.
-Half precision may round the difference away.
-"""
+"""Neurons of other simulators. The package's docstring says what is equal."""
 
 from typing import Any
 
 import numpy as np
 
+from keras_snn.presets.paper import integrate_and_fire, time_constant
 from keras_snn.surrogates import Arctan, Exponential, FastSigmoid, Sigmoid
 from keras_snn.validation import check_choice, check_number
 
 __all__ = [
-    "decay",
-    "integrate_and_fire",
     "norse",
+    "norse_lif",
     "sinabs",
     "sinabs_iaf",
     "snntorch",
+    "snntorch_rleaky",
+    "snntorch_synaptic",
     "spikingjelly",
     "spikingjelly_if",
-    "time_constant",
+    "spikingjelly_plif",
 ]
-
-
-def time_constant(tau: float, resistance: float = 1.0) -> dict[str, Any]:
-    """Returns `k = 1 - 1/tau` and `lam = resistance/tau` (Table 1).
-
-    One step of Euler's method, of length 1, solves the membrane equation
-    `tau dv/dt = -v + resistance i`.
-
-    Args:
-        tau: Membrane time constant in timesteps, above 1.
-        resistance: Membrane resistance, above 0.
-
-    Returns:
-        `k` and `lam`. The threshold is left to the caller.
-
-    Example:
-    >>> time_constant(tau=5.0)
-    {'k': 0.8, 'lam': 0.2}
-    """
-    tau = check_number("tau", tau, low=1.0)
-    resistance = check_number("resistance", resistance)
-    return {"k": 1 - 1 / tau, "lam": resistance / tau}
-
-
-def integrate_and_fire(capacitance: float = 1.0) -> dict[str, Any]:
-    """Returns `k = 1` and `lam = 1/capacitance`: no leak (Table 1).
-
-    With a capacitance of 1, this is the neuron of Diehl et al. (2015) and
-    Sengupta et al. (2019).
-
-    Args:
-        capacitance: Membrane capacitance, above 0.
-
-    Returns:
-        `k` and `lam`. The threshold is left to the caller.
-
-    Example:
-    >>> integrate_and_fire(capacitance=2.0)
-    {'k': 1.0, 'lam': 0.5}
-    """
-    return {"k": 1.0, "lam": 1 / check_number("capacitance", capacitance)}
-
-
-def decay(factor: float) -> dict[str, Any]:
-    """Returns `k = factor` and `lam = 1` (Table 1).
-
-    This is the neuron of Wu et al. (2018), Panda et al. (2020) and Zheng et al.
-    (2021).
-
-    Args:
-        factor: Fraction of the potential kept per timestep, in `(0, 1]`.
-
-    Returns:
-        `k` and `lam`. The threshold is left to the caller.
-
-    Example:
-    >>> decay(0.25)
-    {'k': 0.25, 'lam': 1.0}
-    """
-    return {"k": check_number("factor", factor, high=1.0), "lam": 1.0}
 
 
 def snntorch(
@@ -140,6 +65,83 @@ def snntorch(
         "reset": check_choice("reset_mechanism", reset_mechanism, resets),
         "detach_reset": check_choice("reset_delay", reset_delay, (False, True)),
     }
+
+
+def snntorch_synaptic(
+    alpha: float,
+    beta: float,
+    threshold: float = 1.0,
+    reset_mechanism: str = "subtract",
+    reset_delay: bool = True,
+) -> dict[str, Any]:
+    """Returns the arguments of `CubaLIF` for snnTorch's `Synaptic`.
+
+    Spikes and gradients are equal in these cases:
+
+    | `reset_mechanism` | `reset_delay` | equal |
+    | --- | --- | --- |
+    | `"none"` | any | always |
+    | `"zero"` | `True` | until a neuron fires |
+    | `"zero"` | `False` | always |
+    | `"subtract"` | `True` | if `beta` is 1 |
+    | `"subtract"` | `False` | if no potential exceeds `2 * threshold` |
+
+    With a delay, `Synaptic` resets to zero at the next timestep, after it has
+    integrated. The potential of that timestep is zero, so the neuron cannot
+    fire twice in a row. `CubaLIF` resets before it integrates.
+
+    Args:
+        alpha: Fraction of the synaptic current kept per timestep, in `[0, 1]`.
+        beta: Fraction of the potential kept per timestep, in `(0, 1]`.
+        threshold: Firing threshold, above 0.
+        reset_mechanism: `"subtract"`, `"zero"` or `"none"`.
+        reset_delay: See `snntorch`.
+
+    Returns:
+        Keyword arguments of `CubaLIF`, with snnTorch's default surrogate.
+
+    Example:
+    >>> neuron = snntorch_synaptic(alpha=0.75, beta=0.5, reset_delay=False)
+    >>> neuron["alpha"], neuron["k"], neuron["lam"], neuron["detach_reset"]
+    (0.75, 0.5, 1.0, False)
+    """
+    alpha = check_number("alpha", alpha, high=1.0, included="both")
+    neuron = snntorch(beta, threshold, reset_mechanism, reset_delay)
+    return neuron | {"alpha": alpha}
+
+
+def snntorch_rleaky(
+    beta: float,
+    threshold: float = 1.0,
+    reset_mechanism: str = "subtract",
+    reset_delay: bool = True,
+) -> dict[str, Any]:
+    """Returns the arguments of `RecurrentLIF` for snnTorch's `RLeaky`.
+
+    That is `RLeaky(all_to_all=True, linear_features=units)`. `units` and the
+    initializer are left to the caller. `recurrent_kernel` is the transpose of
+    `RLeaky.recurrent.weight`. `RLeaky.recurrent.bias` has no counterpart: add
+    it to the bias of the layer before.
+
+    Spikes and gradients are equal in the cases that `snntorch_synaptic` lists.
+    The gradient passes through the recurrent spikes, also if it stops at the
+    reset.
+
+    Args:
+        beta: Fraction of the potential kept per timestep, in `(0, 1]`.
+        threshold: Firing threshold, above 0.
+        reset_mechanism: `"subtract"`, `"zero"` or `"none"`.
+        reset_delay: See `snntorch`.
+
+    Returns:
+        Keyword arguments of `RecurrentLIF`, with snnTorch's default surrogate.
+
+    Example:
+    >>> neuron = snntorch_rleaky(beta=0.5, reset_mechanism="none")
+    >>> neuron["k"], neuron["lam"], neuron["theta"], neuron["reset"]
+    (0.5, 1.0, 1.0, 'none')
+    """
+    return snntorch(beta, threshold, reset_mechanism, reset_delay)
 
 
 def spikingjelly(
@@ -215,6 +217,45 @@ def spikingjelly_if(
     }
 
 
+def spikingjelly_plif(
+    init_tau: float = 2.0,
+    v_threshold: float = 1.0,
+    v_reset: float | None = 0.0,
+    detach_reset: bool = False,
+) -> dict[str, Any]:
+    """Returns the arguments for SpikingJelly's `ParametricLIFNode`.
+
+    That is `ParametricLIFNode(decay_input=False)`: PLIF, whose leak is learnt
+    (Fang et al. 2021). With `decay_input=True`, learning changes the gain of
+    the current as well, `1 - k`. `LIF` does not couple two constants.
+
+    SpikingJelly learns the logit `w` of `1/tau`, and `LIF` the logit of `k`,
+    which is `-w`. So an optimizer takes the same steps in both.
+
+    Args:
+        init_tau: Initial membrane time constant in timesteps, above 1.
+        v_threshold: Firing threshold, above `v_reset`.
+        v_reset: See `spikingjelly`.
+        detach_reset: Whether the gradient stops at the reset.
+
+    Returns:
+        Keyword arguments of `LIF`, with SpikingJelly's default surrogate,
+        `Sigmoid(alpha=4)`.
+
+    Reference:
+        Fang et al., "Incorporating Learnable Membrane Time Constant to Enhance
+        Learning of Spiking Neural Networks", 2021.
+
+    Example:
+    >>> neuron = spikingjelly_plif(init_tau=4.0)
+    >>> neuron["k"], neuron["lam"], neuron["learn"]
+    (0.75, 1.0, ('k',))
+    """
+    k = time_constant(check_number("init_tau", init_tau, low=1.0))["k"]
+    neuron = spikingjelly_if(v_threshold, v_reset, detach_reset)
+    return neuron | {"k": k, "learn": ("k",)}
+
+
 def norse(
     tau_mem_inv: float = 100.0, v_th: float = 1.0, dt: float = 1e-3
 ) -> dict[str, Any]:
@@ -238,8 +279,7 @@ def norse(
     >>> neuron["k"], neuron["lam"], neuron["theta"]
     (0.5, 0.5, 1.0)
     """
-    dt = check_number("dt", dt)
-    rate = dt * check_number("tau_mem_inv", tau_mem_inv)
+    rate = _rate("tau_mem_inv", tau_mem_inv, dt)
     if rate >= 1:
         raise ValueError(
             "`tau_mem_inv` must be below 1 / dt. "
@@ -252,6 +292,43 @@ def norse(
         "surrogate": FastSigmoid(1.0),
         "reset": "zero",
     }
+
+
+def norse_lif(
+    tau_syn_inv: float = 200.0,
+    tau_mem_inv: float = 100.0,
+    v_th: float = 1.0,
+    dt: float = 1e-3,
+) -> dict[str, Any]:
+    """Returns the arguments of `CubaLIF` for Norse's `LIF` and `LIFCell`.
+
+    `v_leak` and `v_reset` must be 0, as by default. Before version 1.1 of
+    Norse, a current reaches the potential one timestep later.
+
+    Args:
+        tau_syn_inv: Inverse of the synaptic time constant, above 0 and at most
+            `1 / dt`.
+        tau_mem_inv: Inverse of the membrane time constant, above 0 and below
+            `1 / dt`.
+        v_th: Firing threshold, above 0.
+        dt: Length of a timestep, above 0.
+
+    Returns:
+        Keyword arguments of `CubaLIF`, with Norse's default surrogate,
+        `"super"`, which ignores its `alpha`.
+
+    Example:
+    >>> neuron = norse_lif(tau_syn_inv=250.0, tau_mem_inv=500.0)
+    >>> neuron["alpha"], neuron["k"], neuron["lam"]
+    (0.75, 0.5, 0.5)
+    """
+    rate = _rate("tau_syn_inv", tau_syn_inv, dt)
+    if rate > 1:
+        raise ValueError(
+            "`tau_syn_inv` must be at most 1 / dt. "
+            f"Received: tau_syn_inv={tau_syn_inv!r}, dt={dt!r}"
+        )
+    return norse(tau_mem_inv, v_th, dt) | {"alpha": 1 - rate}
 
 
 def sinabs(
@@ -314,3 +391,8 @@ def sinabs_iaf(spike_threshold: float = 1.0) -> dict[str, Any]:
 def _just_below(threshold):
     """Returns the largest number of float32 below a threshold."""
     return float(np.nextafter(np.float32(threshold), np.float32(0)))
+
+
+def _rate(name, inverse, dt):
+    """Returns the inverse of a time constant per timestep."""
+    return check_number("dt", dt) * check_number(name, inverse)
