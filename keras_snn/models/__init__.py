@@ -7,6 +7,7 @@ from keras_snn.models.network import (
     POOLING,
     READOUTS,
 )
+from keras_snn.models.one_timestep import StepModel
 from keras_snn.models.paper import (
     five_layer_snn,
     vgg9_dvs_snn,
@@ -16,7 +17,7 @@ from keras_snn.models.paper import (
 from keras_snn.models.portable import ImageModel, PortableModel
 from keras_snn.models.probe import probe
 from keras_snn.models.sequential import sequential_snn
-from keras_snn.models.step import StepModel, step_model
+from keras_snn.models.step import step_model
 
 __all__ = [
     "DATA_FORMATS",

@@ -1,0 +1,147 @@
+"""Models and layers of one timestep, with states in and out."""
+
+import math
+
+import keras
+from keras import ops
+
+__all__ = ["STATE", "OneBNTT", "OneTimestep", "RunningMean", "StepModel"]
+
+STATE = "step_state"  # the beginning of the names of the states
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class StepModel(keras.Model):
+    """A network of one timestep, as returned by `step_model`.
+
+    Call arguments:
+        inputs: List of the inputs of one timestep, `(batch, ...)`, and the
+            states.
+
+    Returns:
+        List of the outputs and the new states.
+    """
+
+    def initial_states(self, batch_size: int) -> list:
+        """Returns the states at rest.
+
+        Args:
+            batch_size: Number of streams.
+        """
+        states = [x for x in self.inputs if x.name.startswith(STATE)]
+        return [ops.zeros((batch_size, *x.shape[1:]), x.dtype) for x in states]
+
+    def stream(self, timesteps, batch_size: int = 1):
+        """Runs a stream from rest.
+
+        Args:
+            timesteps: Iterable of the input of each timestep,
+                `(batch_size, ...)`, or of lists of inputs.
+            batch_size: Number of streams.
+
+        Yields:
+            The output of each timestep, or the list of outputs.
+        """
+        states = self.initial_states(batch_size)
+        for x in timesteps:
+            inputs = x if isinstance(x, (list, tuple)) else [x]
+            inputs = map(ops.convert_to_tensor, inputs)
+            found = self([*inputs, *states], training=False)
+            count = len(found) - len(states)
+            outputs, states = found[:count], found[count:]
+            yield outputs if outputs[1:] else outputs[0]
+
+
+class _Wrapper(keras.layers.Layer):
+    """A layer over time, for one timestep.
+
+    Args:
+        layer: The layer. Its weights are shared.
+    """
+
+    def __init__(self, layer, **kwargs):
+        super().__init__(**kwargs)
+        self.layer = layer
+        self.autocast = False  # Keras would round the states.
+
+    def build(self, shapes):
+        """Builds the layer, if a file has just been loaded."""
+        if not self.layer.built:
+            batch, *features = shapes[0]
+            self.layer.build((batch, None, *features))
+
+    def compute_output_spec(self, inputs):
+        """Returns the shapes and dtypes of the outputs."""
+        x, *states = inputs
+        output = keras.KerasTensor(x.shape, self.layer.compute_dtype)
+        return [output, *(keras.KerasTensor(x.shape, x.dtype) for x in states)]
+
+    def get_config(self):
+        """Returns the constructor's arguments."""
+        layer = keras.saving.serialize_keras_object(self.layer)
+        return super().get_config() | {"layer": layer}
+
+    @classmethod
+    def from_config(cls, config):
+        """Rebuilds the layer."""
+        layer = keras.saving.deserialize_keras_object(config["layer"])
+        return cls(**config | {"layer": layer})
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class OneTimestep(_Wrapper):
+    """One timestep of neurons: `[current, *states]` in, the same out."""
+
+    def call(self, inputs):
+        """Runs the neurons over a sequence of one timestep."""
+        current, *states = inputs
+        current = ops.cast(current, self.layer.compute_dtype)
+        shape, features = ops.shape(current), current.shape[1:]
+        units = math.prod(features)
+        spikes, states = self.layer._run(
+            ops.reshape(current, (shape[0], 1, units)),
+            [ops.reshape(x, (shape[0], units)) for x in states],
+            None,
+            features,
+        )
+        return [ops.reshape(x, shape) for x in (spikes, *states)]
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class RunningMean(keras.layers.Layer):
+    """The mean of all timesteps so far: `[x, sum, count]` in, the same out."""
+
+    def call(self, inputs):
+        """Adds a timestep."""
+        x, total, count = inputs
+        total, count = total + ops.cast(x, total.dtype), count + 1
+        return [ops.cast(total / count, x.dtype), total, count]
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class OneBNTT(_Wrapper):
+    """One timestep of `BNTT` in inference: `[x, count]` in, the same out.
+
+    `count` is the number of timesteps so far, `(batch, 1)`. After its last
+    timestep, `BNTT` has no weights. The layer then keeps those of the last.
+    """
+
+    def call(self, inputs):
+        """Normalizes with the weights of the timestep."""
+        x, count = inputs
+        bntt = self.layer
+        t = ops.minimum(ops.cast(count[:, 0], "int32"), bntt.timesteps - 1)
+        dtype = count.dtype
+        axis = (bntt.axis if bntt.axis < 0 else bntt.axis - 1) % len(x.shape)
+        others = [i for i in range(1, len(x.shape)) if i != axis]
+
+        def now(weight):
+            weight = ops.take(ops.cast(weight, dtype), t, axis=0)
+            return ops.expand_dims(weight, others)
+
+        # The same operations as in `BNTT`, so that spikes are the same.
+        scale = now(bntt.gamma) * ops.rsqrt(
+            now(bntt.moving_variance) + bntt.epsilon
+        )
+        y = (ops.cast(x, dtype) - now(bntt.moving_mean)) * scale
+        return [ops.cast(y, bntt.compute_dtype), count + 1]
