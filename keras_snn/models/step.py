@@ -1,15 +1,13 @@
 """Networks of one timestep, for streams and other devices."""
 
 import collections
-import numbers
 
 import keras
 from keras import ops, tree
 
-from keras_snn import encoders, layers
+from keras_snn import layers
 from keras_snn.layers.over_time import OverTime
 from keras_snn.layers.precision import at_least_float32
-from keras_snn.layers.walk import walk
 from keras_snn.models.one_timestep import (
     STATE,
     OneBNTT,
@@ -17,47 +15,24 @@ from keras_snn.models.one_timestep import (
     RunningMean,
     StepModel,
 )
+from keras_snn.models.time_axis import (
+    PER_TIMESTEP,
+    STATIONARY,
+    has_graph,
+    is_direct,
+    is_elementwise,
+    is_symbolic,
+    makes_masks,
+    needs_time,
+    operations,
+    recomputed,
+    repeats,
+    takes_images,
+    treats_alike,
+)
 
 __all__ = ["step_model"]
 
-# Layers that treat all timesteps alike, but need a time axis.
-ALIKE = (
-    keras.layers.Activation,
-    keras.layers.BatchNormalization,
-    keras.layers.Concatenate,
-    keras.layers.Dropout,
-    keras.layers.LeakyReLU,
-    keras.layers.ReLU,
-    layers.TDBN,
-)
-# Layers that do the same with and without a time axis.
-DIRECT = (
-    keras.layers.Add,
-    keras.layers.Average,
-    keras.layers.Dense,
-    keras.layers.Identity,
-    keras.layers.Maximum,
-    keras.layers.Minimum,
-    keras.layers.Multiply,
-    keras.layers.Rescaling,
-    keras.layers.Subtract,
-)
-# Operations that do, too: those of `x + y`, and so on. Their classes are not
-# public.
-ELEMENTWISE = ("Add", "Maximum", "Minimum", "Multiply", "Subtract")
-# Layers that run another one on every timestep.
-PER_TIMESTEP = (keras.layers.TimeDistributed, layers.PerTimestep)
-# Layers that only have a meaning on a time axis.
-OVER_TIME = (
-    OverTime,
-    encoders.DeltaEncoder,
-    layers.BNTT,
-    layers.FoldTime,
-    layers.TDBN,
-    layers.UnfoldTime,
-)
-# Encoders that do the same at every timestep.
-STATIONARY = (encoders.ConstantEncoder, encoders.PoissonEncoder)
 # What became of the time axis of a tensor of the model.
 TIME = "the second axis"
 FOLDED = "folded into the batch"
@@ -111,36 +86,14 @@ def step_model(model: keras.Model) -> StepModel:
     >>> [ops.convert_to_numpy(x)[0, 0].item() for x in spikes]
     [0.0, 1.0, 0.0, 1.0]
     """
-    kinds = [STILL if _takes_images(model) else TIME] * len(model.inputs)
+    if not has_graph(model):
+        raise ValueError(
+            "`model` must be a functional model or a built `Sequential`. "
+            f"Received: {model!r}"
+        )
+    kinds = [STILL if takes_images(model) else TIME] * len(model.inputs)
     step, _ = _take_apart(model, kinds, f"{model.name}_step")
     return step
-
-
-def _takes_images(model):
-    """Returns whether an encoder, or a repetition, makes the time axis."""
-    return any(
-        isinstance(x, STATIONARY)
-        or _repeats(x)
-        or (_has_graph(x) and _takes_images(x))
-        for x in map(_recomputed, model.operations)
-    )
-
-
-def _repeats(operation):
-    """Returns whether an operation repeats a still image over time."""
-    # The class is not public. Its name and attribute are those of `ops.repeat`.
-    return type(operation).__name__ == "Repeat" and operation.axis == 1
-
-
-def _has_graph(layer):
-    return isinstance(layer, keras.Model) and hasattr(layer, "operations")
-
-
-def _recomputed(layer):
-    """Returns what a `Recompute` recomputes, or the layer itself."""
-    while isinstance(layer, layers.Recompute):
-        layer = layer.layer
-    return layer
 
 
 def _take_apart(model, kinds, name):
@@ -155,6 +108,10 @@ def _take_apart(model, kinds, name):
         A `StepModel`, and the kinds of the outputs of `model`.
     """
     steps = _Steps()
+    for layer in operations(model):
+        # Refused first, because their masks are operations, too.
+        if makes_masks(layer):
+            steps.refuse(layer)
     inputs = [
         steps.input(x, kind)
         for x, kind in zip(model.inputs, kinds, strict=True)
@@ -210,68 +167,61 @@ class _Steps:
         """Calls a layer on tensors without time axis."""
         if isinstance(layer, _End):
             raise _Ended(tree.flatten(args))
-        layer = _recomputed(layer)
-        tensors = [x for x in tree.flatten((args, kwargs)) if _is_symbolic(x)]
+        layer = recomputed(layer)
+        tensors = [x for x in tree.flatten((args, kwargs)) if is_symbolic(x)]
         kinds = {self.kind(x) for x in tensors}
         if kinds == {STILL, REDUCED}:
             kinds = {REDUCED}
         if len(kinds) > 1:
             # Without the time axis, the shapes may fit in another way.
-            self._refuse(layer)
+            self.refuse(layer)
         (kind,) = kinds
-        if _has_graph(layer):
+        if has_graph(layer):
             return self._nested(layer, tensors)
         if kind == TIME:
-            if any(_is_symbolic(x) for x in tree.flatten(kwargs)):
-                self._refuse(layer)
-            return self._over_time(layer, *args)
+            return self._over_time(layer, *args, **kwargs)
         # A new tensor, because others may take this one as it is.
         if kind == FOLDED and isinstance(layer, layers.UnfoldTime):
             return self._as(TIME, keras.layers.Identity()(args[0]))
         if kind != REDUCED:
-            if _repeats(layer) and args[0].shape[1] == 1:
+            if repeats(layer) and args[0].shape[1] == 1:
                 return self._as(TIME, ops.squeeze(args[0], 1))
             if kind == STILL and isinstance(layer, STATIONARY):
                 return self._as(TIME, self._encode(layer, *args))
-        if _needs_time(layer):
-            self._refuse(layer)
+        if isinstance(layer, STATIONARY) or needs_time(layer):
+            self.refuse(layer)
         return self._as(kind, layer(*args, **kwargs))
 
-    def _over_time(self, layer, *args):
+    def _over_time(self, layer, *args, **kwargs):
         """Calls a layer that has a time axis in the model."""
+        if is_elementwise(layer, args):
+            return self._as(TIME, layer(*args))
+        if any(hasattr(x, "shape") for x in tree.flatten((args[1:], kwargs))):
+            # Such as an initial state.
+            self.refuse(layer)
         if isinstance(layer, PER_TIMESTEP):
-            return self._as(TIME, layer.layer(*args))
+            return self._as(TIME, _once(layer, *args))
         if isinstance(layer, layers.FoldTime):
             return self._as(FOLDED, keras.layers.Identity()(args[0]))
         if isinstance(layer, keras.layers.GlobalAveragePooling1D):
             if layer.keepdims or layer.data_format != "channels_last":
-                self._refuse(layer)
+                self.refuse(layer)
             return self._as(REDUCED, self._mean(layer, *args))
         if isinstance(layer, OverTime):
             if layer.go_backwards or layer.return_state:
-                self._refuse(layer)
+                self.refuse(layer)
             kind = TIME if layer.return_sequences else REDUCED
             return self._as(kind, self._neurons(layer, *args))
         if isinstance(layer, layers.BNTT):
             return self._as(TIME, self._normalize(layer, *args))
-        return self._as(TIME, self._alike(layer, *args))
+        if is_direct(layer, *args):
+            return self._as(TIME, layer(*args))
+        if treats_alike(layer, *args):
+            return self._as(TIME, _once(layer, *args))
+        return self.refuse(layer)
 
-    def _alike(self, layer, *args):
-        """Calls a layer that treats all timesteps alike."""
-        tensors = [x for x in tree.flatten(args) if _is_symbolic(x)]
-        ranks = {len(x.shape) for x in tensors}
-        if len(ranks) == 1:
-            if isinstance(layer, DIRECT) or _is_elementwise(layer, args):
-                return layer(*args)
-            # Without the time axis, another axis would take its place.
-            rank = 1 + ranks.pop()
-            at_time = getattr(layer, "axis", -1) in (1, 1 - rank)
-            if isinstance(layer, ALIKE) and not at_time:
-                once = tree.map_structure(lambda x: ops.expand_dims(x, 1), args)
-                return ops.squeeze(layer(*once), 1)
-        return self._refuse(layer)
-
-    def _refuse(self, layer):
+    def refuse(self, layer):
+        """Raises the error for a layer that cannot be taken apart."""
         raise ValueError(
             f"`step_model` cannot take the layer `{layer.name}` of type "
             f"{type(layer).__name__} apart in time. If it needs no time axis, "
@@ -351,24 +301,12 @@ class _Steps:
         return name if count == 1 else f"{name}{count}"
 
 
+def _once(layer, inputs):
+    """Calls a layer over time on sequences of one timestep."""
+    once = tree.map_structure(lambda x: ops.expand_dims(x, 1), inputs)
+    return tree.map_structure(lambda x: ops.squeeze(x, 1), layer(once))
+
+
 def _label(state):
     """Returns the name of a state without its number."""
     return state.name.removeprefix(STATE).partition("_")[2]
-
-
-def _is_symbolic(x):
-    return isinstance(x, keras.KerasTensor)
-
-
-def _needs_time(layer):
-    """Returns whether a layer, or one inside it, only works over time."""
-    if not isinstance(layer, keras.layers.Layer):
-        return False
-    return any(isinstance(x, OVER_TIME) for x in walk(layer))
-
-
-def _is_elementwise(operation, args):
-    return type(operation).__name__ in ELEMENTWISE and all(
-        _is_symbolic(x) or isinstance(x, numbers.Number)
-        for x in tree.flatten(args)
-    )

@@ -1,0 +1,155 @@
+"""What layers do with the time axis, for `step_model`."""
+
+import numbers
+
+import keras
+from keras import tree
+
+from keras_snn import encoders, layers
+from keras_snn.layers.over_time import OverTime
+from keras_snn.layers.walk import walk
+
+__all__ = [
+    "PER_TIMESTEP",
+    "STATIONARY",
+    "has_graph",
+    "is_direct",
+    "is_elementwise",
+    "is_symbolic",
+    "makes_masks",
+    "needs_time",
+    "operations",
+    "recomputed",
+    "repeats",
+    "takes_images",
+    "treats_alike",
+]
+
+# Layers that treat all timesteps alike, but need a time axis.
+ALIKE = (
+    keras.layers.Activation,
+    keras.layers.BatchNormalization,
+    keras.layers.Concatenate,
+    keras.layers.Dropout,
+    keras.layers.LeakyReLU,
+    keras.layers.ReLU,
+    layers.TDBN,
+)
+# Layers that do the same with and without a time axis.
+DIRECT = (
+    keras.layers.Add,
+    keras.layers.Average,
+    keras.layers.Dense,
+    keras.layers.Identity,
+    keras.layers.Maximum,
+    keras.layers.Minimum,
+    keras.layers.Multiply,
+    keras.layers.Rescaling,
+    keras.layers.Subtract,
+)
+# Operations that do, too: those of `x + y`, and so on. Their classes are not
+# public.
+ELEMENTWISE = ("Add", "Maximum", "Minimum", "Multiply", "Subtract")
+# Layers that run another one on every timestep.
+PER_TIMESTEP = (keras.layers.TimeDistributed, layers.PerTimestep)
+# Layers that only have a meaning on a time axis.
+OVER_TIME = (
+    OverTime,
+    encoders.DeltaEncoder,
+    layers.BNTT,
+    layers.FoldTime,
+    layers.TDBN,
+    layers.UnfoldTime,
+)
+# Encoders that do the same at every timestep.
+STATIONARY = (encoders.ConstantEncoder, encoders.PoissonEncoder)
+
+
+def takes_images(model):
+    """Returns whether an encoder, or a repetition, makes the time axis."""
+    return any(
+        isinstance(x, STATIONARY)
+        or repeats(x)
+        or (has_graph(x) and takes_images(x))
+        for x in map(recomputed, operations(model))
+    )
+
+
+def operations(model):
+    """Returns layers, and operations between them."""
+    return getattr(model, "operations", model.layers)
+
+
+def repeats(operation):
+    """Returns whether an operation repeats a still image over time."""
+    # The class is not public. Its name and attribute are those of `ops.repeat`.
+    return type(operation).__name__ == "Repeat" and operation.axis == 1
+
+
+def has_graph(layer):
+    """Returns whether a layer is a functional or a built `Sequential` model."""
+    if isinstance(layer, keras.Sequential):
+        return layer.built
+    return isinstance(layer, keras.Model) and hasattr(layer, "operations")
+
+
+def recomputed(layer):
+    """Returns what a `Recompute` recomputes, or the layer itself."""
+    while isinstance(layer, layers.Recompute):
+        layer = layer.layer
+    return layer
+
+
+def is_symbolic(x):
+    """Returns whether something is a tensor of the graph."""
+    return isinstance(x, keras.KerasTensor)
+
+
+def needs_time(layer):
+    """Returns whether a layer, or one inside it, only works over time."""
+    if not isinstance(layer, keras.layers.Layer):
+        return False
+    return any(isinstance(x, OVER_TIME) for x in walk(layer))
+
+
+def _same_rank(tensors):
+    """Returns whether no axis of one tensor stands beside the time of another.
+
+    Without the time axis, it would stand beside the next axis.
+    """
+    tensors = [x for x in tree.flatten(tensors) if is_symbolic(x)]
+    return len({len(x.shape) for x in tensors}) == 1
+
+
+def is_elementwise(operation, args):
+    """Returns whether an operation adds or multiplies tensors and numbers."""
+    return (
+        type(operation).__name__ in ELEMENTWISE
+        and not isinstance(operation, keras.layers.Layer)
+        and all(is_symbolic(x) or isinstance(x, numbers.Number) for x in args)
+        and _same_rank(args)
+    )
+
+
+def is_direct(layer, inputs):
+    """Returns whether a layer does the same with and without a time axis."""
+    return isinstance(layer, DIRECT) and _same_rank(inputs)
+
+
+def treats_alike(layer, inputs):
+    """Returns whether a layer treats all timesteps alike.
+
+    Args:
+        layer: The layer.
+        inputs: Its inputs, without the time axis.
+    """
+    if not isinstance(layer, ALIKE) or not _same_rank(inputs):
+        return False
+    rank = 1 + len(tree.flatten(inputs)[0].shape)
+    return getattr(layer, "axis", -1) not in (1, 1 - rank)
+
+
+def makes_masks(layer):
+    """Returns whether a layer masks timesteps."""
+    masks = getattr(layer, "mask_zero", False)  # of `Embedding`
+    return masks or isinstance(layer, keras.layers.Masking)
