@@ -135,13 +135,16 @@ class OneBNTT(_Wrapper):
         axis = (bntt.axis if bntt.axis < 0 else bntt.axis - 1) % len(x.shape)
         others = [i for i in range(1, len(x.shape)) if i != axis]
 
-        def now(weight):
-            weight = ops.take(ops.cast(weight, dtype), t, axis=0)
+        def now(weights):
+            weight = ops.take(weights, t, axis=0)
             return ops.expand_dims(weight, others)
 
-        # The same operations as in `BNTT`, so that spikes are the same.
-        scale = now(bntt.gamma) * ops.rsqrt(
-            now(bntt.moving_variance) + bntt.epsilon
+        # The same operations as in `BNTT`, on all its weights: rounding may
+        # depend on their number.
+        gamma, mean, variance = (
+            ops.cast(weight, dtype)
+            for weight in (bntt.gamma, bntt.moving_mean, bntt.moving_variance)
         )
-        y = (ops.cast(x, dtype) - now(bntt.moving_mean)) * scale
+        scale = gamma * ops.rsqrt(variance + bntt.epsilon)
+        y = (ops.cast(x, dtype) - now(mean)) * now(scale)
         return [ops.cast(y, bntt.compute_dtype), count + 1]
