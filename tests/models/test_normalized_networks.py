@@ -9,7 +9,7 @@ from backend import to_numpy
 
 from keras_snn import callbacks, datasets
 from keras_snn.layers import LIF
-from keras_snn.models import sequential_snn
+from keras_snn.models import five_layer_snn, sequential_snn
 
 NAMES = ("batch", "bntt", "tdbn")
 NEURON = {"k": 0.5, "lam": 0.25, "theta": 1.5}
@@ -44,17 +44,36 @@ def test_other_initializations_have_the_usual_start(normalization):
             np.testing.assert_array_equal(to_numpy(layer.beta), 0)
 
 
-@pytest.mark.parametrize("normalization", NAMES)
-@pytest.mark.parametrize(
-    ("k", "lam", "theta"), [(0.8, 0.2, 1.0), (1.0, 1.0, 1.0), (0.9, 0.1, 4.0)]
-)
-def test_every_layer_fires_before_training(normalization, k, lam, theta):
+def rates(model):
     (images, _), _ = datasets.load("digits")
-    model = network(normalization, k=k, lam=lam, theta=theta)
-    rates = callbacks.firing_rates(model, images[:64], training=True)
-    assert len(rates) == 3
-    for mean, _ in rates.values():
-        assert 0.05 < mean < 0.3
+    found = callbacks.firing_rates(model, images[:64], training=True)
+    return [mean for mean, _ in found.values()]
+
+
+@pytest.mark.parametrize("normalization", NAMES)
+def test_the_papers_network_fires_at_a_small_gain(normalization):
+    model = five_layer_snn((8, 8, 1), normalization=normalization, seed=0)
+    assert (model.get_layer("lif1").k, model.get_layer("lif1").lam) == (
+        0.8,
+        0.2,
+    )
+    # At the usual start, they are below 2 %. The first layer depends most on
+    # the seed: 28 to 31 %.
+    found = rates(model)
+    assert len(found) == 4
+    assert all(0.05 < rate < 0.32 for rate in found)
+
+
+@pytest.mark.parametrize(
+    ("k", "lam", "theta"),
+    [(0.3, 0.1, 1.0), (0.5, 4.0, 1.0), (0.6, 0.3, 4.0), (1.0, 1.0, 1.0)],
+)
+def test_every_neuron_fires_before_training(k, lam, theta):
+    model = network("batch", k=k, lam=lam, theta=theta)
+    # A neuron without memory fires if a normal current with this scale and
+    # shift exceeds theta / lam. Memory and constant pixels change that a bit.
+    expected = math.erfc((1 + k) / 4) / 2
+    assert rates(model) == pytest.approx([expected] * 3, rel=0.4)
 
 
 @pytest.mark.parametrize("data_format", ["channels_first", "channels_last"])
