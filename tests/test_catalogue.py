@@ -12,7 +12,7 @@ from catalogue import NEURON, OTHERS, ROWS
 
 import keras_snn
 from keras_snn import encoders, surrogates
-from keras_snn.models import step
+from keras_snn.models import one_timestep
 
 every_row = pytest.mark.parametrize(
     "row", ROWS, ids=[row.cls.__name__ for row in ROWS]
@@ -50,7 +50,12 @@ def test_every_public_class_has_a_row():
 
 def test_every_registered_class_has_a_row():
     rows = {row.cls for row in ROWS} | OTHERS
-    rows |= {step.OneTimestep, step.RunningMean}  # layers inside a `StepModel`
+    # Layers inside a `StepModel`.
+    rows |= {
+        one_timestep.OneBNTT,
+        one_timestep.OneTimestep,
+        one_timestep.RunningMean,
+    }
     for cls in keras.saving.get_custom_objects().values():
         assert cls in rows or not cls.__module__.startswith("keras_snn.")
 
