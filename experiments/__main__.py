@@ -19,6 +19,7 @@ from experiments import catalogue, environment, recipes, results, stability
 from experiments.records import FOLDER, Damaged, Record, Store, find
 from experiments.training import Trainer
 from experiments.workers import Refused, Workers
+from keras_snn import initializers
 from keras_snn.files import locked, replacing
 
 __all__ = ["main"]
@@ -53,7 +54,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
 
     add = run.add_argument
     add("names", nargs="+", metavar="NAME", help="as `list` shows, or all")
-    add("--initializers", nargs="+", choices=catalogue.METHODS)
+    add("--initializers", nargs="+", choices=initializers.NAMES)
     add("--again", action="store_true", help="also train stored runs again")
     add("--ray", metavar="ADDRESS", help='a Ray cluster, or "local"')
     add("--cpus", type=float, default=1, help="cores per Ray task")

@@ -189,6 +189,50 @@ BNTT = {"network.k": 0.99, "network.lam": 1.0, "network.normalization": "bntt"}
 BATCH_NORMALIZED = recipes.get("digits-poisson").vary(
     {"network.normalization": "batch"}
 )
+# Plain networks deeper than the paper's, on digits. Each initialization has the
+# surrogate that suits it.
+DIGITS = recipes.get("digits-poisson").vary({"training.batch_size": 64})
+
+
+def _deep(layers, width, k, lam, timesteps=20):
+    """Returns the panel of a plain network of dense layers."""
+    label = f"{layers} layers of {width}, T={timesteps}, {neuron(k, lam, 1)}"
+    network = {
+        "name": "sequential_snn",
+        "layout": " ".join([f"FC{width}"] * layers),
+        "timesteps": timesteps,
+        "encoder": "poisson",
+        "k": k,
+        "lam": lam,
+        "theta": 1.0,
+        "surrogate": "auto",
+    }
+    training = {"training.epochs": 20, "training.learning_rate": 3e-4}
+    return {
+        (label,): dataclasses.replace(DIGITS, network=network).vary(training)
+    }
+
+
+# A gain of 0.2 makes the weights five times larger, so that a step of Adam
+# changes them less. Copies need this, the random laws do not.
+DEEP = {
+    **{
+        x: y
+        for k in (0.2, 0.5, 0.8, 1.0)
+        for x, y in _deep(20, 256, k, 1.0).items()
+    },
+    **{
+        x: y
+        for layers in (40, 100)
+        for k in (0.5, 0.8, 1.0)
+        for x, y in _deep(layers, 128, k, 0.2).items()
+    },
+    **{
+        x: y
+        for k in (0.5, 0.8, 1.0)
+        for x, y in _deep(40, 128, k, 0.2, 4).items()
+    },
+}
 # The rows of Table 2 and their recipes.
 TABLE_2 = {
     name: "cifar10-dvs" if name == "cifar10dvs" else name
@@ -305,6 +349,16 @@ EXPERIMENTS = {
         },
         quick=200,
         few=("asymptote",),
+    ),
+    # Not in the paper: how deep a network without shortcuts can be.
+    "depth": Experiment(
+        "Deep plain networks, on digits",
+        DEEP,
+        quick=400,
+        few=(
+            *("asymptote", "stationary", "copy"),
+            *("shi", "rossbroich", "micheli", "lee2020"),
+        ),
     ),
 }
 

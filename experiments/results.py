@@ -45,8 +45,9 @@ def gather(records: dict[str, Record], experiment: Experiment) -> Gathered:
         there = [records[key] for key in keys if key in records]
         return [x for x in there if x.iterations >= least]
 
+    methods = dict.fromkeys([*METHODS, *experiment.few])
     return {
-        panel: {x: stored(recipe, x) for x in METHODS}
+        panel: {x: stored(recipe, x) for x in methods}
         for panel, recipe in experiment.panels.items()
     }
 
