@@ -13,7 +13,7 @@ from keras_snn.encoders import PoissonEncoder
 from keras_snn.layers import LIF, LIFRNNCell, PerTimestep
 from keras_snn.surrogates import Arctan
 
-__all__ = ["Contender", "build", "set_weights"]
+__all__ = ["Contender", "both_passes", "build", "set_weights"]
 
 # On PyTorch, as in the builders of `keras_snn`.
 CHANNELS_FIRST = keras.config.backend() == "torch"
@@ -185,19 +185,33 @@ def _channels_last(spikes):
 
 
 def _both_passes(model, case, data, training):
-    """Returns a function for both passes of a model, compiled if possible.
-
-    The function returns the output and the gradients at the trainable weights,
-    or at the input if there are none.
-    """
+    """Returns both passes of a case's network, see `both_passes`."""
     x = ops.convert_to_tensor(data.x, model.input.dtype)
     cotangent = ops.convert_to_tensor(data.y, model.output.dtype)
+    weights, inputs = case.learns, not case.learns
+    return both_passes(model, x, cotangent, weights, inputs, training)
+
+
+def both_passes(model, x, cotangent, weights, inputs, training):
+    """Returns a function for both passes of a model, compiled if possible.
+
+    Args:
+        model: A built model with one input.
+        x: Its input, a tensor.
+        cotangent: Gradient at its output, a tensor.
+        weights: Whether to differentiate with respect to trainable weights.
+        inputs: Whether to differentiate with respect to the input.
+        training: Whether the model runs in training mode.
+
+    Returns:
+        A function of no arguments that returns the output and the gradients.
+    """
     make = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}
     make = make[keras.config.backend()]
-    return make(model, x, cotangent, case.learns, training)
+    return make(model, x, cotangent, weights, inputs, training)
 
 
-def _tensorflow(model, x, cotangent, learns, training):
+def _tensorflow(model, x, cotangent, weights, inputs, training):
     import tensorflow as tf
 
     variables = [variable.value for variable in model.trainable_variables]
@@ -208,13 +222,13 @@ def _tensorflow(model, x, cotangent, learns, training):
         with tf.GradientTape() as tape:
             tape.watch(x)
             output = model(x, training=training)
-        at = variables if learns else [x]
+        at = [*(variables if weights else []), *([x] if inputs else [])]
         return output, tape.gradient(output, at, output_gradients=cotangent)
 
     return lambda: run(x, cotangent)
 
 
-def _jax(model, x, cotangent, learns, training):
+def _jax(model, x, cotangent, weights, inputs, training):
     import jax
 
     fixed = [variable.value for variable in model.non_trainable_variables]
@@ -228,22 +242,25 @@ def _jax(model, x, cotangent, learns, training):
 
         output, pull = jax.vjp(call, variables, x)
         at_variables, at_input = pull(cotangent)
-        # XLA drops the gradient that is not returned.
-        return output, at_variables if learns else [at_input]
+        # XLA drops the gradients that are not returned.
+        return output, [
+            *(at_variables if weights else []),
+            *([at_input] if inputs else []),
+        ]
 
     return lambda: run(variables, x, cotangent)
 
 
-def _torch(model, x, cotangent, learns, training):
+def _torch(model, x, cotangent, weights, inputs, training):
     import torch
 
-    if not learns:
+    if inputs:
         x = x.detach().requires_grad_()
 
     def run():
         output = model(x, training=training)
         variables = [variable.value for variable in model.trainable_variables]
-        at = variables if learns else [x]
+        at = [*(variables if weights else []), *([x] if inputs else [])]
         return output, torch.autograd.grad(output, at, cotangent)
 
     return run
