@@ -199,7 +199,7 @@ def _deep(layers, width, k, lam, timesteps=20):
     label = f"{layers} layers of {width}, T={timesteps}, {neuron(k, lam, 1)}"
     network = {
         "name": "sequential_snn",
-        "layout": " ".join([f"FC{width}"] * layers),
+        "layout": f"FC{width}*{layers}",
         "timesteps": timesteps,
         "encoder": "poisson",
         "k": k,

@@ -4,7 +4,7 @@ import re
 
 __all__ = ["parse"]
 
-_WORD = re.compile(r"(C|FC)([1-9]\d*)|([PG])|(D)(0?\.\d+|0)")
+_WORD = re.compile(r"(C|FC)([1-9]\d*)(?:\*([1-9]\d*))?|([PG])|(D)(0?\.\d+|0)")
 
 
 def parse(layout: str) -> list[tuple[str, int | float | None]]:
@@ -12,6 +12,7 @@ def parse(layout: str) -> list[tuple[str, int | float | None]]:
 
     Args:
         layout: Words separated by spaces: `C32`, `P`, `G`, `FC500`, `D0.5`.
+            `FC500*3` stands for `FC500 FC500 FC500`.
 
     Returns:
         Pairs of a kind (`"C"`, `"P"`, `"G"`, `"flatten"`, `"FC"` or `"D"`) and
@@ -29,10 +30,10 @@ def parse(layout: str) -> list[tuple[str, int | float | None]]:
         match = _WORD.fullmatch(str(word))
         if not match:
             raise ValueError(
-                "`layout` must be words such as C32, P, G, FC500 and D0.5. "
+                "`layout` must be words such as C32, FC500*3, P, G and D0.5. "
                 f"Received: {word!r} in layout={layout!r}"
             )
-        sized, size, plain, drop, rate = match.groups()
+        sized, size, times, plain, drop, rate = match.groups()
         kind = sized or plain or drop
         if flat and kind in ("C", "P", "G"):
             raise ValueError(
@@ -44,7 +45,7 @@ def parse(layout: str) -> list[tuple[str, int | float | None]]:
             flat = True
         flat = flat or kind == "G"
         number = float(rate) if drop else size and int(size)
-        words.append((kind, number))
+        words += [(kind, number)] * int(times or 1)
     if not {"C", "FC"} & {kind for kind, _ in words}:
         raise ValueError(
             "`layout` must have at least one C or FC. "

@@ -43,6 +43,7 @@ def sequential_snn(
     | --- | --- |
     | `C32` | 3x3 "same" convolution with 32 filters, normalization, neurons |
     | `FC500` | dense layer of 500 units, normalization, neurons |
+    | `FC500*3` | the same three times; also `C32*3` |
     | `P` | pooling of 2x2 squares |
     | `G` | pooling of the whole image |
     | `D0.5` | dropout of half the spikes, the same ones at every timestep |

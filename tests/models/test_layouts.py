@@ -105,6 +105,18 @@ def test_there_may_be_nothing_to_recompute():
     assert model.output_shape == (None, 2)
 
 
+def test_a_number_after_the_star_repeats_the_layer():
+    short = sequential_snn("C4*2 P FC6*3", (8, 8, 1), 3, timesteps=2, seed=0)
+    long = sequential_snn(
+        "C4 C4 P FC6 FC6 FC6", (8, 8, 1), 3, timesteps=2, seed=0
+    )
+    assert [x.name for x in short.layers[1:]] == [
+        x.name for x in long.layers[1:]
+    ]
+    for one, other in zip(short.weights, long.weights, strict=True):
+        np.testing.assert_array_equal(to_numpy(one), to_numpy(other))
+
+
 @pytest.mark.parametrize(
     ("layout", "change", "message"),
     [
@@ -115,6 +127,8 @@ def test_there_may_be_nothing_to_recompute():
         ("D0.5 C3", {}, "Received: 'C3' in"),
         ("FC5 C3", {}, "C, P or G after FC.*Received: 'C3' in"),
         ("C3 G P", {}, "Received: 'P' in"),
+        ("C4*0", {}, "`layout` must be words such as"),
+        ("P*2 C4", {}, "Received: 'P\\*2' in"),
         ("", {}, "at least one C or FC. Received: layout=''"),
         ("P", {}, "at least one C or FC. Received: layout='P'"),
         ("C3", {"width": 0}, "`width` must be above 0"),
