@@ -175,8 +175,9 @@ def rate_slope(
 ) -> float:
     """Computes the slope of the output rate over the input rate.
 
-    At a fixed point, a deviation of the rate shrinks by this factor in every
-    layer. The fixed point is stable if the slope is between -1 and 1.
+    A common deviation of all rates shrinks by this factor in the next layer.
+    The rate moves away from a fixed point if the slope is above 1. Differences
+    between neurons settle more slowly: iterate `moments_after` to follow both.
 
     Args:
         moments: See `moments_after`, also for the arguments below.
