@@ -1,4 +1,4 @@
-"""The command line: list, run, report, train, stability."""
+"""The command line: list, run, report, train, stability, rates."""
 
 import argparse
 import ast
@@ -15,7 +15,14 @@ import time
 
 import keras
 
-from experiments import catalogue, environment, recipes, results, stability
+from experiments import (
+    catalogue,
+    environment,
+    rates,
+    recipes,
+    results,
+    stability,
+)
 from experiments.records import FOLDER, Damaged, Record, Store, find
 from experiments.training import Trainer
 from experiments.workers import Refused, Workers
@@ -38,7 +45,8 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     reported = commands.add_parser("report", help="write tables and figures")
     trained = commands.add_parser("train", help="train a single recipe")
     stable = commands.add_parser("stability", help="gradients under SGD")
-    for command in (listed, run, reported, stable):
+    deep = commands.add_parser("rates", help="rates of deep plain networks")
+    for command in (listed, run, reported, stable, deep):
         add = command.add_argument
         add("--results", type=pathlib.Path, default=FOLDER, metavar="FOLDER")
     for command in (listed, run):
@@ -104,6 +112,7 @@ def main(argv: list[str] | None = None) -> None:
         "report": report,
         "train": train,
         "stability": measure_stability,
+        "rates": measure_rates,
     }
     try:
         command[args.command](args)
@@ -237,6 +246,11 @@ def report(args):
 def measure_stability(args):
     """Measures gradients in the first iterations of SGD."""
     stability.run(args.results / stability.FILE, args.data_dir)
+
+
+def measure_rates(args):
+    """Measures deep networks before training."""
+    rates.run(args.results / rates.FILE)
 
 
 def train(args):

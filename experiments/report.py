@@ -11,6 +11,7 @@ from experiments import (
     headline,
     heatmaps,
     published,
+    rates,
     results,
     stability,
 )
@@ -71,6 +72,7 @@ def write(records: dict[str, Record], folder: str | pathlib.Path) -> str:
         *report.table("tableA6", "neuron, optimizer", published.TABLE_A6),
         *report.table("tableA7", "neuron, surrogate", published.TABLE_A7),
         *report.table("tableA8", "VGG11", published.TABLE_A8),
+        *report.rates(),
         *report.beyond("depth", DEPTH),
         *report.beyond("normalization", NORMALIZATION),
         *report.figures(),
@@ -274,6 +276,22 @@ class Report:
             "threshold by about k θ a per timestep; see "
             "`experiments/stability.py`. `python -m experiments stability` "
             "repeats the measurement.",
+        ]
+
+    def rates(self) -> list[str]:
+        """Tables the rates of deep networks, if they were measured."""
+        path = self.folder.parent / rates.FILE
+        if not path.exists():
+            return []
+        targets = ", ".join(f"{x} {rates.TARGETS[x]:g}" for x in rates.LAWS)
+        return [
+            "## Firing rates of deep plain networks",
+            "Not in the paper. In how many networks the rate of every layer is "
+            f"within 25 % of its target ({targets}) before training, and the "
+            "median rate of the last layer. Neurons of Table A6 and, for dense "
+            "layers, 20 random ones. `python -m experiments rates` repeats the "
+            "measurement.",
+            headline.markdown(rates.table(json.loads(path.read_text()))),
         ]
 
     def responses(self, name: str) -> list[str]:

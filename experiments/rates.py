@@ -1,0 +1,149 @@
+"""Firing rates of deep plain networks before training.
+
+Builds networks of 100 dense layers, or of 30 convolutions, from inputs that
+fire at the target rate, and stores the rate of every layer, the mean over
+seeds. No training, no data.
+"""
+
+import json
+import pathlib
+
+import keras
+import numpy as np
+from keras import ops
+
+from experiments.catalogue import NEURONS, neuron
+from keras_snn import initializers
+from keras_snn.files import replacing
+from keras_snn.layers import LIF, PerTimestep
+
+__all__ = ["FILE", "LAWS", "TARGETS", "rates", "run", "table"]
+
+FILE = "rates.json"  # in the folder of the results
+# SpikeInit's own target is 0.1.
+TARGETS = {"stationary": 0.15, "shi": 0.1, "asymptote": 0.15}
+LAWS = tuple(TARGETS)
+TIMESTEPS = (4, 10, 20, 100)
+SEEDS = 5
+DENSE, UNITS = 100, 512
+CONVOLUTIONS, FILTERS, SIDE = 30, 48, 16
+SAMPLES = 2
+# Drawn once: k in (0.1, 1), lam and theta in (0.1, 4).
+RANDOM = tuple(
+    tuple(round(float(x), 2) for x in row)
+    for row in np.random.default_rng(20).uniform(
+        (0.1, 0.1, 0.1), (1, 4, 4), (20, 3)
+    )
+)
+
+
+def rates(law, constants, timesteps, seed, convolutions=False):
+    """Returns the firing rate of every layer of a random network.
+
+    Args:
+        law: A name in `initializers.NAMES`.
+        constants: Tuple `(k, lam, theta)`.
+        timesteps: Number of timesteps.
+        seed: Fixes weights and inputs.
+        convolutions: Whether the layers are convolutions instead of dense.
+    """
+    rng = np.random.default_rng(seed)
+    features = (SIDE, SIDE, FILTERS) if convolutions else (UNITS,)
+    spikes = rng.random((SAMPLES, timesteps, *features)) < TARGETS[law]
+    x = ops.convert_to_tensor(spikes.astype("float32"))
+    constants = dict(zip(("k", "lam", "theta"), constants, strict=True))
+    fire, found = LIF(**constants), []
+    for number in range(CONVOLUTIONS if convolutions else DENSE):
+        weights = initializers.for_layer(
+            law, **constants, seed=1000 * seed + number, timesteps=timesteps
+        )
+        if convolutions:
+            layer = keras.layers.Conv2D(FILTERS, 3, padding="same", **weights)
+        else:
+            layer = keras.layers.Dense(UNITS, **weights)
+        x = fire(PerTimestep(layer)(x))
+        found.append(float(ops.convert_to_numpy(ops.mean(x))))
+    return found
+
+
+def run(path: pathlib.Path, neurons=(*NEURONS, *RANDOM)):
+    """Measures all networks and stores their rates as JSON.
+
+    Networks that are stored already are skipped.
+
+    Args:
+        path: The file.
+        neurons: Tuples `(k, lam, theta)`.
+    """
+    rows = json.loads(path.read_text()) if path.exists() else []
+    done = {
+        (row["law"], row["network"], *row["neuron"], row["timesteps"])
+        for row in rows
+    }
+    for convolutions in (False, True):
+        network = "convolutions" if convolutions else "dense"
+        # Convolutions are slow. The neurons of Table A6 stand for all.
+        for constants in NEURONS if convolutions else neurons:
+            for timesteps in (20,) if convolutions else TIMESTEPS:
+                for law in LAWS:
+                    if (law, network, *constants, timesteps) in done:
+                        continue
+                    found = [
+                        rates(law, constants, timesteps, seed, convolutions)
+                        for seed in range(1 if convolutions else SEEDS)
+                    ]
+                    rows.append(
+                        {
+                            "law": law,
+                            "network": network,
+                            "neuron": constants,
+                            "timesteps": timesteps,
+                            "rates": [
+                                round(float(x), 4)
+                                for x in np.mean(found, axis=0)
+                            ],
+                        }
+                    )
+                    with replacing(path) as partial:
+                        lines = ",\n".join(json.dumps(row) for row in rows)
+                        partial.write_text(f"[\n{lines}\n]\n")
+                    print(
+                        f"{law}, {network}, {neuron(*constants)}, "
+                        f"T={timesteps}: layer 1 {rows[-1]['rates'][0]:.3f}, "
+                        f"last {rows[-1]['rates'][-1]:.3f}",
+                        flush=True,
+                    )
+
+
+def table(rows: list[dict]) -> list[list[str]]:
+    """Tables how far the rates are from the target.
+
+    Args:
+        rows: What `run` stores.
+
+    Returns:
+        Rows of texts, with a head: for each kind of network and number of
+        timesteps, and each law, in how many networks all layers are within 25 %
+        of the target, and the median over networks of the last layer's rate.
+    """
+    groups = {}
+    for row in rows:
+        key = row["network"], row["timesteps"]
+        groups.setdefault(key, {}).setdefault(row["law"], []).append(row)
+    lines = [["network", *LAWS]]
+    for (network, timesteps), laws in groups.items():
+        texts = []
+        for law in LAWS:
+            found = [np.array(row["rates"]) for row in laws.get(law, [])]
+            if not found:
+                texts.append("")
+                continue
+            target = TARGETS[law]
+            inside = sum(
+                bool((abs(x / target - 1) <= 0.25).all()) for x in found
+            )
+            last = np.median([x[-1] for x in found])
+            texts.append(f"{inside} of {len(found)}, {last:.3f}")
+        layers = len(found[0])
+        lines.append([f"{layers} layers, {network}, T={timesteps}", *texts])
+    return lines
