@@ -2,10 +2,10 @@
 
 import dataclasses
 import json
-import math
 import pathlib
 
 from experiments import (
+    beyond,
     claims,
     figures,
     headline,
@@ -41,15 +41,6 @@ FOOTNOTE = (
     "sigmoid, and the text says that hardtanh suppresses training under the "
     "other methods. With the two rows exchanged:"
 )
-DEPTH = (
-    "Not in the paper. 400 iterations of Adam(3e-4) with a batch of 64. Each "
-    "initialization has the surrogate of `initializers.for_gradient`."
-)
-NORMALIZATION = (
-    "Not in the paper. 200 iterations with k=0.8, λ=0.2, θ=1, where "
-    "batch normalization starts with a scale of 1 and a shift of 0, as in "
-    "Keras, or with those of the asymptote."
-)
 
 
 def write(records: dict[str, Record], folder: str | pathlib.Path) -> str:
@@ -73,8 +64,8 @@ def write(records: dict[str, Record], folder: str | pathlib.Path) -> str:
         *report.table("tableA7", "neuron, surrogate", published.TABLE_A7),
         *report.table("tableA8", "VGG11", published.TABLE_A8),
         *report.rates(),
-        *report.beyond("depth", DEPTH),
-        *report.beyond("normalization", NORMALIZATION),
+        *report.beyond("depth"),
+        *report.beyond("normalization"),
         *report.figures(),
     ]
     with replacing(folder / "REPORT.md") as partial:
@@ -237,28 +228,14 @@ class Report:
                 rows.append([reading, *(_accuracy(x) for x in cells), text])
         return [*paragraphs, headline.markdown(rows)]
 
-    def beyond(self, name: str, text: str) -> list[str]:
-        """Tables an experiment that the paper does not have.
-
-        Args:
-            name: Name of the experiment.
-            text: What is to be seen.
-        """
-        gathered = self.gathered[name]
-        methods = dict.fromkeys(
-            x for cells in gathered.values() for x in cells if cells[x]
-        )
-        rows = [["network", *methods]]
-        for panel, cells in gathered.items():
-            texts = [_short(cells.get(x)) for x in methods]
-            if any(texts):
-                rows.append([", ".join(panel), *texts])
+    def beyond(self, name: str) -> list[str]:
+        """Tables an experiment that the paper does not have."""
+        rows = beyond.table(self.gathered[name])
         if len(rows) == 1:
             return []
         return [
             f"## {EXPERIMENTS[name].title}",
-            f"{text} Test accuracy in percent with its 95 % interval, and in "
-            "brackets the median iteration of 60 % training accuracy.",
+            beyond.TEXTS[name],
             headline.markdown(rows),
         ]
 
@@ -357,26 +334,6 @@ def _accuracy(cell: Cell) -> str:
     if cell.length < cell.full:
         return MISSING
     return f"{cell.score(cell.full):.1f}" if cell.trains else FAILED
-
-
-def _short(records: list[Record] | None) -> str:
-    """Describes the runs of a cell, or returns an empty text."""
-    if not records:
-        return ""
-    records = results.longest(records)
-    samples = records[0].test_samples
-    mean, low, high = results.mean_and_interval(
-        [x.tested[-1][1] / samples for x in records], samples
-    )
-    reached = [x.to_60 for x in records if x.to_60 is not None]
-    median = "-"
-    if 2 * len(reached) > len(records):
-        reached += [math.inf] * (len(records) - len(reached))
-        median = f"{sorted(reached)[len(reached) // 2]:g}"
-    seeds = f", {len(records)} seeds" if len(records) > 1 else ""
-    return (
-        f"{100 * mean:.1f} ({100 * low:.1f}-{100 * high:.1f}{seeds}) [{median}]"
-    )
 
 
 def compared(extent, corner: str, rows: list[Row]) -> list[str]:

@@ -1,0 +1,62 @@
+"""Tables of the experiments that the paper does not have."""
+
+import math
+
+from experiments import results
+from experiments.records import Record
+
+__all__ = ["TEXTS", "table"]
+
+_NUMBERS = (
+    " Test accuracy in percent with its 95 % interval, and in brackets the "
+    "median iteration of 60 % training accuracy."
+)
+TEXTS = {
+    "depth": "Not in the paper. 400 iterations of Adam(3e-4) with a batch of "
+    "64. Each initialization has the surrogate of `initializers.for_gradient`."
+    + _NUMBERS,
+    "normalization": "Not in the paper. 200 iterations with k=0.8, λ=0.2, θ=1, "
+    "where batch normalization starts with a scale of 1 and a shift of 0, as "
+    "in Keras, or with those of the asymptote." + _NUMBERS,
+}
+
+
+def table(gathered: results.Gathered) -> list[list[str]]:
+    """Tables the runs of an experiment.
+
+    Args:
+        gathered: What `results.gather` returns.
+
+    Returns:
+        Rows of texts, with a head: a row for each panel with a run, and a
+        column for each initialization with a run.
+    """
+    methods = dict.fromkeys(
+        x for cells in gathered.values() for x in cells if cells[x]
+    )
+    rows = [["network", *methods]]
+    for panel, cells in gathered.items():
+        texts = [_cell(cells[x]) for x in methods]
+        if any(texts):
+            rows.append([", ".join(panel), *texts])
+    return rows
+
+
+def _cell(records: list[Record]) -> str:
+    """Describes the runs of a cell, or returns an empty text."""
+    if not records:
+        return ""
+    records = results.longest(records)
+    samples = records[0].test_samples
+    mean, low, high = results.mean_and_interval(
+        [x.tested[-1][1] / samples for x in records], samples
+    )
+    reached = [x.to_60 for x in records if x.to_60 is not None]
+    median = "-"
+    if 2 * len(reached) > len(records):
+        reached += [math.inf] * (len(records) - len(reached))
+        median = f"{sorted(reached)[len(reached) // 2]:g}"
+    seeds = f", {len(records)} seeds" if len(records) > 1 else ""
+    return (
+        f"{100 * mean:.1f} ({100 * low:.1f}-{100 * high:.1f}{seeds}) [{median}]"
+    )
