@@ -172,6 +172,21 @@ ROWS = [
         (4, 5, 3),
         over_time,
     ),
+    Row(
+        layers.LeakyIntegratorCell,
+        {"units": 3, "k": 0.5, "lam": 0.25, "learn": ["k"]},
+        (4, 5, 3),
+        over_time,
+    ),
+    Row(
+        layers.RecurrentCell,
+        {
+            "cell": functools.partial(layers.LIFRNNCell, 3, **NEURON),
+            "recurrent_initializer": START,
+        },
+        (4, 5, 3),
+        over_time,
+    ),
     Row(layers.PerTimestep, {"layer": CONV}, (4, 5, 6, 6, 3)),
     Row(
         layers.FoldTime,

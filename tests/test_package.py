@@ -37,9 +37,9 @@ PUBLIC = {
     """,
     "keras_snn.layers": """
         AdaptiveLIF AdaptiveLIFCell BNTT Conv2D CubaLIF CubaLIFCell FoldTime
-        LIF LIFRNNCell LeakyIntegrator PerTimestep Recompute
-        RecurrentAdaptiveLIF RecurrentCubaLIF RecurrentLIF TDBN UnfoldTime
-        reset_states
+        LIF LIFRNNCell LeakyIntegrator LeakyIntegratorCell PerTimestep Recompute
+        RecurrentAdaptiveLIF RecurrentCell RecurrentCubaLIF RecurrentLIF TDBN
+        UnfoldTime reset_states
     """,
     "keras_snn.losses": """
         CountCrossentropy CountMeanSquaredError FiringRateRegularizer

@@ -4,7 +4,12 @@ Axes are `(batch, timesteps, ...)`. Synapses are ordinary Keras layers. Neurons
 have no weights except learnt constants and recurrent kernels.
 """
 
-from keras_snn.layers.cells import AdaptiveLIFCell, CubaLIFCell, LIFRNNCell
+from keras_snn.layers.cells import (
+    AdaptiveLIFCell,
+    CubaLIFCell,
+    LeakyIntegratorCell,
+    LIFRNNCell,
+)
 from keras_snn.layers.convolution import Conv2D
 from keras_snn.layers.neurons import LIF, AdaptiveLIF, CubaLIF, LeakyIntegrator
 from keras_snn.layers.normalization import BNTT, TDBN
@@ -12,6 +17,7 @@ from keras_snn.layers.per_timestep import FoldTime, PerTimestep, UnfoldTime
 from keras_snn.layers.recompute import Recompute
 from keras_snn.layers.recurrent import (
     RecurrentAdaptiveLIF,
+    RecurrentCell,
     RecurrentCubaLIF,
     RecurrentLIF,
 )
@@ -29,9 +35,11 @@ __all__ = [
     "FoldTime",
     "LIFRNNCell",
     "LeakyIntegrator",
+    "LeakyIntegratorCell",
     "PerTimestep",
     "Recompute",
     "RecurrentAdaptiveLIF",
+    "RecurrentCell",
     "RecurrentCubaLIF",
     "RecurrentLIF",
     "UnfoldTime",

@@ -8,11 +8,61 @@ from keras_snn.layers.constants import Constants
 from keras_snn.layers.precision import at_least_float32
 from keras_snn.validation import check_count
 
-__all__ = ["AdaptiveLIFCell", "CubaLIFCell", "LIFRNNCell"]
+__all__ = [
+    "AdaptiveLIFCell",
+    "CubaLIFCell",
+    "LIFRNNCell",
+    "LeakyIntegratorCell",
+]
+
+
+class _Cell(Constants, keras.layers.Layer):
+    """Base class of the cells. A subclass sets `neuron`."""
+
+    def __init__(self, units, neuron, learn, **kwargs):
+        super().__init__(**kwargs)
+        self.units = check_count("units", units)
+        self.neuron = neuron
+        self._set_learn(learn)
+        sizes = [self.units] * len(neuron.states)
+        self.state_size = sizes if sizes[1:] else self.units
+        self.output_size = self.units
+
+    @property
+    def compute_dtype(self):
+        """The dtype of the states.
+
+        `keras.layers.RNN` carries the states in the cell's compute dtype.
+        """
+        return at_least_float32(super().compute_dtype)
+
+    def build(self, input_shape):
+        """Checks that the current has one feature per neuron."""
+        if input_shape[-1] != self.units or len(input_shape) != 2:
+            name = type(self).__name__
+            raise ValueError(
+                f"`{name}` of `units={self.units}` expects a current of "
+                f"shape (batch, {self.units}) per timestep; use `LIF` for "
+                f"images. Received: shape={tuple(input_shape)}"
+            )
+        self._build_constants((self.units,))
+
+    def call(self, inputs, states):
+        """Advances by one timestep."""
+        current = ops.cast(inputs, self.compute_dtype)
+        system = self._system((self.units,))
+        outputs, states = system.step(tuple(states), current)
+        return outputs, list(states)
+
+    def get_config(self):
+        """Returns the constructor's arguments."""
+        return (
+            super().get_config() | {"units": self.units} | self._neuron_config()
+        )
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
-class LIFRNNCell(Constants, keras.layers.Layer):
+class LIFRNNCell(_Cell):
     """One timestep of leaky integrate-and-fire neurons (Eq. 2).
 
     Use it in `keras.layers.RNN`. `LIF` computes the same for a whole sequence.
@@ -69,46 +119,10 @@ class LIFRNNCell(Constants, keras.layers.Layer):
     ):
         # A model with further constants passes them on by name.
         further = {x: kwargs.pop(x) for x in self.model.RANGES if x in kwargs}
-        super().__init__(**kwargs)
-        self.units = check_count("units", units)
-        choices = surrogate, reset, detach_reset
-        self.neuron = self.model(k, lam, theta, *choices, **further)
-        self._set_learn(learn)
-        sizes = [self.units] * len(self.neuron.states)
-        self.state_size = sizes if sizes[1:] else self.units
-        self.output_size = self.units
-
-    @property
-    def compute_dtype(self):
-        """The dtype of the states.
-
-        `keras.layers.RNN` carries the states in the cell's compute dtype.
-        """
-        return at_least_float32(super().compute_dtype)
-
-    def build(self, input_shape):
-        """Checks that the current has one feature per neuron."""
-        if input_shape[-1] != self.units or len(input_shape) != 2:
-            name = type(self).__name__
-            raise ValueError(
-                f"`{name}` of `units={self.units}` expects a current of "
-                f"shape (batch, {self.units}) per timestep; use `LIF` for "
-                f"images. Received: shape={tuple(input_shape)}"
-            )
-        self._build_constants((self.units,))
-
-    def call(self, inputs, states):
-        """Advances by one timestep."""
-        current = ops.cast(inputs, self.compute_dtype)
-        system = self._system((self.units,))
-        spikes, states = system.step(tuple(states), current)
-        return spikes, list(states)
-
-    def get_config(self):
-        """Returns the constructor's arguments."""
-        return (
-            super().get_config() | {"units": self.units} | self._neuron_config()
+        neuron = self.model(
+            *(k, lam, theta, surrogate, reset, detach_reset), **further
         )
+        super().__init__(units, neuron, learn, **kwargs)
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
@@ -181,3 +195,28 @@ class AdaptiveLIFCell(LIFRNNCell):
     rho = property(lambda self: self._constant("rho"))
     coupling = property(lambda self: self._constant("coupling"))
     jump = property(lambda self: self._constant("jump"))
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class LeakyIntegratorCell(_Cell):
+    """One timestep of `LeakyIntegrator`, for `keras.layers.RNN`.
+
+    Args:
+        units: Number of integrators, and of features of the current.
+        k: Fraction of the potential kept per timestep, in `(0, 1]`.
+        lam: Gain of the current, above 0.
+        learn: See `LeakyIntegrator`.
+        **kwargs: Keywords of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: Current of one timestep, `(batch, units)`.
+        states: List of one tensor, the potential `(batch, units)`.
+
+    Returns:
+        `(potential, [potential])`.
+    """
+
+    model = dynamics.Integrator
+
+    def __init__(self, units, k=0.8, lam=0.2, learn=(), **kwargs):
+        super().__init__(units, self.model(k, lam), learn, **kwargs)

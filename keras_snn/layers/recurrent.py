@@ -5,11 +5,17 @@ import numpy as np
 
 from keras_snn import dynamics
 from keras_snn.initializers import AsymptoteInitializer
+from keras_snn.layers.cells import LIFRNNCell
 from keras_snn.layers.neurons import LIF, AdaptiveLIF, CubaLIF
 from keras_snn.layers.precision import at_least_float32
 from keras_snn.validation import check_count
 
-__all__ = ["RecurrentAdaptiveLIF", "RecurrentCubaLIF", "RecurrentLIF"]
+__all__ = [
+    "RecurrentAdaptiveLIF",
+    "RecurrentCell",
+    "RecurrentCubaLIF",
+    "RecurrentLIF",
+]
 
 
 class _Recurrent:
@@ -36,26 +42,7 @@ class _Recurrent:
                 f"Received: shape={tuple(sequences_shape)}"
             )
         super().build(sequences_shape)
-        initializer = self.recurrent_initializer
-        if initializer is None:
-            # Half of the inputs of a neuron are recurrent.
-            neuron = self.neuron
-            constants = neuron.k, neuron.lam, neuron.theta
-            if any(np.ndim(x) for x in constants):
-                raise ValueError(
-                    "`recurrent_initializer` must be given if `k`, `lam` or "
-                    "`theta` is an array."
-                )
-            initializer = AsymptoteInitializer(
-                *constants, fan_in=2 * self.units
-            )
-        self.recurrent_kernel = self.add_weight(
-            shape=(self.units, self.units),
-            initializer=initializer,
-            dtype=at_least_float32(self.compute_dtype),
-            autocast=False,  # The loop integrates in the dtype of the states.
-            name="recurrent_kernel",
-        )
+        _add_kernel(self, self.neuron)
 
     def _run(self, sequences, states, mask, features):
         kernel = keras.ops.convert_to_tensor(self.recurrent_kernel)
@@ -70,6 +57,27 @@ class _Recurrent:
             "recurrent_initializer": initializer
             and keras.initializers.serialize(initializer),
         }
+
+
+def _add_kernel(layer, neuron):
+    """Adds the recurrent kernel of a layer or cell."""
+    initializer = layer.recurrent_initializer
+    if initializer is None:
+        # Half of the inputs of a neuron are recurrent.
+        constants = neuron.k, neuron.lam, neuron.theta
+        if any(np.ndim(x) for x in constants):
+            raise ValueError(
+                "`recurrent_initializer` must be given if `k`, `lam` or "
+                "`theta` is an array."
+            )
+        initializer = AsymptoteInitializer(*constants, fan_in=2 * layer.units)
+    layer.recurrent_kernel = layer.add_weight(
+        shape=(layer.units, layer.units),
+        initializer=initializer,
+        dtype=at_least_float32(layer.compute_dtype),
+        autocast=False,  # The loop integrates in the dtype of the states.
+        name="recurrent_kernel",
+    )
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
@@ -203,3 +211,79 @@ class RecurrentAdaptiveLIF(_Recurrent, AdaptiveLIF):
         kwargs["recurrent_initializer"] = recurrent_initializer
         constants = k, lam, theta, rho, coupling, jump
         super().__init__(units, *constants, **kwargs)
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class RecurrentCell(keras.layers.Layer):
+    """Adds a recurrent kernel to a cell of neurons, for `keras.layers.RNN`.
+
+    With `LIFRNNCell`, it computes the same as `RecurrentLIF`, which is faster.
+
+    Args:
+        cell: A `LIFRNNCell`, `CubaLIFCell` or `AdaptiveLIFCell`.
+        recurrent_initializer: See `RecurrentLIF`.
+        **kwargs: Keywords of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: Current of one timestep, `(batch, units)`.
+        states: List of the states of the cell, and the last spikes,
+            `(batch, units)`.
+
+    Returns:
+        `(spikes, states)`.
+
+    Example:
+    >>> cell = LIFRNNCell(2, k=0.5, lam=1.0, theta=1.25)
+    >>> cell = RecurrentCell(cell, recurrent_initializer="identity")
+    >>> rnn = keras.layers.RNN(cell, return_sequences=True)
+    >>> spikes = rnn(keras.ops.ones((1, 5, 2)))
+    >>> keras.ops.convert_to_numpy(spikes)[0, :, 0].tolist()
+    [0.0, 1.0, 1.0, 1.0, 1.0]
+    """
+
+    def __init__(self, cell, recurrent_initializer=None, **kwargs):
+        super().__init__(**kwargs)
+        if isinstance(cell, dict):  # a config
+            cell = keras.saving.deserialize_keras_object(cell)
+        if not isinstance(cell, LIFRNNCell):
+            raise TypeError(
+                "`cell` must be a LIFRNNCell, CubaLIFCell or AdaptiveLIFCell. "
+                f"Received: cell={cell!r}"
+            )
+        self.cell, self.units = cell, cell.units
+        self.recurrent_initializer = keras.initializers.get(
+            recurrent_initializer
+        )
+        self.state_size = [*keras.tree.flatten(cell.state_size), self.units]
+        self.output_size = self.units
+
+    @property
+    def compute_dtype(self):
+        """The dtype of the states, as in `LIFRNNCell`."""
+        return self.cell.compute_dtype
+
+    def build(self, input_shape):
+        """Builds the cell and adds the recurrent kernel."""
+        if not self.cell.built:
+            self.cell.build(input_shape)
+            self.cell.built = True
+        _add_kernel(self, self.cell.neuron)
+
+    def call(self, inputs, states):
+        """Advances by one timestep."""
+        *states, spikes = states
+        spikes = keras.ops.cast(spikes, self.recurrent_kernel.dtype)
+        current = keras.ops.cast(inputs, self.recurrent_kernel.dtype)
+        # Not in place, which PyTorch refuses for a view.
+        current = current + keras.ops.matmul(spikes, self.recurrent_kernel)
+        spikes, states = self.cell(current, states)
+        return spikes, [*states, spikes]
+
+    def get_config(self):
+        """Returns the constructor's arguments."""
+        initializer = self.recurrent_initializer
+        return super().get_config() | {
+            "cell": keras.saving.serialize_keras_object(self.cell),
+            "recurrent_initializer": initializer
+            and keras.initializers.serialize(initializer),
+        }

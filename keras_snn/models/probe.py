@@ -8,7 +8,7 @@ import inspect
 import keras
 from keras import ops
 
-from keras_snn.layers import LIF, LIFRNNCell, Recompute
+from keras_snn.layers import LIF, LIFRNNCell, Recompute, RecurrentCell
 
 __all__ = ["probe", "spiking_outputs"]
 
@@ -228,5 +228,5 @@ def _ends(model):
 
 def _spikes(layer):
     if isinstance(layer, keras.layers.RNN):
-        return isinstance(layer.cell, LIFRNNCell)
+        return isinstance(layer.cell, (LIFRNNCell, RecurrentCell))
     return isinstance(layer, LIF)

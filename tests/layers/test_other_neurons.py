@@ -46,6 +46,41 @@ def test_a_layer_equals_the_rnn_of_its_cell(name, current):
         np.testing.assert_array_equal(to_numpy(x), to_numpy(y))
 
 
+def test_leaky_integrator_equals_the_rnn_of_its_cell(current):
+    constants = {"k": 0.5, "lam": 0.25}
+    ours = layers.LeakyIntegrator(**constants)(current)
+    cell = layers.LeakyIntegratorCell(3, **constants)
+    theirs = keras.layers.RNN(cell, return_sequences=True)(current)
+    np.testing.assert_array_equal(to_numpy(ours), to_numpy(theirs))
+
+
+CELLS = {
+    "lif": layers.LIFRNNCell,
+    "cuba": layers.CubaLIFCell,
+    "adaptive": layers.AdaptiveLIFCell,
+}
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+def test_recurrent_layer_equals_the_rnn_of_its_cell(name, current, rng):
+    make, constants = RECURRENT[name]
+    kernel = (rng.integers(-8, 9, (3, 3)) / 8).astype("float32")
+    fixed = keras.initializers.Constant(kernel)
+    options = {"return_sequences": True, "return_state": True}
+    ours = make(3, **constants, recurrent_initializer=fixed, **options)(current)
+    cell = layers.RecurrentCell(CELLS[name](3, **constants), fixed)
+    theirs = keras.layers.RNN(cell, **options)(current)
+    assert len(ours) == len(theirs)
+    assert 0 < to_numpy(ours[0]).mean() < 1
+    for x, y in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(to_numpy(x), to_numpy(y))
+
+
+def test_recurrent_cell_takes_cells_of_neurons():
+    with pytest.raises(TypeError, match="`cell` must be a LIFRNNCell"):
+        layers.RecurrentCell(keras.layers.GRUCell(3))
+
+
 @pytest.mark.parametrize("name", RECURRENT)
 @pytest.mark.parametrize("masked", [False, True], ids=["", "masked"])
 def test_recurrent_neurons_are_the_definition(name, masked, current, rng):

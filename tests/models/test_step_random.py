@@ -46,13 +46,13 @@ def test_random_networks_stream(seed):
 @pytest.mark.skipif(
     keras.config.backend() != "torch", reason="compiles every network"
 )
-def test_a_thousand_random_networks_stream():
+def test_hundreds_of_random_networks_stream():
     used, alive = set(), 0
-    for seed in range(1000):
+    for seed in range(300):
         network = RandomNetwork(seed)
         alive += assert_streams(network)
         used |= network.used
         if seed % 50 == 49:
             keras.backend.clear_session()
     assert used >= PARTS | {*NEURONS, *RESETS}
-    assert alive > 900
+    assert alive > 270
