@@ -101,7 +101,9 @@ def squared_slope(a, potential):
     return (a * np.exp(-2 * a * np.abs(potential - THETA))) ** 2
 
 
-@pytest.mark.parametrize(("k", "rate"), [(0.05, 0.1), (0.8, 0.1), (0.8, 0.001)])
+@pytest.mark.parametrize(
+    ("k", "rate"), [(0.05, 0.1), (0.8, 0.1), (0.8, 0.001), (0.5, 1e-9)]
+)
 def test_the_surrogate_keeps_the_norm_of_the_gradient(k, rate):
     a = theory.shi_steepness(k, THETA, rate)
     spread = LAM * theory.shi_stddev(1, k, LAM, THETA, rate)

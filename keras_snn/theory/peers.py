@@ -139,7 +139,7 @@ def shi_stddev(
         lam: Gain of the current, above 0.
         theta: Firing threshold, above 0.
         rate: Firing rate, above 0. It must be below 0.5, and with `timesteps`
-            below the rate at an infinite spread: 0.126 for `k = 1` after 20
+            below the rate at an infinite spread: 0.125 for `k = 1` and 20
             timesteps.
         timesteps: `None`, or the number of timesteps, at least 1.
 
@@ -229,7 +229,7 @@ def shi_limit(rate: float = 0.1) -> float:
     0.9644
     """
     rate = check_number("rate", rate, high=0.5)
-    z = NormalDist().inv_cdf(1 - rate)
+    z = -NormalDist().inv_cdf(rate)
     return z / (NormalDist().pdf(z) + z * (1 - rate))
 
 
@@ -271,7 +271,7 @@ def _solve_stationary(k, rate):
             f"is None. Received: k={k:g}"
         )
     normal = NormalDist()
-    z = normal.inv_cdf(1 - rate)  # the threshold is z s above m
+    z = -normal.inv_cdf(rate)  # the threshold is z s above m
     below, density = 1 - rate, normal.pdf(z)
     shift = k * density / (1 - k * below)  # m = -shift s, by the first equation
     s = 1 / (z - shift)
@@ -279,7 +279,7 @@ def _solve_stationary(k, rate):
     kept = (m**2 + s**2) * below - s * (1 + m) * density
     spread = math.sqrt((m**2 + s**2 - k**2 * kept) / rate)
     rule = np.polynomial.legendre.leggauss(100)
-    values, widths = _panels(m - REACH * s, 1.0, m + REACH * s, rule)
+    values, widths = _panels(m - REACH * s, 1.0, 1.0 + REACH * s, rule)
     return spread, values, _normal_density((values - m) / s) / s * widths
 
 
@@ -326,6 +326,8 @@ def _memory(k, timesteps):
 def _first(holds):
     """Finds the smallest positive number for which a condition holds."""
     high = 2.0**-10
+    while holds(high):
+        high /= 2
     while not holds(high):
         high *= 2
     low = high / 2
