@@ -13,7 +13,8 @@ _NUMBERS = (
 )
 TEXTS = {
     "depth": "Not in the paper. 400 iterations of Adam(3e-4) with a batch of "
-    "64. Each initialization has the surrogate of `initializers.for_gradient`."
+    "64, with training and test digits exchanged at random. Each "
+    "initialization has the surrogate of `initializers.for_gradient`."
     + _NUMBERS,
     "normalization": "Not in the paper. 200 iterations with k=0.8, λ=0.2, θ=1, "
     "where batch normalization starts with a scale of 1 and a shift of 0, as "

@@ -16,6 +16,7 @@ import math
 from typing import Any
 
 import keras
+import numpy as np
 
 from experiments import losses
 from keras_snn import datasets, layers, models, surrogates
@@ -122,7 +123,9 @@ class Recipe:
 
     Args:
         data: `"name"` of the dataset, and keywords of `datasets.load`. For
-            recordings, the `timesteps` of the network are added.
+            recordings, the `timesteps` of the network are added. With
+            `"split"`, an integer, training and test samples are exchanged at
+            random.
         network: `"name"` of a builder in `keras_snn.models`, and its keywords.
             `"a"` is the steepness of the surrogate. A `"normalization"` starts
             as published, or with `"start": "neuron"` as in the builder.
@@ -199,9 +202,11 @@ class Recipe:
         """
         options = dict(self.data)
         name = check_choice("data.name", options.pop("name"), datasets.NAMES)
+        split = options.pop("split", None)
         if datasets.INFO[name].events:
             options["timesteps"] = self.network["timesteps"]
-        return datasets.load(name, data_dir, **options)
+        data = datasets.load(name, data_dir, **options)
+        return data if split is None else _exchange(data, split)
 
     def batches(self, x, y, first_epoch: int = 0):
         """Returns the training data in batches, shuffled by seed and epoch."""
@@ -245,6 +250,15 @@ class Recipe:
             metrics=[losses.accuracy()],
         )
         return model
+
+
+def _exchange(data, seed):
+    """Exchanges training and test samples at random, by a seed."""
+    train, test = data
+    x, y = (np.concatenate(pair) for pair in zip(train, test, strict=True))
+    order = np.random.default_rng(seed).permutation(len(x))
+    first, second = order[: len(train[0])], order[len(train[0]) :]
+    return (x[first], y[first]), (x[second], y[second])
 
 
 # All of Table 2 uses one neuron (Section 4.2) and arctan with a = 2, which is

@@ -322,3 +322,16 @@ def test_bad_values_are_refused(changes, message):
 def test_an_unknown_recipe_is_refused():
     with pytest.raises(ValueError, match="`recipe` must be one of 'mnist-con"):
         recipes.get("mnist")
+
+
+def test_a_split_exchanges_samples_and_keeps_their_labels():
+    recipe = recipes.get("digits-poisson")
+    plain, split = recipe.load(), recipe.vary({"data.split": 0}).load()
+    labels = {}
+    for x, y in plain:
+        labels |= dict(zip(map(bytes, x), y, strict=True))
+    for (x, y), (old, _) in zip(split, plain, strict=True):
+        assert len(x) == len(old)
+        assert [labels[bytes(image)] for image in x] == list(y)
+    test = set(map(bytes, split[1][0]))
+    assert 0 < len(test & set(map(bytes, plain[1][0]))) < len(test)
