@@ -19,7 +19,8 @@ class StepModel(keras.Model):
             states.
 
     Returns:
-        List of the outputs and the new states.
+        List of the outputs and the new states. The output alone, if there is
+        one and the network has no states.
     """
 
     def initial_states(self, batch_size: int) -> list:
@@ -45,8 +46,14 @@ class StepModel(keras.Model):
         states = self.initial_states(batch_size)
         for x in timesteps:
             inputs = x if isinstance(x, (list, tuple)) else [x]
-            inputs = map(ops.convert_to_tensor, inputs)
+            # Keras would round float64.
+            inputs = [
+                ops.convert_to_tensor(x, like.dtype)
+                for x, like in zip(inputs, self.inputs, strict=False)
+            ]
             found = self([*inputs, *states], training=False)
+            # Keras unpacks a single output.
+            found = found if isinstance(found, (list, tuple)) else [found]
             count = len(found) - len(states)
             outputs, states = found[:count], found[count:]
             yield outputs if outputs[1:] else outputs[0]
@@ -111,11 +118,15 @@ class OneTimestep(_Wrapper):
 class RunningMean(keras.layers.Layer):
     """The mean of all timesteps so far: `[x, sum, count]` in, the same out."""
 
+    def __init__(self, **kwargs):
+        # Keras would round the states.
+        super().__init__(autocast=False, **kwargs)
+
     def call(self, inputs):
         """Adds a timestep."""
         x, total, count = inputs
         total, count = total + ops.cast(x, total.dtype), count + 1
-        return [ops.cast(total / count, x.dtype), total, count]
+        return [ops.cast(total / count, self.compute_dtype), total, count]
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")

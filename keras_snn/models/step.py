@@ -182,7 +182,7 @@ class _Steps:
             return self._over_time(layer, *args, **kwargs)
         # A new tensor, because others may take this one as it is.
         if kind == FOLDED and isinstance(layer, layers.UnfoldTime):
-            return self._as(TIME, keras.layers.Identity()(args[0]))
+            return self._as(TIME, _same(layer, *args))
         if kind != REDUCED:
             if repeats(layer) and args[0].shape[1] == 1:
                 return self._as(TIME, ops.squeeze(args[0], 1))
@@ -202,7 +202,7 @@ class _Steps:
         if isinstance(layer, PER_TIMESTEP):
             return self._as(TIME, _once(layer, *args))
         if isinstance(layer, layers.FoldTime):
-            return self._as(FOLDED, keras.layers.Identity()(args[0]))
+            return self._as(FOLDED, _same(layer, *args))
         if isinstance(layer, keras.layers.GlobalAveragePooling1D):
             if layer.keepdims or layer.data_format != "channels_last":
                 self.refuse(layer)
@@ -260,9 +260,9 @@ class _Steps:
         return y
 
     def _mean(self, layer, x):
-        dtype = at_least_float32(x.dtype)
+        dtype = at_least_float32(layer.compute_dtype)
         names = [f"{layer.name}_sum", f"{layer.name}_count"]
-        once = RunningMean(name=self._name(layer))
+        once = RunningMean(name=self._name(layer), dtype=layer.dtype_policy)
         likes = [(x.shape[1:], dtype), ((1,), dtype)]
         (mean,) = self._stateful(once, [x], likes, names)
         return mean
@@ -310,3 +310,8 @@ def _once(layer, inputs):
 def _label(state):
     """Returns the name of a state without its number."""
     return state.name.removeprefix(STATE).partition("_")[2]
+
+
+def _same(layer, x):
+    """Returns a new tensor with the same values, in the dtype of a layer."""
+    return keras.layers.Identity(dtype=layer.dtype_policy)(x)

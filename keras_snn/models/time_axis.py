@@ -3,6 +3,7 @@
 import numbers
 
 import keras
+import numpy as np
 from keras import tree
 
 from keras_snn import encoders, layers
@@ -44,11 +45,10 @@ DIRECT = (
     keras.layers.Maximum,
     keras.layers.Minimum,
     keras.layers.Multiply,
-    keras.layers.Rescaling,
     keras.layers.Subtract,
 )
-# Operations that do, too: those of `x + y`, and so on. Their classes are not
-# public.
+# Keras's operations behind `x + y` and the like, by name, because their classes
+# are not public.
 ELEMENTWISE = ("Add", "Maximum", "Minimum", "Multiply", "Subtract")
 # Layers that run another one on every timestep.
 PER_TIMESTEP = (keras.layers.TimeDistributed, layers.PerTimestep)
@@ -133,7 +133,11 @@ def is_elementwise(operation, args):
 
 def is_direct(layer, inputs):
     """Returns whether a layer does the same with and without a time axis."""
-    return isinstance(layer, DIRECT) and _same_rank(inputs)
+    if type(layer) is keras.layers.Rescaling:
+        # Arrays might differ between timesteps.
+        return np.ndim(layer.scale) == np.ndim(layer.offset) == 0
+    # A subclass may do anything.
+    return type(layer) in DIRECT and _same_rank(inputs)
 
 
 def treats_alike(layer, inputs):
@@ -143,8 +147,11 @@ def treats_alike(layer, inputs):
         layer: The layer.
         inputs: Its inputs, without the time axis.
     """
-    if not isinstance(layer, ALIKE) or not _same_rank(inputs):
+    if type(layer) not in ALIKE or not _same_rank(inputs):
         return False
+    if isinstance(layer, keras.layers.Activation):
+        # A function of the user may do anything.
+        return layer.activation in vars(keras.activations).values()
     rank = 1 + len(tree.flatten(inputs)[0].shape)
     return getattr(layer, "axis", -1) not in (1, 1 - rank)
 

@@ -140,6 +140,51 @@ def test_noise_differs_between_timesteps():
     assert 0.3 < np.mean(first != second) < 0.7
 
 
+def test_networks_stream_in_double_precision(rng, double_precision):
+    inputs = keras.Input((TIMESTEPS, 4), dtype="float64")
+    options = {"dtype": "float64"}
+    # No dense layer: Keras's products are not exact on PyTorch.
+    x = layers.FoldTime(**options)(inputs)
+    x = layers.UnfoldTime(TIMESTEPS, **options)(x)
+    x = layers.LeakyIntegrator(**options)(x)
+    mean = keras.layers.GlobalAveragePooling1D(**options)(x)
+    model = keras.Model(inputs, mean)
+    x = rng.normal(size=(3, TIMESTEPS, 4))
+    *_, found = step_model(model).stream(x.swapaxes(0, 1), 3)
+    found = to_numpy(found)
+    assert found.dtype == "float64"
+    expected, potential = 0, 0
+    for current in np.moveaxis(x, 1, 0):
+        potential = 0.8 * potential + 0.2 * current
+        expected += potential / TIMESTEPS
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_a_mean_over_many_timesteps_is_not_rounded_to_half_precision(rng):
+    options = {"dtype": "mixed_float16"}
+    inputs = keras.Input((None, 2))
+    outputs = keras.layers.GlobalAveragePooling1D(**options)(inputs)
+    step = step_model(keras.Model(inputs, outputs))
+    x = (rng.random((3000, 1, 2)) < 0.75).astype("float32")
+    states = step.initial_states(1)
+    for each in x:
+        output, *states = step([keras.ops.convert_to_tensor(each), *states])
+    assert {keras.backend.standardize_dtype(s.dtype) for s in states} == {
+        "float32"
+    }
+    # Half precision counts up to 2048.
+    np.testing.assert_allclose(to_numpy(output), x.mean(0), rtol=1e-3)
+
+
+def test_a_network_without_states_streams(rng):
+    inputs = keras.Input((TIMESTEPS, 4))
+    model = keras.Model(inputs, keras.layers.Dense(2)(inputs))
+    x = quarters(rng, (1, TIMESTEPS, 4))
+    found = [to_numpy(y) for y in step_model(model).stream(x.swapaxes(0, 1))]
+    expected = to_numpy(model(x))
+    np.testing.assert_allclose(np.stack(found, 1), expected, rtol=1e-6)
+
+
 def test_several_inputs_and_outputs_keep_their_order(rng):
     a, b = keras.Input((TIMESTEPS, 3), name="a"), keras.Input((TIMESTEPS, 3))
     x = keras.layers.Add()([layers.LIF()(a), layers.CubaLIF(lam=2.0)(b)])
@@ -215,6 +260,14 @@ def test_it_runs_exported_without_the_library(tmp_path, rng):
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected)
 
 
+class DenseWithoutMean(keras.layers.Dense):
+    """A layer of the user, made from one of Keras's."""
+
+    def call(self, inputs):
+        y = super().call(inputs)
+        return y - keras.ops.mean(y, axis=1, keepdims=True)
+
+
 @pytest.mark.parametrize(
     "layer",
     [
@@ -230,6 +283,9 @@ def test_it_runs_exported_without_the_library(tmp_path, rng):
         layers.LIF(go_backwards=True),
         layers.LIF(return_state=True),
         keras.layers.Lambda(lambda x: x[:, -1]),
+        DenseWithoutMean(4),
+        keras.layers.Activation(lambda x: keras.ops.cumsum(x, 1)),
+        keras.layers.Rescaling(np.ones((TIMESTEPS, 4))),
     ],
     ids=lambda x: type(x).__name__,
 )
