@@ -15,6 +15,8 @@ import pathlib
 import statistics
 import time
 
+__all__ = ["main"]
+
 BACKENDS = ("tensorflow", "jax", "torch")
 # Our model, and its counterpart in snnTorch and SpikingJelly.
 PEERS = {

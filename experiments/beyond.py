@@ -1,6 +1,7 @@
 """Tables of the experiments that the paper does not have."""
 
 import math
+import statistics
 
 from experiments import results
 from experiments.records import Record
@@ -22,16 +23,24 @@ TEXTS = {
 }
 
 
-def table(gathered: results.Gathered) -> list[list[str]]:
+def table(gathered: results.Gathered, iterations: int) -> list[list[str]]:
     """Tables the runs of an experiment.
 
     Args:
         gathered: What `results.gather` returns.
+        iterations: The length of the runs to show.
 
     Returns:
         Rows of texts, with a head: a row for each panel with a run, and a
         column for each initialization with a run.
     """
+    gathered = {
+        panel: {
+            x: [each for each in runs if each.iterations == iterations]
+            for x, runs in cells.items()
+        }
+        for panel, cells in gathered.items()
+    }
     methods = dict.fromkeys(
         x for cells in gathered.values() for x in cells if cells[x]
     )
@@ -47,16 +56,13 @@ def _cell(records: list[Record]) -> str:
     """Describes the runs of a cell, or returns an empty text."""
     if not records:
         return ""
-    records = results.longest(records)
     samples = records[0].test_samples
     mean, low, high = results.mean_and_interval(
         [x.tested[-1][1] / samples for x in records], samples
     )
-    reached = [x.to_60 for x in records if x.to_60 is not None]
-    median = "-"
-    if 2 * len(reached) > len(records):
-        reached += [math.inf] * (len(records) - len(reached))
-        median = f"{sorted(reached)[len(reached) // 2]:g}"
+    reached = (math.inf if x.to_60 is None else x.to_60 for x in records)
+    median = statistics.median(reached)
+    median = f"{median:g}" if median < math.inf else "-"
     seeds = f", {len(records)} seeds" if len(records) > 1 else ""
     return (
         f"{100 * mean:.1f} ({100 * low:.1f}-{100 * high:.1f}{seeds}) [{median}]"

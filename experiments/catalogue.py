@@ -5,7 +5,7 @@ import dataclasses
 from experiments import published, recipes
 from experiments.recipes import Recipe
 from experiments.records import Run
-from keras_snn import datasets
+from keras_snn import datasets, initializers
 
 __all__ = ["EXPERIMENTS", "METHODS", "Experiment", "select"]
 
@@ -24,6 +24,7 @@ class Experiment:
             `runs` replaces the initialization and the seed of the recipe.
         quick: Iterations of a quick run, or `None` for the paper's.
         epochs: Epochs of the paper's run, or `None` for the recipe's.
+        methods: Initializations of a full run.
         few: Initializations of a quick run.
         curves: Name of the figure that shows the curves of a table.
         coarse: Panels of a quick run, or `None` for all.
@@ -33,6 +34,7 @@ class Experiment:
     panels: dict[tuple, Recipe] = dataclasses.field(default_factory=dict)
     quick: int | None = 300
     epochs: int | None = None
+    methods: tuple = METHODS
     few: tuple = METHODS
     curves: str | None = None
     coarse: tuple | None = None
@@ -58,7 +60,7 @@ class Experiment:
             Dictionary that maps `(panel, method, seed)` to a `Run`.
         """
         most = iterations or (None if full else self.quick)
-        methods = methods or (METHODS if full else self.few)
+        methods = methods or (self.methods if full else self.few)
         panels = self.panels if full else self.coarse or self.panels
         runs = {}
         for panel in panels:
@@ -212,31 +214,21 @@ def _deep(layers, width, k, lam, timesteps=20):
         "surrogate": "auto",
     }
     training = {"training.epochs": 20, "training.learning_rate": 3e-4}
-    return {
-        (label,): dataclasses.replace(DIGITS, network=network).vary(training)
-    }
+    recipe = dataclasses.replace(DIGITS, network=network)
+    return (label,), recipe.vary(training)
 
 
 # A gain of 0.2 makes the weights five times larger, so that a step of Adam
 # changes them less. Copies need this, the random laws do not.
-DEEP = {
-    **{
-        x: y
-        for k in (0.2, 0.5, 0.8, 1.0)
-        for x, y in _deep(20, 256, k, 1.0).items()
-    },
-    **{
-        x: y
-        for layers in (40, 100)
-        for k in (0.5, 0.8, 1.0)
-        for x, y in _deep(layers, 128, k, 0.2).items()
-    },
-    **{
-        x: y
-        for k in (0.5, 0.8, 1.0)
-        for x, y in _deep(40, 128, k, 0.2, 4).items()
-    },
-}
+DEEP = dict(
+    _deep(*fields)
+    for fields in (
+        *((20, 256, k, 1.0) for k in (0.2, 0.5, 0.8, 1.0)),
+        *((40, 128, k, 0.2) for k in (0.5, 0.8, 1.0)),
+        *((100, 128, k, 0.2) for k in (0.5, 0.8, 1.0)),
+        *((40, 128, k, 0.2, 4) for k in (0.5, 0.8, 1.0)),
+    )
+)
 # The rows of Table 2 and their recipes.
 TABLE_2 = {
     name: "cifar10-dvs" if name == "cifar10dvs" else name
@@ -352,6 +344,7 @@ EXPERIMENTS = {
             ),
         },
         quick=200,
+        methods=("asymptote",),
         few=("asymptote",),
     ),
     # Not in the paper: how deep a network without shortcuts can be.
@@ -359,10 +352,8 @@ EXPERIMENTS = {
         "Deep plain networks, on digits",
         DEEP,
         quick=400,
-        few=(
-            *("asymptote", "stationary", "copy"),
-            *("shi", "rossbroich", "micheli", "lee2020"),
-        ),
+        methods=initializers.NAMES,
+        few=initializers.NAMES,
     ),
 }
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.catalogue import METHODS, Experiment, variant
+from experiments.catalogue import Experiment, variant
 from experiments.records import Record
 from keras_snn import datasets
 
@@ -45,9 +45,8 @@ def gather(records: dict[str, Record], experiment: Experiment) -> Gathered:
         there = [records[key] for key in keys if key in records]
         return [x for x in there if x.iterations >= least]
 
-    methods = dict.fromkeys([*METHODS, *experiment.few])
     return {
-        panel: {x: stored(recipe, x) for x in methods}
+        panel: {x: stored(recipe, x) for x in experiment.methods}
         for panel, recipe in experiment.panels.items()
     }
 

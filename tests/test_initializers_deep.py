@@ -119,7 +119,7 @@ def test_builder_takes_law_and_surrogate(name):
         (
             lambda: StationaryInitializer(**NEURON, rate=0.6),
             ValueError,
-            r"`rate` must be in \(0, 0.4\]. Received: rate=0.6",
+            r"`rate` must be in \[0.1, 0.4\]. Received: rate=0.6",
         ),
         (
             lambda: StationaryInitializer(**NEURON, timesteps=0),

@@ -145,13 +145,23 @@ def test_overlap_with_itself_is_the_moments():
     np.testing.assert_allclose(cross, after, atol=0.03)
 
 
-def test_slope_tells_how_a_deviation_of_the_rate_shrinks():
-    neuron = (theory.stationary_stddev(0.8, 1, 1), 0.152, 0.8, 1.0, 1.0)
-    moments = theory.stationary_moments(0.8)
-    more = theory.moments_after(1.02 * moments, *neuron)
-    rate = theory.mean_rate(theory.moments_after(moments, *neuron))
-    slope = (theory.mean_rate(more) - rate) / 0.02 / theory.mean_rate(moments)
-    assert theory.rate_slope(moments, *neuron) == pytest.approx(slope, abs=0.08)
+@pytest.mark.parametrize("k", [0.3, 0.8])
+def test_slope_is_that_of_a_wide_network(k):
+    timesteps, stddev, bias = 10, 2.0, 0.1
+    found = []
+    for rate in (0.9 * 0.2, 1.1 * 0.2):
+        rates = [
+            network(
+                inputs(np.full(1500, rate), 4, timesteps, seed),
+                *(1, stddev, bias, (k, 1.0, 1.0), "zero", seed),
+            )[0][2].mean()
+            for seed in range(3)
+        ]
+        found.append(np.mean(rates))
+    slope = theory.rate_slope(
+        theory.bernoulli_moments(0.2, timesteps), stddev, bias, k, 1.0, 1.0
+    )
+    assert slope == pytest.approx((found[1] - found[0]) / 0.04, abs=0.08)
 
 
 @pytest.mark.parametrize("a", [0.5, 1.0, 2.0])
@@ -193,6 +203,26 @@ def test_gradient_through_the_reset_grows_by_k_theta_a(a):
             "`rate` must be",
         ),
         (lambda: theory.reset_growth(0.5, 1, 0), "`peak` must be"),
+        (
+            lambda: theory.moments_after(np.eye(3)[:2], 1, 0, 1, 1, 1),
+            r"`moments` must be square.*Received: shape=\(2, 3\)",
+        ),
+        (
+            lambda: theory.moments_after(5 * np.eye(2), 1, 0, 1, 1, 1),
+            r"`moments` must be finite, with rates in \[0, 1\]",
+        ),
+        (
+            lambda: theory.moments_after(math.nan * np.eye(2), 1, 0, 1, 1, 1),
+            "`moments` must be finite",
+        ),
+        (
+            lambda: theory.moments_after(np.eye(2), -1, 0, 1, 1, 1),
+            "`stddev` must be",
+        ),
+        (
+            lambda: theory.moments_after(np.eye(2), 1, math.nan, 1, 1, 1),
+            "`bias` must be finite",
+        ),
     ],
 )
 def test_numbers_out_of_range_are_refused(call, message):

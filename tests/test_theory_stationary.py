@@ -43,8 +43,10 @@ def test_rate_stays_over_thirty_layers(neuron):
 def test_other_rates_return_to_the_target(k, start):
     stddev, bias = law(k, 1.0, 1.0, 10)
     moments = theory.bernoulli_moments(start, 10)
-    for _ in range(20):
-        moments = theory.moments_after(moments, stddev, bias, k, 1.0, 1.0)
+    for seed in range(30):
+        moments = theory.moments_after(
+            moments, stddev, bias, k, 1.0, 1.0, seed=seed
+        )
     assert theory.mean_rate(moments) == pytest.approx(0.15, rel=0.15)
 
 
@@ -92,7 +94,7 @@ def test_steepness_keeps_the_gradient(k):
 def test_a_higher_rate_needs_larger_weights():
     spreads = [
         theory.stationary_stddev(0.8, 1.0, 1.0, rate, 5)
-        for rate in (0.02, 0.1, 0.2, 0.4)
+        for rate in (0.1, 0.2, 0.3, 0.4)
     ]
     assert spreads == sorted(spreads)
 

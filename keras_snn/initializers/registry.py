@@ -128,9 +128,10 @@ def for_gradient(
 ) -> dict:
     """Returns the surrogate that suits a named scheme, as neuron arguments.
 
-    The paper trains with arctan and the gradient through the reset. The schemes
-    for deep networks have an exponential surrogate, whose steepness keeps the
-    norm of the gradient, and a detached reset.
+    `"stationary"` and `"shi"` have an exponential surrogate whose steepness
+    keeps the norm of the gradient, and `"copy"` one that loses a tenth of it
+    per layer. These detach the reset. All others have the paper's arctan, with
+    the gradient through the reset.
 
     Args:
         name: One of `NAMES`.

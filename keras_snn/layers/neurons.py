@@ -49,7 +49,9 @@ class LIF(OverTime):
         go_backwards: Whether to run from the last timestep to the first. The
             outputs come in that order, too.
         learn: Names of the constants to learn, such as `("k",)`. Each becomes
-            a weight. A learnt fraction must start strictly between 0 and 1.
+            a weight: its logit if it is a fraction, its logarithm if it is
+            above 0. `layer.k` and so on give the constants themselves. A learnt
+            fraction must start strictly between 0 and 1.
         **kwargs: Keywords of `keras.layers.Layer`.
 
     Call arguments:

@@ -80,6 +80,12 @@ class Network:
         if not callable(normalization):
             check_choice("normalization", normalization, NORMALIZATIONS)
         self.normalization = normalization
+        if isinstance(normalization, (type, keras.layers.Layer)):
+            raise ValueError(
+                "`normalization` must be a name or a function that takes the "
+                "channel axis and returns a layer. Received: "
+                f"normalization={normalization!r}"
+            )
         self.data_format = check_choice(
             "data_format", data_format, DATA_FORMATS
         )

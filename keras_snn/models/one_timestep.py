@@ -32,18 +32,18 @@ class StepModel(keras.Model):
         states = [x for x in self.inputs if x.name.startswith(STATE)]
         return [ops.zeros((batch_size, *x.shape[1:]), x.dtype) for x in states]
 
-    def stream(self, timesteps, batch_size: int = 1):
+    def stream(self, timesteps):
         """Runs a stream from rest.
 
         Args:
             timesteps: Iterable of the input of each timestep,
-                `(batch_size, ...)`, or of lists of inputs.
-            batch_size: Number of streams.
+                `(batch, ...)`, or of lists of inputs. All have the batch size
+                of the first.
 
         Yields:
             The output of each timestep, or the list of outputs.
         """
-        states = self.initial_states(batch_size)
+        states = None
         for x in timesteps:
             inputs = x if isinstance(x, (list, tuple)) else [x]
             # Keras would round float64.
@@ -51,6 +51,8 @@ class StepModel(keras.Model):
                 ops.convert_to_tensor(x, like.dtype)
                 for x, like in zip(inputs, self.inputs, strict=False)
             ]
+            if states is None:
+                states = self.initial_states(len(inputs[0]))
             found = self([*inputs, *states], training=False)
             # Keras unpacks a single output.
             found = found if isinstance(found, (list, tuple)) else [found]

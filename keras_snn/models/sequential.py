@@ -64,7 +64,8 @@ def sequential_snn(
         theta: Firing threshold, above 0.
         surrogate: Surrogate from `keras_snn.surrogates`: a name, a config or an
             object. `"auto"` is the one that suits the initialization, see
-            `initializers.for_gradient`. It may also detach the reset.
+            `initializers.for_gradient`. For deep networks it also detaches
+            the reset, whatever `detach_reset` says.
         detach_reset: Whether the gradient stops at the reset.
         initializer: Initialization of weights and biases: a name in
             `keras_snn.initializers.NAMES`. `initializers.for_layer` says what

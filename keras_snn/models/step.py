@@ -141,6 +141,7 @@ class _Steps:
 
     def __init__(self):
         self.states = []
+        self.nested = {}  # models of one timestep, by model and kinds
         self._kinds = {}  # by the identities of tensors
         self._tensors = []  # Keeps them alive, and so their identities.
         self._names = collections.Counter()
@@ -203,6 +204,10 @@ class _Steps:
             return self._as(TIME, _once(layer, *args))
         if isinstance(layer, layers.FoldTime):
             return self._as(FOLDED, _same(layer, *args))
+        if type(layer) is keras.layers.Permute and layer.dims[0] == 1:
+            dims = [x - 1 for x in layer.dims[1:]]
+            once = keras.layers.Permute(dims, name=self._name(layer))
+            return self._as(TIME, once(*args))
         if isinstance(layer, keras.layers.GlobalAveragePooling1D):
             if layer.keepdims or layer.data_format != "channels_last":
                 self.refuse(layer)
@@ -214,9 +219,9 @@ class _Steps:
             return self._as(kind, self._neurons(layer, *args))
         if isinstance(layer, layers.BNTT):
             return self._as(TIME, self._normalize(layer, *args))
-        if is_direct(layer, *args):
+        if is_direct(layer, args):
             return self._as(TIME, layer(*args))
-        if treats_alike(layer, *args):
+        if treats_alike(layer, args):
             return self._as(TIME, _once(layer, *args))
         return self.refuse(layer)
 
@@ -236,7 +241,11 @@ class _Steps:
     def _nested(self, model, tensors):
         """Calls a model inside the model."""
         kinds = [self.kind(x) for x in tensors]
-        once, kinds = _take_apart(model, kinds, self._name(model))
+        # A model in use twice must stay one model, or its file does not load.
+        key = id(model), *kinds
+        if key not in self.nested:
+            self.nested[key] = _take_apart(model, kinds, self._name(model))
+        once, kinds = self.nested[key]
         like = once.inputs[len(tensors) :]
         names = [f"{model.name}_{_label(x)}" for x in like]
         outputs = self._stateful(

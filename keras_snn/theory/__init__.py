@@ -1,4 +1,9 @@
-"""The neuron's response, and the initialization that follows from it.
+"""Laws of the neuron, of random layers, and initializations that follow.
+
+- `paper`: the response of one neuron, its asymptote, and Eq. 11;
+- `mean_field`: rates, overlaps and gradients in wide random layers;
+- `stationary`: the law under which a rate stays the same at any depth;
+- `peers`: laws of other authors.
 
 These are pure functions of numbers and NumPy arrays, in float64. The neuron
 follows Eq. 2, with potential `u`, current `i` and spikes `o`:
@@ -42,6 +47,7 @@ from keras_snn.theory.peers import (
 )
 from keras_snn.theory.stationary import (
     HIGHEST_RATE,
+    LOWEST_RATE,
     stationary_bias,
     stationary_moments,
     stationary_stddev,
@@ -50,6 +56,7 @@ from keras_snn.theory.stationary import (
 
 __all__ = [
     "HIGHEST_RATE",
+    "LOWEST_RATE",
     "asymptote",
     "bernoulli_moments",
     "cross_moments_after",

@@ -2,8 +2,10 @@
 
 The law is the fixed point of `moments_after` at a given rate. One free choice
 is left, the bias. It alone takes the potential to `BIAS theta` by the last
-timestep. A neuron then needs little current to fire, so a low rate rises
-again: silence does not attract.
+timestep.
+
+The rate is stable from 0.1 on: deviations shrink from layer to layer. But a
+network that hardly fires falls silent, if `k` is at most 0.5.
 """
 
 import functools
@@ -20,6 +22,7 @@ from keras_snn.validation import check_count, check_neuron, check_number
 
 __all__ = [
     "HIGHEST_RATE",
+    "LOWEST_RATE",
     "stationary_bias",
     "stationary_moments",
     "stationary_steepness",
@@ -27,9 +30,11 @@ __all__ = [
 ]
 
 BIAS = 0.25
-# Weights around zero cannot take the rate above one half.
-HIGHEST_RATE = 0.4
-ITERATIONS = 40
+# Lower rates are not stable. Weights around zero cannot take the rate above one
+# half.
+LOWEST_RATE, HIGHEST_RATE = 0.1, 0.4
+MOST_TIMESTEPS = 100  # The law hardly changes beyond.
+ITERATIONS = 80
 
 
 def stationary_bias(
@@ -68,12 +73,15 @@ def stationary_stddev(
 ) -> float:
     """Computes the weights' spread of the stationary law.
 
+    The first call for a neuron takes a second, later ones are cached.
+
     Args:
         k: Fraction of the potential kept per timestep, in `(0, 1]`.
         lam: Gain of the current, above 0.
         theta: Firing threshold, above 0.
-        rate: Firing rate to keep, in `(0, 0.4]`.
-        timesteps: Number of timesteps, at least 1.
+        rate: Firing rate to keep, in `[0.1, 0.4]`.
+        timesteps: Number of timesteps, at least 1. Numbers above 100 count as
+            100.
 
     Returns:
         Standard deviation of the weights, times the root of the fan-in.
@@ -94,7 +102,7 @@ def stationary_moments(
 
     Args:
         k: Fraction of the potential kept per timestep, in `(0, 1]`.
-        rate: Firing rate to keep, in `(0, 0.4]`.
+        rate: Firing rate to keep, in `[0.1, 0.4]`.
         timesteps: Number of timesteps, at least 1.
 
     Returns:
@@ -112,7 +120,7 @@ def stationary_steepness(
     Args:
         k: Fraction of the potential kept per timestep, in `(0, 1]`.
         theta: Firing threshold, above 0.
-        rate: Firing rate to keep, in `(0, 0.4]`.
+        rate: Firing rate to keep, in `[0.1, 0.4]`.
         timesteps: Number of timesteps, at least 1.
 
     Returns:
@@ -124,32 +132,30 @@ def stationary_steepness(
 
 
 def _check_target(rate, timesteps):
-    rate = check_number("rate", rate, high=HIGHEST_RATE)
-    return rate, check_count("timesteps", timesteps)
+    rate = check_number("rate", rate, LOWEST_RATE, HIGHEST_RATE, "both")
+    return rate, min(check_count("timesteps", timesteps), MOST_TIMESTEPS)
 
 
 @functools.lru_cache(maxsize=64)
 def _solve(k, rate, timesteps):
     """Returns spread and moments of a neuron with `lam = theta = 1`.
 
-    Alternates between moments at the spread, and the spread that gives `rate`
-    from these moments. The mean over the last iterations evens out the steps of
-    a finite sample.
+    Alternates between the moments at this spread, scaled to `rate`, and a
+    spread that brings their rate closer to it. Every iteration has new samples,
+    and the mean over the last ones evens them out.
     """
     bias = stationary_bias(k, 1.0, 1.0, timesteps)
     moments = bernoulli_moments(rate, timesteps)
     stddev, last = 1.0, []
     for iteration in range(ITERATIONS):
-        low, high = 0.01, 100.0
-        after = moments_after(moments, stddev, bias, k, 1.0, 1.0)
-        for _ in range(1 if iteration else 16):
-            # The rate grows with the spread.
-            found = mean_rate(after)
-            low, high = (stddev, high) if found <= rate else (low, stddev)
-            guess = stddev * (rate / found) ** 0.7 if found else 2 * stddev
-            stddev = guess if low <= guess <= high else (low * high) ** 0.5
-            after = moments_after(moments, stddev, bias, k, 1.0, 1.0)
-        moments = after * rate / mean_rate(after)
+        after = moments_after(
+            moments, stddev, bias, k, 1.0, 1.0, seed=iteration
+        )
+        found = mean_rate(after)
+        # The rate grows with the spread.
+        stddev *= min(2.0, (rate / found) ** 0.7) if found else 2.0
+        if found:
+            moments = after * rate / found
         if iteration >= ITERATIONS // 2:
             last.append((stddev, moments))
     stddev = float(np.mean([x for x, _ in last]))

@@ -21,7 +21,7 @@ def test_a_cell_has_mean_interval_seeds_and_median():
         record(185, 70),
         record(9, 1, 5),
     ]
-    rows = beyond.table({("deep",): {"copy": runs, "shi": []}})
+    rows = beyond.table({("deep",): {"copy": runs, "shi": []}}, 400)
     # Student's interval of .90, .95, .925: .925 +- 4.303 * .025 / sqrt(3).
     assert rows == [
         ["network", "copy"],
@@ -31,5 +31,5 @@ def test_a_cell_has_mean_interval_seeds_and_median():
 
 def test_a_network_that_mostly_fails_has_no_iteration():
     runs = [record(20, None), record(20, None), record(20, 7)]
-    ((_, text),) = beyond.table({("deep",): {"shi": runs}})[1:]
+    ((_, text),) = beyond.table({("deep",): {"shi": runs}}, 400)[1:]
     assert text == "10.0 (10.0-10.0, 3 seeds) [-]"

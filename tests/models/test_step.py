@@ -30,9 +30,7 @@ def assert_streams(model, x):
     # Not by `predict`: a compiled graph may round otherwise.
     whole = to_numpy(model(x))
     step = step_model(model)
-    found = [
-        to_numpy(y) for y in step.stream(x.swapaxes(0, 1), batch_size=len(x))
-    ]
+    found = [to_numpy(y) for y in step.stream(x.swapaxes(0, 1))]
     assert np.ptp(whole) > 0
     np.testing.assert_array_equal(np.stack(found, 1), whole)
 
@@ -71,7 +69,7 @@ def test_a_model_inside_may_take_and_return_several_tensors(rng):
     x = quarters(rng, (3, TIMESTEPS, 4))
     whole = [to_numpy(y) for y in model.predict_on_batch(x)]
     spikes, means = zip(
-        *step_model(model).stream(x.swapaxes(0, 1), 3), strict=True
+        *step_model(model).stream(x.swapaxes(0, 1)), strict=True
     )
     spikes = np.stack([to_numpy(y) for y in spikes], 1)
     np.testing.assert_array_equal(spikes, whole[0])
@@ -103,7 +101,7 @@ def test_bntt_streams_and_then_keeps_its_last_weights(rng):
     x = quarters(rng, (2, TIMESTEPS, 3, 4))
     assert_streams(model, x)
     frames = [*x.swapaxes(0, 1), x[:, 0]]
-    *_, beyond = step_model(model).stream(frames, 2)
+    *_, beyond = step_model(model).stream(frames)
     expected = (x[:, 0] - mean[-1, :, None]) / 2 * gamma[-1, :, None]
     np.testing.assert_allclose(to_numpy(beyond), expected, rtol=1e-6)
 
@@ -126,7 +124,7 @@ def test_networks_of_images_stream(encoder, normalization, rng):
     # Black and white pixels have no noise.
     x = (255 * rng.integers(0, 2, (3, 8, 8, 1))).astype("uint8")
     expected = model.predict_on_batch(x)
-    *_, found = step_model(model).stream([x] * TIMESTEPS, 3)
+    *_, found = step_model(model).stream([x] * TIMESTEPS)
     assert np.ptp(expected) > 0
     np.testing.assert_allclose(to_numpy(found), expected, rtol=1e-5, atol=1e-6)
 
@@ -140,40 +138,33 @@ def test_noise_differs_between_timesteps():
     assert 0.3 < np.mean(first != second) < 0.7
 
 
-def test_networks_stream_in_double_precision(rng, double_precision):
-    inputs = keras.Input((TIMESTEPS, 4), dtype="float64")
-    options = {"dtype": "float64"}
-    # No dense layer: Keras's products are not exact on PyTorch.
-    x = layers.FoldTime(**options)(inputs)
-    x = layers.UnfoldTime(TIMESTEPS, **options)(x)
-    x = layers.LeakyIntegrator(**options)(x)
-    mean = keras.layers.GlobalAveragePooling1D(**options)(x)
-    model = keras.Model(inputs, mean)
-    x = rng.normal(size=(3, TIMESTEPS, 4))
-    *_, found = step_model(model).stream(x.swapaxes(0, 1), 3)
-    found = to_numpy(found)
-    assert found.dtype == "float64"
-    expected, potential = 0, 0
-    for current in np.moveaxis(x, 1, 0):
-        potential = 0.8 * potential + 0.2 * current
-        expected += potential / TIMESTEPS
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
+def test_a_model_used_twice_is_saved_and_loaded(tmp_path, rng):
+    inside = keras.Sequential(
+        [keras.Input((TIMESTEPS, 4)), keras.layers.Dense(5), neurons()]
+    )
+    inputs = keras.Input((TIMESTEPS, 4))
+    model = keras.Model(inputs, inside(inputs) - inside(inputs * 0.5))
+    step = step_model(model)
+    step.save(tmp_path / "step.keras")
+    loaded = keras.models.load_model(tmp_path / "step.keras")
+    x = 4 * quarters(rng, (TIMESTEPS, 2, 4))
+    for one, other in zip(step.stream(x), loaded.stream(x), strict=True):
+        np.testing.assert_array_equal(to_numpy(one), to_numpy(other))
+    assert_streams(model, x.swapaxes(0, 1))
 
 
-def test_a_mean_over_many_timesteps_is_not_rounded_to_half_precision(rng):
-    options = {"dtype": "mixed_float16"}
-    inputs = keras.Input((None, 2))
-    outputs = keras.layers.GlobalAveragePooling1D(**options)(inputs)
-    step = step_model(keras.Model(inputs, outputs))
-    x = (rng.random((3000, 1, 2)) < 0.75).astype("float32")
-    states = step.initial_states(1)
-    for each in x:
-        output, *states = step([keras.ops.convert_to_tensor(each), *states])
-    assert {keras.backend.standardize_dtype(s.dtype) for s in states} == {
-        "float32"
-    }
-    # Half precision counts up to 2048.
-    np.testing.assert_allclose(to_numpy(output), x.mean(0), rtol=1e-3)
+def test_a_permutation_of_features_streams(rng):
+    inputs = keras.Input((TIMESTEPS, 4, 3))
+    x = keras.layers.Permute((1, 3, 2))(inputs)
+    model = keras.Model(inputs, neurons()(x))
+    assert_streams(model, 2 * quarters(rng, (2, TIMESTEPS, 4, 3)))
+
+
+def test_a_slice_of_time_is_refused():
+    inputs = keras.Input((TIMESTEPS, 4))
+    model = keras.Model(inputs, neurons()(inputs)[:, -1])
+    with pytest.raises(ValueError, match="apart in time"):
+        step_model(model)
 
 
 def test_a_network_without_states_streams(rng):
@@ -195,7 +186,7 @@ def test_several_inputs_and_outputs_keep_their_order(rng):
     ]
     wholes = model.predict_on_batch(values)
     pairs = ([v[:, t] for v in values] for t in range(TIMESTEPS))
-    found = zip(*step_model(model).stream(pairs, 2), strict=True)
+    found = zip(*step_model(model).stream(pairs), strict=True)
     for whole, each in zip(wholes, found, strict=True):
         np.testing.assert_array_equal(
             np.stack([to_numpy(y) for y in each], 1), whole
@@ -216,9 +207,7 @@ def test_a_file_brings_it_back(tmp_path, rng):
     step.save(tmp_path / "step.keras")
     loaded = keras.models.load_model(tmp_path / "step.keras")
     x = rng.normal(size=(TIMESTEPS, 2, 4)).astype("float32")
-    for ours, theirs in zip(
-        step.stream(x, 2), loaded.stream(x, 2), strict=True
-    ):
+    for ours, theirs in zip(step.stream(x), loaded.stream(x), strict=True):
         np.testing.assert_array_equal(to_numpy(ours), to_numpy(theirs))
 
 
@@ -256,7 +245,7 @@ def test_it_runs_exported_without_the_library(tmp_path, rng):
         [sys.executable, "-c", RUN, *(tmp_path / name for name in names)],
         check=True,
     )
-    expected = np.stack([to_numpy(y) for y in step.stream(x, 2)])
+    expected = np.stack([to_numpy(y) for y in step.stream(x)])
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected)
 
 
@@ -376,7 +365,7 @@ def test_the_last_spikes_are_those_of_each_timestep(rng):
     last = layers.LIF(lam=1.0, return_sequences=False)(inputs)
     model = keras.Model(inputs, keras.layers.Reshape((3, 1))(last))
     x = (rng.integers(-8, 33, (2, TIMESTEPS, 3)) / 8).astype("float32")
-    *_, found = step_model(model).stream(x.swapaxes(0, 1), 2)
+    *_, found = step_model(model).stream(x.swapaxes(0, 1))
     expected = model.predict_on_batch(x)
     assert 0 < expected.mean() < 1
     np.testing.assert_array_equal(to_numpy(found), expected)

@@ -27,7 +27,7 @@ def assert_streams(network):
     Returns:
         Whether the outputs differ between samples or timesteps.
     """
-    stream = step_model(network.model).stream(network.steps(), network.BATCH)
+    stream = step_model(network.model).stream(network.steps())
     found = [keras.tree.flatten(y) for y in stream]
     wholes = network.whole()
     for n, whole in enumerate(wholes):
