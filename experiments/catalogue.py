@@ -338,8 +338,8 @@ EXPERIMENTS = {
     "normalization": Experiment(
         "Batch normalization in the five-layer network, on digits",
         {
-            ("scale 1, shift 0",): BATCH_NORMALIZED,
-            ("scale and shift of the asymptote",): BATCH_NORMALIZED.vary(
+            ("usual start",): BATCH_NORMALIZED,
+            ("start of the asymptote",): BATCH_NORMALIZED.vary(
                 {"network.start": "neuron"}
             ),
         },
