@@ -111,6 +111,17 @@ def test_builder_takes_law_and_surrogate(name):
     np.testing.assert_array_equal(to_numpy(bias), expected)
 
 
+@pytest.mark.parametrize("readout", ["mean", "rate"])
+def test_readout_of_copies_mixes_all_features(readout):
+    model = models.sequential_snn(
+        "FC20 FC20", (4, 4, 1), 3, initializer="copy", readout=readout, seed=0
+    )
+    copies = to_numpy(model.get_layer("dense2").kernel)
+    assert np.diag(copies).min() > 3 * np.abs(np.triu(copies, 1)).max()
+    kernel = np.abs(to_numpy(model.get_layer("logits").kernel))
+    assert kernel.max() < 10 * np.median(kernel)
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [

@@ -155,7 +155,11 @@ class Network:
     def read(self, classes, readout):
         """Adds the readout and returns its output."""
         check_choice("readout", readout, READOUTS)
-        options = self._laws()
+        name = self.initializer
+        if name == "copy":
+            # The readout mixes all features.
+            name = "asymptote" if readout == "rate" else "glorot"
+        options = self._laws(name)
         logits = keras.layers.Dense(classes, name="logits", **options)
         mean = keras.layers.GlobalAveragePooling1D(
             data_format="channels_last", name="mean"
@@ -270,12 +274,12 @@ class Network:
             self.x = ops.repeat(once, self.timesteps, axis=1)
         self.axes = "time"
 
-    def _laws(self):
+    def _laws(self, name=None):
         """Returns the initializers of the next layer of synapses."""
         self._counts["synapses"] += 1
         seed = self._seed(self._counts["synapses"])
         return initializers.for_layer(
-            self.initializer,
+            name or self.initializer,
             **self.neuron,
             seed=seed,
             timesteps=self.timesteps,
