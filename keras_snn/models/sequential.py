@@ -69,7 +69,7 @@ def sequential_snn(
         detach_reset: Whether the gradient stops at the reset.
         initializer: Initialization of weights and biases: a name in
             `keras_snn.initializers.NAMES`. `initializers.for_layer` says what
-            it stands for.
+            it stands for. Under `"copy"`, the last dense layer is random.
         encoder: `"constant"`, `"poisson"` or `"retina"`. Use `None` if the
             input already has a time axis, like event frames.
         pooling: `"average"` or `"max"`. The paper does not say which.
