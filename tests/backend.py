@@ -20,8 +20,9 @@ def gradients(function, arrays, cotangents):
 
     def total(*tensors):
         outputs = function(*tensors)
+        outputs = map(_at_least_float32, outputs)
         return sum(
-            ops.sum(_at_least_float32(x) * ops.convert_to_tensor(weight))
+            ops.sum(x * ops.convert_to_tensor(weight, x.dtype))
             for x, weight in zip(outputs, cotangents, strict=True)
         )
 
