@@ -88,6 +88,8 @@ def theirs(x, cotangent):
     import torch
 
     units, made = x.shape[-1], {}
+    sequence = x.transpose(0, 1).contiguous().requires_grad_()
+    above = cotangent.transpose(0, 1).contiguous()
     if importlib.util.find_spec("snntorch"):
         import snntorch
 
@@ -107,7 +109,7 @@ def theirs(x, cotangent):
             states = states if isinstance(states, tuple) else (states,)
             recurrent = isinstance(module, snntorch.RLeaky)
             outputs = []
-            for step in module_input:
+            for step in sequence:
                 results = module(step, *states)
                 outputs.append(results[0])
                 # The spikes are a state of recurrent neurons.
@@ -121,17 +123,15 @@ def theirs(x, cotangent):
 
         def whole(module):
             functional.reset_net(module)
-            return module(module_input)
+            return module(sequence)
 
         for name in ("LIFNode", "ParametricLIFNode"):
             options = {"step_mode": "m", "decay_input": False}
             module = getattr(neuron, name)(**options)
             made[f"spikingjelly.{name}"] = (module, whole)
-    module_input = x.transpose(0, 1).contiguous().requires_grad_()
-    above = cotangent.transpose(0, 1).contiguous()
 
     def passes(module, run):
-        at = [module_input, *module.parameters()]
+        at = [sequence, *module.parameters()]
 
         def both():
             return torch.autograd.grad(run(module), at, above)

@@ -219,7 +219,7 @@ def _deep(layers, width, k, lam, timesteps=20):
 
 
 # A gain of 0.2 makes the weights five times larger, so that a step of Adam
-# changes them less. Copies need this, the random laws do not.
+# changes them less.
 DEEP = dict(
     _deep(*fields)
     for fields in (

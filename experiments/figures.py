@@ -318,14 +318,9 @@ def responses(neurons, title: str, timesteps: int = 2000):
 def _noisy(current, k, lam, theta, timesteps):
     """Simulates currents with normal noise, in float64 on every backend."""
     rng = np.random.default_rng(0)
-    potential, spikes = np.zeros_like(current), np.zeros_like(current)
-    for _ in range(timesteps):
-        noise = rng.normal(0, NOISE * theta / lam, current.shape)
-        potential = k * potential + lam * (current + noise)
-        fired = potential > theta
-        potential = np.where(fired, 0, potential)
-        spikes += fired
-    return spikes / timesteps
+    noise = rng.normal(0, NOISE * theta / lam, (timesteps, *current.shape))
+    spikes, _ = theory.simulate(current + noise, k, lam, theta)
+    return spikes.mean(axis=0)
 
 
 def surrogates(steepness: dict[str, float], title: str):

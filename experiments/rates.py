@@ -94,8 +94,10 @@ def run(path: pathlib.Path, neurons=(*NEURONS, *RANDOM)):
                     rates(law, constants, timesteps, seed, not dense)
                     for seed in range(SEEDS if dense else 1)
                 ]
-            except ValueError:  # SpikeInit has no solution at some k.
-                found = [[0.0]]
+            except ValueError as error:
+                # SpikeInit has no solution for some neurons.
+                print(f"{law}, {neuron(*constants)}, T={timesteps}: {error}")
+                continue
             mean = [round(float(x), 4) for x in np.mean(found, axis=0)]
             rows.append(dict(zip(fields, key, strict=True)) | {"rates": mean})
             with replacing(path) as partial:
@@ -137,6 +139,6 @@ def table(rows: list[dict]) -> list[list[str]]:
             )
             last = np.median([x[-1] for x in found])
             texts.append(f"{inside} of {len(found)}, {last:.3f}")
-        layers = max(len(x["rates"]) for each in laws.values() for x in each)
+        layers = len(found[0])
         lines.append([f"{layers} layers, {network}, T={timesteps}", *texts])
     return lines

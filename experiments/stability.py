@@ -21,6 +21,7 @@ from experiments import losses, recipes
 from experiments.catalogue import neuron
 from experiments.figures import SMALL, make
 from experiments.training import Trainer
+from keras_snn import theory
 from keras_snn.files import replacing
 from keras_snn.layers import LIF
 
@@ -98,25 +99,15 @@ def measure(model: keras.Model, loss, x, y) -> dict[str, list[float]]:
     inputs = keras.Model(model.input, [layer.input for layer in neurons])
     spreads, rates = [], []
     for layer, current in zip(neurons, inputs(x), strict=True):
-        potentials, spikes = _simulate(ops.convert_to_numpy(current), layer)
-        spreads.append(float(potentials.std() / layer.theta))
+        current = ops.convert_to_numpy(current).swapaxes(0, 1)
+        neuron = layer.k, layer.lam, layer.theta
+        spikes, potential = theory.simulate(current, *neuron)
+        spreads.append(float(potential.std() / layer.theta))
         rates.append(float(spikes.mean()))
     norms = gradient_norms(model, loss, x, y)
     for variable, value in zip(state, before, strict=True):
         variable.assign(value)
     return {"norms": norms, "spreads": spreads, "rates": rates}
-
-
-def _simulate(current, layer):
-    """Runs Eq. 2. Returns the potentials before the reset, and the spikes."""
-    potential, potentials, spikes = 0.0, [], []
-    for t in range(current.shape[1]):
-        integrated = layer.k * potential + layer.lam * current[:, t]
-        fired = integrated > layer.theta
-        potential = np.where(fired, 0, integrated)
-        potentials.append(integrated)
-        spikes.append(fired)
-    return np.array(potentials), np.array(spikes)
 
 
 class _Measurements(keras.callbacks.Callback):

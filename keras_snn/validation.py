@@ -37,14 +37,14 @@ def check_number(
         value: The value to check.
         low: Lower bound.
         high: Upper bound. Infinity means no bound.
-        included: The bounds that are part of the range: `"high"`, `"low"` or
-            `"both"`.
+        included: The bounds that are part of the range: `"high"`, `"low"`,
+            `"both"` or `"neither"`.
 
     Raises:
         TypeError: If `value` is not a real number.
         ValueError: If `value` lies outside the range.
     """
-    at_low, at_high = included != "high", included != "low"
+    at_low, at_high = included in ("low", "both"), included in ("high", "both")
     if high == math.inf and not at_low:
         bounds = f"above {low:g}"
     else:

@@ -9,6 +9,7 @@ DOCS = pathlib.Path(__file__).parents[1] / "docs"
 PAGES = ("deep.md",)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_the_code_runs_and_prints_what_its_comments_say(page, capsys):
     text = (DOCS / page).read_text("utf-8")

@@ -64,7 +64,7 @@ PUBLIC = {
     """,
     "keras_snn.theory": """
         HIGHEST_RATE LOWEST_RATE asymptote bernoulli_moments cross_moments_after
-        firing_rate gradient_squares mean_rate mean_square_rate micheli_stddev
+        firing_rate gradient_squares mean_rate micheli_stddev
         moments_after rate_slope reset_growth rossbroich_stddev shi_limit
         shi_steepness shi_stddev simulate stationary_bias stationary_moments
         stationary_steepness stationary_stddev transition_current weight_stddev

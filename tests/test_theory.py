@@ -204,3 +204,22 @@ def test_weights_need_inputs_a_gain_and_a_threshold(name):
 def test_simulation_needs_a_timestep():
     with pytest.raises(ValueError, match="`timesteps` must be at least 1"):
         theory.simulate(1.0, 0.5, 0.5, 1.0, timesteps=0)
+
+
+@pytest.mark.parametrize("reset", ["zero", "subtract", "none"])
+def test_simulation_takes_a_current_per_timestep(reset):
+    # Sixteenths and a threshold of 1 are exact.
+    current = np.random.default_rng(0).integers(-16, 49, (9, 3)) / 16
+    spikes, potential = theory.simulate(current, 0.5, 0.5, 1.0, reset=reset)
+    expected, final = reference.lif(current[None], 0.5, 0.5, 1.0, reset)
+    np.testing.assert_array_equal(spikes, expected[0])
+    kept = {"zero": 0, "subtract": potential[-1] - 1}.get(reset, potential[-1])
+    np.testing.assert_array_equal(
+        np.where(spikes[-1], kept, potential[-1]), final[0]
+    )
+    assert 0 < spikes.mean() < 1
+
+
+def test_a_constant_current_needs_timesteps():
+    with pytest.raises(ValueError, match="`timesteps` must be given"):
+        theory.simulate(1.0, 0.5, 0.5, 1.0)

@@ -179,11 +179,11 @@ def test_an_impossible_rate_is_refused():
         ("rossbroich_stddev", {"timesteps": 0}, "`timesteps` must be at least"),
         ("micheli_stddev", {"theta": 38}, r"`theta` must be in \(0, 37\]"),
         ("micheli_stddev", {"lam": 0}, "`lam` must be above 0"),
-        ("shi_stddev", {"rate": 0.6}, r"`rate` must be in \(0, 0.5\]"),
+        ("shi_stddev", {"rate": 0.6}, r"`rate` must be in \(0, 0.5\)"),
         ("shi_stddev", {"timesteps": 0}, "`timesteps` must be at least 1"),
         ("shi_stddev", {"fan_in": 0}, "`fan_in` must be at least 1"),
         ("shi_steepness", {"theta": 0}, "`theta` must be above 0"),
-        ("shi_limit", {"rate": 0}, r"`rate` must be in \(0, 0.5\]"),
+        ("shi_limit", {"rate": 0}, r"`rate` must be in \(0, 0.5\)"),
     ],
 )
 def test_impossible_arguments_are_refused(law, wrong, message):

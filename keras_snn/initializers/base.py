@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+from keras import ops
 
 from keras_snn.validation import check_count, check_neuron, check_seed
 
-__all__ = ["KernelInitializer", "NormalInitializer"]
+__all__ = ["ConstantBias", "KernelInitializer", "NormalInitializer"]
 
 
 class KernelInitializer(keras.initializers.Initializer):
@@ -78,3 +79,22 @@ class NormalInitializer(KernelInitializer):
         """Returns the constructor's arguments."""
         neuron = {"k": self.k, "lam": self.lam, "theta": self.theta}
         return neuron | super().get_config()
+
+
+class ConstantBias(keras.initializers.Initializer):
+    """A bias that is the same for all neurons. A subclass defines `_value`."""
+
+    def __init__(self, k: float, lam: float, theta: float):
+        self.k, self.lam, self.theta = check_neuron(k, lam, theta)
+
+    def _value(self) -> float:
+        raise NotImplementedError
+
+    def __call__(self, shape: Sequence[int], dtype: str | None = None) -> Any:
+        """Returns the constant bias."""
+        dtype = dtype or keras.config.floatx()
+        return ops.full(shape, self._value(), dtype=dtype)
+
+    def get_config(self) -> dict:
+        """Returns the constructor's arguments."""
+        return {"k": self.k, "lam": self.lam, "theta": self.theta}

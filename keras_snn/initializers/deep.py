@@ -1,7 +1,6 @@
 """Initializations for deep plain networks: a stable rate, and copies."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -9,7 +8,11 @@ import numpy as np
 from keras import ops
 
 from keras_snn import theory
-from keras_snn.initializers.base import KernelInitializer, NormalInitializer
+from keras_snn.initializers.base import (
+    ConstantBias,
+    KernelInitializer,
+    NormalInitializer,
+)
 from keras_snn.validation import check_count, check_neuron, check_number
 
 __all__ = ["CopyInitializer", "StationaryBias", "StationaryInitializer"]
@@ -21,8 +24,8 @@ class StationaryInitializer(NormalInitializer):
 
     Draws from a normal distribution. With `StationaryBias` and inputs that fire
     at `rate`, the neurons fire at `rate`, too. This is a stable fixed point:
-    rates above fall from layer to layer, and rates somewhat below rise. If `k`
-    is at most 0.5, inputs that hardly fire leave the network silent.
+    rates above fall from layer to layer, and rates somewhat below rise. For `k`
+    below about 0.7, inputs that hardly fire leave the network silent.
 
     `theory` computes the law from the neuron alone, without data. This takes a
     second for the first layer, and some seconds for more than 20 timesteps.
@@ -85,7 +88,7 @@ class StationaryInitializer(NormalInitializer):
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
-class StationaryBias(keras.initializers.Initializer):
+class StationaryBias(ConstantBias):
     """Bias for `StationaryInitializer`: see `theory.stationary_bias`.
 
     Args:
@@ -100,20 +103,17 @@ class StationaryBias(keras.initializers.Initializer):
     """
 
     def __init__(self, k: float, lam: float, theta: float, timesteps: int = 20):
-        self.k, self.lam, self.theta = check_neuron(k, lam, theta)
+        super().__init__(k, lam, theta)
         self.timesteps = check_count("timesteps", timesteps)
 
-    def __call__(self, shape: Sequence[int], dtype: str | None = None) -> Any:
-        """Returns the constant bias."""
-        bias = theory.stationary_bias(
+    def _value(self):
+        return theory.stationary_bias(
             self.k, self.lam, self.theta, self.timesteps
         )
-        return ops.full(shape, bias, dtype=dtype or keras.config.floatx())
 
     def get_config(self) -> dict:
         """Returns the constructor's arguments."""
-        neuron = {"k": self.k, "lam": self.lam, "theta": self.theta}
-        return neuron | {"timesteps": self.timesteps}
+        return super().get_config() | {"timesteps": self.timesteps}
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")

@@ -4,15 +4,16 @@ Each class wraps a one-line formula, given here or in `keras_snn.theory`.
 """
 
 import math
-from collections.abc import Sequence
-from typing import Any
 
 import keras
 from keras import ops
 
 from keras_snn import theory
-from keras_snn.initializers.base import KernelInitializer, NormalInitializer
-from keras_snn.validation import check_neuron
+from keras_snn.initializers.base import (
+    ConstantBias,
+    KernelInitializer,
+    NormalInitializer,
+)
 
 __all__ = [
     "AsymptoteBias",
@@ -67,7 +68,7 @@ class AsymptoteInitializer(NormalInitializer):
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
-class AsymptoteBias(keras.initializers.Initializer):
+class AsymptoteBias(ConstantBias):
     """Bias of the asymptote initialization (Eq. 11): `theta (1 - k) / (2 lam)`.
 
     This is the current at which the asymptote of the firing rate leaves zero.
@@ -87,17 +88,8 @@ class AsymptoteBias(keras.initializers.Initializer):
         Initialization" (ICLR 2022 submission), Eq. 11.
     """
 
-    def __init__(self, k: float, lam: float, theta: float):
-        self.k, self.lam, self.theta = check_neuron(k, lam, theta)
-
-    def __call__(self, shape: Sequence[int], dtype: str | None = None) -> Any:
-        """Returns the constant bias."""
-        bias = theory.transition_current(self.k, self.lam, self.theta)
-        return ops.full(shape, bias, dtype=dtype or keras.config.floatx())
-
-    def get_config(self) -> dict:
-        """Returns the constructor's arguments."""
-        return {"k": self.k, "lam": self.lam, "theta": self.theta}
+    def _value(self):
+        return theory.transition_current(self.k, self.lam, self.theta)
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")

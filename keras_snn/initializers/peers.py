@@ -214,7 +214,7 @@ class ShiInitializer(NormalInitializer):
         seed: Any = None,
     ):
         super().__init__(k, lam, theta, fan_in, seed)
-        self.rate = check_number("rate", rate, high=0.5)
+        self.rate = check_number("rate", rate, high=0.5, included="neither")
         self.timesteps = _timesteps(timesteps)
         self._of_one_input = theory.shi_stddev(
             1, self.k, self.lam, self.theta, self.rate, self.timesteps

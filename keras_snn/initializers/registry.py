@@ -50,7 +50,7 @@ def for_layer(
     lam: float,
     theta: float,
     seed: int | None = None,
-    timesteps: int | None = None,
+    timesteps: int = 20,
 ) -> dict:
     """Returns the initializers of a named scheme, as layer arguments.
 
@@ -76,9 +76,9 @@ def for_layer(
         lam: Gain of the input current, above 0.
         theta: Firing threshold, above 0.
         seed: `None`, or an integer that differs from layer to layer.
-        timesteps: Length of the time axis, for `"stationary"`, by default 20.
-            `"rossbroich"` and `"shi"` use it if `k` is so close to 1 that they
-            have no stationary solution.
+        timesteps: Length of the time axis, for `"stationary"`. `"rossbroich"`
+            and `"shi"` use it if they have no stationary solution: if `k` is 1
+            and if `k` is at least `theory.shi_limit()`.
 
     Returns:
         Dictionary with `kernel_initializer` and `bias_initializer`.
@@ -100,11 +100,10 @@ def for_layer(
     if name in kernels:
         kernel = kernels[name](seed=seed)
     elif name == "stationary":
-        steps = 20 if timesteps is None else timesteps
         kernel = StationaryInitializer(
-            k, lam, theta, timesteps=steps, seed=seed
+            k, lam, theta, timesteps=timesteps, seed=seed
         )
-        bias = StationaryBias(k, lam, theta, steps)
+        bias = StationaryBias(k, lam, theta, timesteps)
     elif name == "copy":
         kernel = CopyInitializer(k, lam, theta, seed=seed)
     elif name == "rossbroich":
@@ -115,12 +114,17 @@ def for_layer(
     elif name == "micheli":
         kernel = MicheliInitializer(k, lam, theta, seed=seed)
     elif name == "shi":
-        steps = timesteps if k >= theory.shi_limit() else None
+        steps = _of_shi(k, timesteps)
         kernel = ShiInitializer(k, lam, theta, timesteps=steps, seed=seed)
     else:
         kernel = AsymptoteInitializer(k, lam, theta, seed=seed)
         bias = AsymptoteBias(k, lam, theta)
     return {"kernel_initializer": kernel, "bias_initializer": bias}
+
+
+def _of_shi(k, timesteps):
+    """Returns the timesteps, or `None` if there is a stationary solution."""
+    return timesteps if k >= theory.shi_limit() else None
 
 
 def for_gradient(
@@ -154,8 +158,7 @@ def for_gradient(
     elif name == "copy":
         a = COPY_STEEPNESS / theta
     elif name == "shi":
-        steps = timesteps if k >= theory.shi_limit() else None
-        a = theory.shi_steepness(k, theta, timesteps=steps)
+        a = theory.shi_steepness(k, theta, timesteps=_of_shi(k, timesteps))
     else:
         return {"surrogate": Arctan(), "detach_reset": False}
     return {"surrogate": Exponential(a), "detach_reset": True}

@@ -46,11 +46,7 @@ class StepModel(keras.Model):
         states = None
         for x in timesteps:
             inputs = x if isinstance(x, (list, tuple)) else [x]
-            # Keras would round float64.
-            inputs = [
-                ops.convert_to_tensor(x, like.dtype)
-                for x, like in zip(inputs, self.inputs, strict=False)
-            ]
+            inputs = [ops.convert_to_tensor(x) for x in inputs]
             if states is None:
                 states = self.initial_states(len(inputs[0]))
             found = self([*inputs, *states], training=False)

@@ -22,19 +22,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from keras_snn.validation import (
-    check_choice,
-    check_count,
-    check_neuron,
-    check_number,
-)
+from keras_snn.theory.paper import simulate
+from keras_snn.validation import check_count, check_neuron, check_number
 
 __all__ = [
     "bernoulli_moments",
     "cross_moments_after",
     "gradient_squares",
     "mean_rate",
-    "mean_square_rate",
     "moments_after",
     "rate_slope",
     "reset_growth",
@@ -42,7 +37,6 @@ __all__ = [
 
 SAMPLES = 4096  # for up to 20 timesteps
 FEWEST = 1024  # for many timesteps, which take longer
-RESETS = ("zero", "subtract", "none")
 
 
 def bernoulli_moments(
@@ -75,16 +69,6 @@ def bernoulli_moments(
 def mean_rate(moments: np.ndarray) -> float:
     """Computes the mean firing rate, the mean of the diagonal."""
     return float(np.trace(moments)) / len(moments)
-
-
-def mean_square_rate(moments: np.ndarray) -> float:
-    """Computes the mean square of the rates that inputs show in `timesteps`.
-
-    It is at most the mean rate, if every input fires always or never. For
-    inputs of the same rate it is above the rate's square, because finite time
-    leaves noise.
-    """
-    return float(np.mean(moments))
 
 
 def moments_after(
@@ -123,11 +107,8 @@ def moments_after(
     >>> 0.1 < mean_rate(after) < 0.2
     True
     """
-    neuron = check_neuron(k, lam, theta)
     currents = _currents(moments, stddev, bias, seed)
-    spikes, _ = _simulate(
-        currents, *neuron, check_choice("reset", reset, RESETS)
-    )
+    spikes, _ = simulate(currents, k, lam, theta, reset=reset)
     return spikes @ spikes.T / spikes.shape[1]
 
 
@@ -168,12 +149,11 @@ def cross_moments_after(
     >>> after.shape
     (20, 20)
     """
-    neuron = check_neuron(k, lam, theta)
-    reset = check_choice("reset", reset, RESETS)
     joint = np.block([[moments, cross], [cross.T, moments]])
-    currents = _currents(joint, stddev, bias, seed)
-    first, _ = _simulate(currents[: len(moments)], *neuron, reset)
-    second, _ = _simulate(currents[len(moments) :], *neuron, reset)
+    first, second = (
+        simulate(currents, k, lam, theta, reset=reset)[0]
+        for currents in np.split(_currents(joint, stddev, bias, seed), 2)
+    )
     return first @ second.T / first.shape[1]
 
 
@@ -250,16 +230,14 @@ def gradient_squares(
         Mean squares of the gradient at the spikes, `(layers + 1,)`: 1 for the
         outputs of the last layer, and so on down to the inputs of the first.
     """
-    k, lam, theta = check_neuron(k, lam, theta)
-    reset = check_choice("reset", reset, RESETS)
     layers = check_count("layers", layers)
     currents = _currents(moments, stddev, bias)
-    spikes, distances = _simulate(currents, k, lam, theta, reset)
-    slopes = derivative(distances)
+    spikes, potential = simulate(currents, k, lam, theta, reset=reset)
+    slopes = derivative(potential - theta)
     # Of the potential after the reset with respect to the one before.
     kept = 1 - spikes if reset == "zero" else np.ones_like(spikes)
     if not detach_reset and reset != "none":
-        falls = distances + theta if reset == "zero" else theta
+        falls = potential if reset == "zero" else theta
         kept = kept - falls * slopes
     random = np.random.default_rng(1)
     products = np.ones_like(moments)  # of the gradients at two timesteps
@@ -336,18 +314,3 @@ def _normals(timesteps, seed):
     samples = np.concatenate([half, -half], axis=1)
     covariance = np.linalg.cholesky(samples @ samples.T / count)
     return np.linalg.solve(covariance, samples)
-
-
-def _simulate(currents, k, lam, theta, reset):
-    """Runs Eq. 2. Returns spikes, and potentials minus `theta`."""
-    spikes, distances = np.empty_like(currents), np.empty_like(currents)
-    potential = np.zeros_like(currents[0])
-    for t, current in enumerate(currents):
-        potential = k * potential + lam * current
-        distances[t] = potential - theta
-        spikes[t] = distances[t] > 0
-        if reset == "zero":
-            potential = potential * (1 - spikes[t])
-        elif reset == "subtract":
-            potential = potential - theta * spikes[t]
-    return spikes, distances

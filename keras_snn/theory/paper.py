@@ -4,7 +4,12 @@ import math
 
 import numpy as np
 
-from keras_snn.validation import check_count, check_neuron, check_number
+from keras_snn.validation import (
+    check_choice,
+    check_count,
+    check_neuron,
+    check_number,
+)
 
 __all__ = [
     "asymptote",
@@ -13,6 +18,8 @@ __all__ = [
     "transition_current",
     "weight_stddev",
 ]
+
+RESETS = ("zero", "subtract", "none")
 
 
 def firing_rate(
@@ -122,21 +129,24 @@ def simulate(
     k: float,
     lam: float,
     theta: float,
-    timesteps: int,
+    timesteps: int | None = None,
+    reset: str = "zero",
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Simulates Eq. 2 under a constant current.
+    """Simulates Eq. 2.
 
     Args:
-        current: The constant current `i`, a number or an array.
+        current: The constant current `i`, a number or an array. If `timesteps`
+            is `None`, the currents of all timesteps, `(timesteps, ...)`.
         k: Fraction of the potential kept per timestep, in `(0, 1]`.
         lam: Gain of the current, above 0.
         theta: Firing threshold, above 0.
-        timesteps: Number of timesteps, at least 1.
+        timesteps: Number of timesteps of a constant current, at least 1.
+        reset: `"zero"`, `"subtract"` or `"none"`, as for `layers.LIF`.
 
     Returns:
-        `(spikes, potential)`, each of shape `(timesteps, *current.shape)`. They
-        are the spikes `o_t`, 0 or 1, and the potential `u_t` before the reset.
-        The mean of the spikes over time is the firing rate.
+        `(spikes, potential)`, each of shape `(timesteps, ...)`. They are the
+        spikes `o_t`, 0 or 1, and the potential `u_t` before the reset. The mean
+        of the spikes over time is the firing rate.
 
     Example:
     >>> spikes, potential = simulate(1.0, k=0.5, lam=1.0, theta=1.25,
@@ -145,13 +155,24 @@ def simulate(
     ([1.0, 1.5, 1.0, 1.5], [0.0, 1.0, 0.0, 1.0])
     """
     k, lam, theta = check_neuron(k, lam, theta)
-    timesteps = check_count("timesteps", timesteps)
+    check_choice("reset", reset, RESETS)
     current = np.asarray(current, dtype="float64")
-    spikes = np.empty((timesteps, *current.shape))
-    potential = np.empty_like(spikes)
-    kept = np.zeros_like(current)
-    for t in range(timesteps):
-        potential[t] = k * kept + lam * current
+    if timesteps is not None:
+        shape = (check_count("timesteps", timesteps), *current.shape)
+        current = np.broadcast_to(current, shape)
+    elif not current.ndim:
+        raise ValueError(
+            "`timesteps` must be given for a constant current. Received: None"
+        )
+    spikes, potential = np.empty_like(current), np.empty_like(current)
+    kept = np.zeros(current.shape[1:])
+    for t, now in enumerate(current):
+        potential[t] = k * kept + lam * now
         spikes[t] = potential[t] > theta
-        kept = potential[t] * (1 - spikes[t])
+        if reset == "zero":
+            kept = np.where(spikes[t], 0, potential[t])
+        elif reset == "subtract":
+            kept = potential[t] - theta * spikes[t]
+        else:
+            kept = potential[t]
     return spikes, potential

@@ -218,7 +218,7 @@ def shi_limit(rate: float = 0.1) -> float:
     enough for the rate.
 
     Args:
-        rate: Firing rate, in `(0, 0.5]`.
+        rate: Firing rate, in `(0, 0.5)`.
 
     Returns:
         `z / (phi + z (1 - rate))`, a float below 1. Here a standard normal
@@ -228,7 +228,7 @@ def shi_limit(rate: float = 0.1) -> float:
     >>> round(shi_limit(rate=0.1), 4)
     0.9644
     """
-    rate = check_number("rate", rate, high=0.5)
+    rate = check_number("rate", rate, high=0.5, included="neither")
     z = -NormalDist().inv_cdf(rate)
     return z / (NormalDist().pdf(z) + z * (1 - rate))
 
@@ -240,7 +240,7 @@ def _solve(k, rate, timesteps):
         The spread, values of the potential, and their probabilities, which
         integrate functions that have a kink at the threshold.
     """
-    rate = check_number("rate", rate, high=0.5)
+    rate = check_number("rate", rate, high=0.5, included="neither")
     if timesteps is None:
         return _solve_stationary(k, rate)
     timesteps = check_count("timesteps", timesteps)

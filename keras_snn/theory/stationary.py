@@ -4,8 +4,8 @@ The law is the fixed point of `moments_after` at a given rate. One free choice
 is left, the bias. It alone takes the potential to `BIAS theta` by the last
 timestep.
 
-The rate is stable from 0.1 on: deviations shrink from layer to layer. But a
-network that hardly fires falls silent, if `k` is at most 0.5.
+The rate is stable from 0.1 on: deviations shrink from layer to layer. But for
+`k` below about 0.7, a network that hardly fires falls silent.
 """
 
 import functools

@@ -43,14 +43,29 @@ def test_a_measurement_leaves_the_model_as_it_was(rng):
     assert all(0 < rate < 1 for rate in first["rates"][:2])
 
 
-def test_potentials_are_those_of_eq_2(rng):
-    layer = keras.tree.map_structure(lambda x: x, TINY.network)
-    neuron = type("Neuron", (), {x: layer[x] for x in ("k", "lam", "theta")})
-    current = rng.normal(2, 4, (2, 6, 3))
-    potentials, spikes = stability._simulate(current, neuron)
-    expected, _ = reference.lif(current, neuron.k, neuron.lam, neuron.theta)
-    np.testing.assert_array_equal(spikes.swapaxes(0, 1), expected)
-    assert potentials[0] == pytest.approx(neuron.lam * current[:, 0])
+def test_spread_and_rate_are_those_of_eq_2(rng):
+    neuron = {"k": 0.5, "lam": 2.0, "theta": 1.5}
+    changes = {f"network.{name}": value for name, value in neuron.items()}
+    # Constant coding has no noise.
+    recipe = TINY.vary(changes | {"network.encoder": "constant"})
+    model = recipe.build((8, 8, 1), 1)
+    x = rng.integers(0, 256, (6, 8, 8, 1)).astype("uint8")
+    found = stability.measure(
+        model, losses.get("crossentropy"), x, rng.integers(0, 10, 6)
+    )
+    first = model.get_layer("lif1")
+    current = keras.Model(model.input, first.input).predict(x, verbose=0)
+    spikes, _ = reference.lif(current, **neuron)
+    # Only the reset tells the potential after a spike from the one before.
+    potential = np.zeros_like(current[:, 0], "float64")
+    potentials = []
+    for t in range(current.shape[1]):
+        potentials.append(0.5 * potential + 2.0 * current[:, t])
+        potential = potentials[-1] * (1 - spikes[:, t])
+    assert found["rates"][0] == pytest.approx(spikes.mean(), abs=0.01)
+    assert found["spreads"][0] == pytest.approx(
+        np.std(potentials) / 1.5, rel=1e-3
+    )
 
 
 @pytest.mark.slow
