@@ -80,7 +80,9 @@ class _Once(torch.autograd.Function):
         return _unfold(info, _Once.apply(function, system, *folded))
 
 
-def _backward_flat(system, count, distance, at_spikes, mask, recurrent, *rest):
+def _backward_flat(
+    count, wanted, system, distance, at_spikes, mask, recurrent, *rest
+):
     """Calls `backward` on tensors alone. Returns the gradients of `_Run`."""
     at_states, rest = rest[:count], rest[count:]
     looped = recurrent is not None
@@ -88,13 +90,13 @@ def _backward_flat(system, count, distance, at_spikes, mask, recurrent, *rest):
     current, *starts = rest or (None,)
     kept = *kept, *starts
     at_current, at_states, at_entries = backward(
-        system, kept, at_spikes, at_states, mask, recurrent, current
+        system, kept, at_spikes, at_states, mask, recurrent, current, wanted
     )
     at_kernel = at_recurrent(kept, at_current) if looped else None
     return at_kernel, at_current, *at_states, *at_entries
 
 
-def _push_flat(system, _, distance, current, mask, *states):
+def _push_flat(system, distance, current, mask, *states):
     """Calls `push` on tensors alone."""
     spikes, states, distances = push(system, (distance,), current, states, mask)
     return spikes, *states, distances
@@ -134,6 +136,7 @@ class _Run(torch.autograd.Function):
     def backward(ctx, at_spikes, *rest):
         mask, recurrent, *saved = ctx.saved_tensors
         system, count, extra = ctx.system, ctx.count, ()
+        wanted = ctx.needs_input_grad[6 + count :]
         if ctx.learnt:
             current, *saved = saved
             entries, saved = saved[: ctx.learnt], saved[ctx.learnt :]
@@ -146,7 +149,7 @@ class _Run(torch.autograd.Function):
             distance, at_spikes, rest[:count], ctx.dtype
         )
         arrays = distance, at_spikes, mask, recurrent, *at_states
-        function = functools.partial(_flat, _backward_flat, count)
+        function = functools.partial(_backward_flat, count, wanted)
         found = _Once.apply(function, system, *arrays, *extra, *kept)
         at_kernel, at_current, *others = found
         return None, None, None, at_kernel, at_current, None, *others
@@ -157,9 +160,8 @@ class _Run(torch.autograd.Function):
         if ctx.learnt or recurrent is not None:
             raise NotImplementedError(NO_TRANSFORMATION)
         current, *states = _or_zeros(distance, current, rest, ctx.dtype)
-        function = functools.partial(_flat, _push_flat, ctx.count)
         return _Once.apply(
-            function, ctx.system, distance, current, mask, *states
+            _push_flat, ctx.system, distance, current, mask, *states
         )
 
     @staticmethod
@@ -174,10 +176,6 @@ class _Run(torch.autograd.Function):
         arguments = mask, None, current, count, *states
         found = _Run.apply(system, keep or _is_dual(current), *arguments)
         return _unfold(info, found)
-
-
-def _flat(function, count, system, *tensors):
-    return function(system, count, *tensors)
 
 
 def _or_zeros(distance, sequence, states, dtype):

@@ -53,6 +53,21 @@ def _of(system, columns):
     return system.with_entries(entries)
 
 
+def _with_numbers(system, array):
+    """Returns the system with numbers for scalar tensors, on the CPU.
+
+    Operations take numbers in the same pass. On a GPU, reading a tensor would
+    wait for it.
+    """
+    if array.device.type != "cpu":
+        return system
+    entries = [
+        x.item() if torch.is_tensor(x) and not x.ndim else x
+        for x in system.entries
+    ]
+    return system.with_entries(entries)
+
+
 def contiguous_like(array):
     """Returns an uninitialized array in row-major order."""
     return torch.empty_like(array, memory_format=torch.contiguous_format)
@@ -87,6 +102,7 @@ def forward(
     """See `keras_snn.dynamics.loop.forward`."""
     if kernels := _kernels(system, current, recurrent):
         return kernels.forward(system, current, states, mask, keep=keep)
+    system = _with_numbers(system, current)
     spiking = system.surrogate is not None
     distance = contiguous_like(current)
     # Without a backward pass, the spikes overwrite the distances.
@@ -231,12 +247,23 @@ def _select(system, distance, states, fired):
 
 
 def backward(
-    system, kept, at_spikes, at_states, mask, recurrent=None, current=None
+    system,
+    kept,
+    at_spikes,
+    at_states,
+    mask,
+    recurrent=None,
+    current=None,
+    wanted=(),
 ):
-    """See `keras_snn.dynamics.loop.backward`."""
+    """See `keras_snn.dynamics.loop.backward`.
+
+    `wanted` says which entries are learnt. The others have any gradient.
+    """
     distance, *starts = kept
     if kernels := _kernels(system, distance, recurrent):
         return kernels.backward(system, kept, at_spikes, at_states, mask)
+    shapes, system = system.entries, _with_numbers(system, distance)
     looped = recurrent is not None
     fed, starts = starts[:looped], starts[looped:]
     at_current = contiguous_like(at_spikes)
@@ -250,7 +277,7 @@ def backward(
             if recurrent is not None:
                 now = now + fed[0][rows] @ recurrent
             sums = [x[rows, columns] for x in entries]
-            learnt = [x[block] for x in starts], now, sums
+            learnt = [x[block] for x in starts], now, sums, wanted
         found = _differentiate(
             _of(system, columns),
             _widened(distance[block], at_states[0].dtype),
@@ -263,7 +290,7 @@ def backward(
         )
         for whole, x in zip(at_first, found, strict=True):
             whole[rows, columns] = x
-    return at_current, at_first, tuple(map(summed, entries, system.entries))
+    return at_current, at_first, tuple(map(summed, entries, shapes))
 
 
 def _widened(distance, dtype):
@@ -296,6 +323,8 @@ def _differentiate(
     gradient = slope * at_spikes
     decay, gain = system.decay[0][0], system.gain[0]
     single = len(after) == 1 and not fed
+    at_once = learnt and single and runs is None
+    at_once = at_once and _are_scales(system, learnt[-1])
     leak = 1.0  # No leak follows the final potential.
     for t in reversed(range(distance.shape[1])):
         here = gradient[:, t]
@@ -305,7 +334,7 @@ def _differentiate(
                 here.addcmul_(slope[:, t], raised)
         here.addcmul_(carried[:, t], after[0], value=leak)
         gradients = (here, *after[1:])
-        if learnt:
+        if learnt and not at_once:
             scaled = [leak * after[0], *after[1:]]
             _accumulate(system, t, distance, gradients, scaled, runs, learnt)
         if not single:
@@ -329,6 +358,8 @@ def _differentiate(
             ]
             here.masked_fill_(~runs[:, t], 0.0)
         after = list(pulled)
+    if at_once:
+        _accumulate_at_once(gradient, learnt)
     if single:
         at_current.copy_(gradient * gain) if torch.is_tensor(
             gain
@@ -336,9 +367,23 @@ def _differentiate(
     return [leak * after[0], *after[1:], *fed]
 
 
+def _are_scales(system, wanted):
+    """Returns whether `k` or `lam` are learnt, as numbers, but not `theta`."""
+    return not wanted[-1] and not any(map(torch.is_tensor, system.entries))
+
+
+def _accumulate_at_once(gradient, learnt):
+    """Adds the gradients at `k` and `lam` of a LIF neuron in all timesteps."""
+    (start,), current, sums, wanted = learnt
+    for total, x, needed in zip(sums, (start, current), wanted, strict=False):
+        if needed:
+            x = x.to(gradient.dtype).reshape(-1)
+            total[0, 0] = torch.dot(gradient.reshape(-1), x)
+
+
 def _accumulate(system, t, distance, gradients, after, runs, learnt):
     """Adds the gradients at the entries in one timestep."""
-    starts, current, sums = learnt
+    starts, current, sums, _ = learnt
     states = [x[:, t] for x in starts]
     silent = (distance[:, t] <= 0).to(distance.dtype)
     now = current[:, t].to(distance.dtype)

@@ -144,6 +144,34 @@ def test_gradients_are_the_definition_in_forward_mode(case, per_channel, rng):
         np.testing.assert_allclose(ours, expected, rtol=1e-9)
 
 
+@pytest.mark.skipif(
+    keras.config.backend() != "torch", reason="PyTorch leaves the others out"
+)
+@pytest.mark.parametrize("names", [("k",), ("lam",), ("k", "lam")], ids=str)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_constants_learnt_alone_have_the_gradients_of_all(case, names, rng):
+    model, reset, detached, masked = case
+    neuron = make(model, reset, detached)
+    current, states, mask = arrays_of(neuron, rng, masked)
+    constants = constants_of(neuron)
+    cotangents = [rng.normal(size=x.shape) for x in (current, *states)]
+
+    def differentiate(names):
+        def function(current, *rest):
+            initial, learnt = rest[: len(states)], rest[len(states) :]
+            system = neuron.system(**dict(zip(names, learnt, strict=True)))
+            spikes, final = dynamics.run(system, current, initial, tensor(mask))
+            return spikes, *final
+
+        values = [np.array(constants[name]) for name in names]
+        found = gradients(function, [current, *states, *values], cotangents)
+        return dict(zip(names, found[1 + len(states) :], strict=True))
+
+    of_all = differentiate(tuple(constants))
+    for name, found in differentiate(names).items():
+        np.testing.assert_allclose(found, of_all[name], rtol=1e-12)
+
+
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_recurrent_kernel_is_the_definition(case, rng):
     model, reset, detached, masked = case
