@@ -16,13 +16,14 @@ from keras_snn import (
     surrogates,
     theory,
 )
-from keras_snn.models import step_model
+from keras_snn.models import diagnose, step_model
 from keras_snn.version import __version__
 
 __all__ = [
     "__version__",
     "callbacks",
     "datasets",
+    "diagnose",
     "encoders",
     "events",
     "initializers",

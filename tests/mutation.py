@@ -155,8 +155,8 @@ def run(tasks, copies, texts):
 def read_files(package, modules, backend):
     """Returns the texts of the files to mutate, by name."""
     # A backend runs its own loop only. Triton's needs a GPU.
-    others = {"tensorflow", "jax", "torch", "torch_loop"}
-    others -= {backend, f"{backend}_loop"}
+    others = {"tensorflow", "jax", "torch", "torch_loop", "torch_adjoint"}
+    others -= {backend, f"{backend}_loop", f"{backend}_adjoint"}
     others |= {"triton", "torch_gpu", "jax_gpu"}
     texts = {}
     for path in sorted(package.rglob("*.py")):

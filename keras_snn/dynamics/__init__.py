@@ -6,8 +6,8 @@
   This is the definition.
 - `loop.py` computes the same with a forward and a backward loop, which
   TensorFlow and JAX compile with XLA.
-- `torch_loop.py` has these loops for PyTorch. `torch.py` makes them a node of
-  autograd and an operator.
+- `torch_loop.py` and `torch_adjoint.py` have these loops for PyTorch.
+  `torch.py` makes them a node of autograd and an operator.
 - `triton.py` has the loops of LIF neurons as kernels for GPUs. `torch_gpu.py`
   and `jax_gpu.py` launch them.
 """

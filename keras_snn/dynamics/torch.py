@@ -1,7 +1,8 @@
 """The fused loop on PyTorch: one autograd node, or one operator.
 
-The loops are in `torch_loop.py`. The autograd node serves eager code, including
-the transformations of `torch.func`. The operators serve `torch.compile`.
+The loops are in `torch_loop.py` and `torch_adjoint.py`. The autograd node
+serves eager code, including the transformations of `torch.func`. The operators
+serve `torch.compile`.
 """
 
 import functools
@@ -15,12 +16,8 @@ from keras_snn import surrogates
 from keras_snn.dynamics import reference
 from keras_snn.dynamics.loop import at_recurrent
 from keras_snn.dynamics.system import System, refuse_second_derivative
-from keras_snn.dynamics.torch_loop import (
-    backward,
-    contiguous_like,
-    forward,
-    push,
-)
+from keras_snn.dynamics.torch_adjoint import backward, push
+from keras_snn.dynamics.torch_loop import contiguous_like, forward
 
 __all__ = ["run"]
 

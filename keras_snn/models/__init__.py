@@ -1,5 +1,6 @@
 """Functions that build spiking networks, a probe, and single timesteps."""
 
+from keras_snn.models.diagnose import Diagnosis, Finding, diagnose
 from keras_snn.models.network import (
     DATA_FORMATS,
     ENCODERS,
@@ -25,9 +26,12 @@ __all__ = [
     "NORMALIZATIONS",
     "POOLING",
     "READOUTS",
+    "Diagnosis",
+    "Finding",
     "ImageModel",
     "PortableModel",
     "StepModel",
+    "diagnose",
     "five_layer_snn",
     "probe",
     "sequential_snn",

@@ -10,7 +10,16 @@ from keras import ops
 
 from keras_snn.layers import LIF, LIFRNNCell, Recompute, RecurrentCell
 
-__all__ = ["probe", "spiking_outputs"]
+__all__ = [
+    "check_graph",
+    "runs_its_graph",
+    "is_spiking",
+    "numbered",
+    "probe",
+    "refuse_neurons_inside",
+    "rerun",
+    "spiking_outputs",
+]
 
 
 def probe(model):
@@ -72,25 +81,58 @@ def spiking_outputs(model, observe):
     Raises:
         ValueError: See `probe`.
     """
-    if _ends(model) is None:
-        raise ValueError(
-            "`model` must be a built functional or Sequential model that does "
-            f"not override `call`. Received: {model!r}"
-        )
+    check_graph(model)
     graph, pairs = _observed(model, observe)
-    found = {}
-    for layer, observed in pairs:
-        name, number = layer, 1
-        while name in found:
-            number += 1
-            name = f"{layer}:{number}"
-        found[name] = observed
+    names = numbered(layer for layer, _ in pairs)
+    found = dict(zip(names, (each for _, each in pairs), strict=True))
     if not found:
         raise ValueError(
             "`model` must have a `LIF` layer or an `RNN` of `LIFRNNCell`. "
             f"Received: {model.name!r}"
         )
     return graph, found
+
+
+def check_graph(model):
+    """Raises an error unless a model is built and runs as its graph says."""
+    if not runs_its_graph(model):
+        raise ValueError(
+            "`model` must be a built functional or Sequential model that does "
+            f"not override `call`. Received: {model!r}"
+        )
+
+
+def runs_its_graph(layer):
+    """Returns whether a layer is a model that runs as its graph says."""
+    return isinstance(layer, keras.Model) and bool(_ends(layer))
+
+
+def numbered(names):
+    """Returns unique names: the second `lif` becomes `lif:2`, and so on."""
+    found = {}
+    for layer in names:
+        name, number = layer, 1
+        while name in found:
+            number += 1
+            name = f"{layer}:{number}"
+        found[name] = None
+    return list(found)
+
+
+def rerun(model, call):
+    """Runs the graph of a model on new inputs, and returns the new graph.
+
+    Args:
+        model: A model of which `runs_its_graph` is true.
+        call: Function of an operation and its arguments. It returns the
+            outputs.
+    """
+    # Clones the bare graph, because Keras compiles clones of compiled models.
+    return keras.models.clone_model(
+        keras.Model(*_ends(model)),
+        clone_function=lambda layer: layer,
+        call_function=call,
+    )
 
 
 def _observed(model, observe):
@@ -107,7 +149,7 @@ def _observed(model, observe):
         if layer is not operation and not operation.supports_masking:
             # The copy has no mask, like the tensor inside `Recompute`.
             args = keras.tree.map_structure(ops.copy, args)
-        if isinstance(layer, keras.Model) and _ends(layer):
+        if runs_its_graph(layer):
             if id(operation) not in rebuilt:
                 rebuilt[id(operation)] = _with_more_outputs(
                     *_observed(layer, observe), operation.name
@@ -119,23 +161,17 @@ def _observed(model, observe):
             pairs.extend(zip(names, observed, strict=True))
             return outputs
         outputs = operation(*args, **kwargs)
-        if _spikes(layer):
+        if is_spiking(layer):
             spikes = keras.tree.flatten(outputs)[0]
             given = inspect.signature(operation.call).bind(*args, **kwargs)
             sequences, *_ = given.args
             mask = given.arguments.get("mask")
             pairs.append((layer.name, observe(layer, spikes, sequences, mask)))
         else:
-            _refuse_neurons_inside(operation, args, kwargs)
+            refuse_neurons_inside(operation, args, kwargs)
         return outputs
 
-    # Clones the bare graph, because Keras compiles clones of compiled models.
-    clone = keras.models.clone_model(
-        keras.Model(*_ends(model)),
-        clone_function=lambda layer: layer,
-        call_function=call,
-    )
-    return clone, pairs
+    return rerun(model, call), pairs
 
 
 def _with_more_outputs(graph, pairs, name):
@@ -147,10 +183,11 @@ def _with_more_outputs(graph, pairs, name):
     return keras.Model(graph.input, outputs, name=name), names
 
 
-def _refuse_neurons_inside(operation, args, kwargs):
+def refuse_neurons_inside(operation, args, kwargs):
+    """Raises an error if an operation may run neurons of its own."""
     for inside in _reachable([operation, args, kwargs]):
         name = None
-        if _spikes(inside) or isinstance(inside, LIFRNNCell):
+        if is_spiking(inside) or isinstance(inside, LIFRNNCell):
             name = inside.name
         elif inspect.isclass(inside) and issubclass(inside, (LIF, LIFRNNCell)):
             name = inside.__name__
@@ -226,7 +263,8 @@ def _ends(model):
     return ends if type(model).call is plain.call else None
 
 
-def _spikes(layer):
+def is_spiking(layer):
+    """Returns whether a layer consists of neurons that spike."""
     if isinstance(layer, keras.layers.RNN):
         return isinstance(layer.cell, (LIFRNNCell, RecurrentCell))
     return isinstance(layer, LIF)

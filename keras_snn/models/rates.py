@@ -10,7 +10,15 @@ from keras import ops
 from keras_snn.models.probe import spiking_outputs
 from keras_snn.validation import check_choice, check_count
 
-__all__ = ["Batches", "FiringRates", "firing_rates"]
+__all__ = [
+    "Batches",
+    "FiringRates",
+    "SpikeCounts",
+    "as_inputs",
+    "count",
+    "firing_rates",
+    "restored",
+]
 
 
 def firing_rates(model, x, batch_size=None, training=False):
@@ -136,7 +144,7 @@ def _check_samples(x):
     return samples.pop()
 
 
-def _as_inputs(batch, model):
+def as_inputs(batch, model):
     """Returns a batch in the structure of a functional model's inputs.
 
     Raises:
@@ -188,7 +196,7 @@ class FiringRates:
 
     def __init__(self, model, training=False):
         self._training = check_choice("training", training, (False, True))
-        graph, found = spiking_outputs(model, _count)
+        graph, found = spiking_outputs(model, count)
         # Keras sorts the keys of plain dictionaries.
         counts = keras.Model(graph.input, collections.OrderedDict(found))
         self._counts = InMode(counts, self._training)
@@ -198,7 +206,7 @@ class FiringRates:
         totals, timesteps = {}, {}
         with self._restored():
             for batch in batches:
-                inputs = _as_inputs(batch, self._counts.inner)
+                inputs = as_inputs(batch, self._counts.inner)
                 counts = self._counts.predict_on_batch(inputs)
                 for name, (spikes, steps) in counts.items():
                     total = spikes.sum(0, dtype="float64")
@@ -217,28 +225,31 @@ class FiringRates:
             for name, total in totals.items()
         }
 
-    @contextlib.contextmanager
     def _restored(self):
         """Restores the state of the model at the end."""
         state = self._counts.non_trainable_variables
         if self._training:
             # `SpectralNormalization` even changes its kernel.
             state = self._counts.variables
-        state = [*state, *self._counts.metrics_variables]
-        before = [np.array(ops.convert_to_numpy(x.value)) for x in state]
-        generators = contextlib.nullcontext()
-        if keras.config.backend() == "torch":
-            import torch
+        return restored([*state, *self._counts.metrics_variables])
 
-            # Dropout without a seed and data loaders use PyTorch's generators.
-            devices = range(torch.cuda.device_count())
-            generators = torch.random.fork_rng(devices)
-        try:
-            with generators:
-                yield
-        finally:
-            for variable, value in zip(state, before, strict=True):
-                variable.assign(value)
+
+@contextlib.contextmanager
+def restored(variables):
+    """Restores variables, and the random generators of PyTorch, at the end."""
+    before = [np.array(ops.convert_to_numpy(x.value)) for x in variables]
+    generators = contextlib.nullcontext()
+    if keras.config.backend() == "torch":
+        import torch
+
+        # Dropout without a seed and data loaders use PyTorch's generators.
+        generators = torch.random.fork_rng(range(torch.cuda.device_count()))
+    try:
+        with generators:
+            yield
+    finally:
+        for variable, value in zip(variables, before, strict=True):
+            variable.assign(value)
 
 
 def _rate(total, timesteps):
@@ -266,7 +277,7 @@ class InMode(keras.Model):
         return self.inner(inputs, training=self.mode)
 
 
-def _count(layer, spikes, sequences, mask):
+def count(layer, spikes, sequences, mask):
     """Returns spikes per neuron and timesteps, both for every sample."""
     return SpikeCounts(
         layer.return_sequences, getattr(layer, "go_backwards", False)
@@ -281,6 +292,7 @@ class SpikeCounts(keras.layers.Layer):
         self.sequential, self.backwards = sequential, backwards
 
     def call(self, spikes, sequences, sequences_mask=None):
+        """Returns both counts of every sample."""
         # In half precision, sums of spikes would be rounded.
         spikes = ops.cast(spikes, "float32")
         shape = ops.shape(sequences)[:2]

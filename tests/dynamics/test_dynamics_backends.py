@@ -18,7 +18,7 @@ from keras_snn import dynamics, surrogates
 )
 @pytest.mark.parametrize("masked", [False, True], ids=["", "masked"])
 def test_small_blocks_change_nothing(rng, masked, monkeypatch):
-    from keras_snn.dynamics import torch_loop as loops
+    from keras_snn.dynamics import torch_adjoint, torch_loop
 
     neuron = dynamics.Neuron(0.5, 0.5, 1.0, "arctan")
     current = exact_current(rng, (3, 8, 5))
@@ -33,8 +33,8 @@ def test_small_blocks_change_nothing(rng, masked, monkeypatch):
 
     expected = both()
     # A block of two columns of one sample.
-    monkeypatch.setattr(loops, "FORWARD_BLOCK", 16)
-    monkeypatch.setattr(loops, "BACKWARD_BLOCK", 16)
+    monkeypatch.setattr(torch_loop, "FORWARD_BLOCK", 16)
+    monkeypatch.setattr(torch_adjoint, "BACKWARD_BLOCK", 16)
     for ours, theirs in zip(both(), expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 

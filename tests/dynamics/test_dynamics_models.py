@@ -276,7 +276,7 @@ def test_masked_nan_does_not_reach_what_is_learnt(rng):
 )
 @pytest.mark.parametrize("recurrent", [False, True])
 def test_blocks_change_nothing(recurrent, rng, monkeypatch):
-    from keras_snn.dynamics import torch_loop
+    from keras_snn.dynamics import torch_adjoint, torch_loop
 
     neuron = make("adaptive")
     current, states, mask = arrays_of(neuron, rng, masked=True)
@@ -306,7 +306,7 @@ def test_blocks_change_nothing(recurrent, rng, monkeypatch):
 
     expected = both()
     monkeypatch.setattr(torch_loop, "FORWARD_BLOCK", 8)
-    monkeypatch.setattr(torch_loop, "BACKWARD_BLOCK", 8)
+    monkeypatch.setattr(torch_adjoint, "BACKWARD_BLOCK", 8)
     for ours, theirs in zip(both(), expected, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-12)
 

@@ -105,13 +105,14 @@ def test_forward_mode_is_the_adjoint_of_the_gradient(rng):
 def test_a_gpu_runs_the_kernels(name, monkeypatch):
     import torch
 
-    from keras_snn.dynamics import torch_loop
+    from keras_snn.dynamics import torch_adjoint, torch_loop
 
     kernels = types.SimpleNamespace(
         forward=lambda *_, **__: "kernel", backward=lambda *_: "kernel"
     )
     monkeypatch.setattr(torch_loop, "_gpu_module", lambda: kernels)
-    loop, system = getattr(torch_loop, name), NEURON.system()
+    module = torch_loop if name == "forward" else torch_adjoint
+    loop, system = getattr(module, name), NEURON.system()
     current, states = torch.ones(2, 3, 4), (torch.zeros(2, 4),)
     others = [states] if name == "forward" else [current, states]
 

@@ -23,7 +23,11 @@ import dataclasses
 import itertools
 import torch
 from keras_snn import dynamics, surrogates
-from keras_snn.dynamics import torch_gpu as kernels, torch_loop as eager
+from keras_snn.dynamics import (
+    torch_adjoint,
+    torch_gpu as kernels,
+    torch_loop,
+)
 from keras_snn.dynamics import triton
 
 
@@ -74,7 +78,7 @@ for surrogate, reset, detached, (masked, dtype) in choices:
     start = torch.randint(-16, 49, (2, 5)) / 16
     start = start.to(dtype) if double else start
     mask = torch.rand(2, 5) < 0.7 if masked else None
-    expected = flat(eager.forward(neuron, current, [start], mask))
+    expected = flat(torch_loop.forward(neuron, current, [start], mask))
     found = flat(kernels.forward(neuron, current, [start], mask))
     assert 0 < expected[0].float().mean() < 1
     for ours, theirs in zip(found, expected, strict=True):
@@ -89,7 +93,7 @@ for surrogate, reset, detached, (masked, dtype) in choices:
 
     upstream = torch.randn(2, 5, 5).to(dtype), [torch.randn(2, 5).to(start)]
     kept = expected[2:]
-    expected = flat(eager.backward(neuron, kept, *upstream, mask))
+    expected = flat(torch_adjoint.backward(neuron, kept, *upstream, mask))
     found = flat(kernels.backward(neuron, kept, *upstream, mask))
     for ours, theirs in zip(found, expected, strict=True):
         error = (ours - theirs).double().norm() / theirs.double().norm()
@@ -98,7 +102,7 @@ for surrogate, reset, detached, (masked, dtype) in choices:
     current[0, 1, 2] = torch.nan
     for ours, theirs in zip(
         flat(kernels.forward(neuron, current, [start], None)),
-        flat(eager.forward(neuron, current, [start], None)),
+        flat(torch_loop.forward(neuron, current, [start], None)),
         strict=True,
     ):
         assert ours.isnan().any()

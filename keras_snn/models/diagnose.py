@@ -1,0 +1,275 @@
+"""Names the layers of a network that cannot learn, and says what to change."""
+
+import dataclasses
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_snn.layers.walk import walk
+from keras_snn.models.probe import is_spiking
+from keras_snn.models.rates import Batches, firing_rates, restored
+from keras_snn.models.report import table
+
+__all__ = ["Diagnosis", "Finding", "diagnose"]
+
+SILENT = 0.005  # firing rate
+SATURATED = 0.8
+SHIFTED = 2.0  # ratio of the firing rates of the two modes
+# Of the effect of a layer on the loss, see `LayerRow`.
+VANISHING, EXPLODING = 1e-5, 1e3
+
+WEAK = (
+    "Its currents are too small. Scale up the weights or the normalization "
+    "before it with `keras_snn.calibrate(model, x)`, or start them as "
+    "`initializers.for_layer` or `initializers.for_normalization` says."
+)
+STRONG = (
+    "Its currents are so large that it fires whatever the input. Scale down "
+    "the weights before it with `keras_snn.calibrate(model, x)`."
+)
+AVERAGES = (
+    "The moving averages of a normalization before it are not yet those of the "
+    "batches. Train for longer, or lower its `momentum`."
+)
+LOST = (
+    "Too little of the gradient passes the layers above it. Use a less steep "
+    'surrogate, such as `surrogate="auto"` of the builders. Networks of more '
+    "than 20 layers need shortcuts or `CopyInitializer`."
+)
+GROWN = (
+    "The gradient grows on its way to it. Use `detach_reset=True` or a less "
+    "steep surrogate, in the neurons after it first."
+)
+NOT_FINITE = "Look for weights or inputs that are not finite."
+RESET = (
+    "At the threshold, the gradient through the reset grows at every timestep "
+    "by `k theta h'(0)`, here up to {:.2g}. Use `detach_reset=True` or a less "
+    "steep surrogate."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """A problem of one or more layers.
+
+    Attributes:
+        problem: `"silent"`, `"saturated"`, `"shifted"` (rates that differ
+            between the modes), `"nan"`, `"vanishing"` or `"exploding"`.
+        layers: Names of the layers that have it, in the order of the network.
+        observation: What was measured, in a sentence.
+        advice: The cause and what to change.
+    """
+
+    problem: str
+    layers: tuple[str, ...]
+    observation: str
+    advice: str
+
+    def __str__(self):
+        return f"{self.observation} {self.advice}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Diagnosis:
+    """What `diagnose` found. Print it.
+
+    Attributes:
+        rates: Maps the name of each layer of neurons to its firing rates
+            `(in inference, in training)`.
+        effects: Maps the path of each kernel to the norm of its gradient times
+            its own norm: how much the loss changes if the kernel changes by a
+            given percentage. Unlike the gradient alone, it does not depend on
+            `lam` and `theta`. Empty without labels.
+        findings: List of `Finding`. Empty if nothing is wrong.
+    """
+
+    rates: dict[str, tuple[float, float]]
+    effects: dict[str, float]
+    findings: list[Finding]
+
+    def __str__(self):
+        rows = [
+            (name, f"{inference:.3f}", f"{training:.3f}")
+            for name, (inference, training) in self.rates.items()
+        ]
+        head = "neurons", "rate in inference", "in training"
+        parts = [table(head, rows)]
+        if self.effects:
+            rows = [(x, f"{effect:.1e}") for x, effect in self.effects.items()]
+            parts.append(table(("kernel", "effect on the loss"), rows))
+        parts += map(str, self.findings or ["No problem was found."])
+        return "\n\n".join(parts)
+
+
+def diagnose(model, x, y=None, batch_size=None):
+    """Finds the layers that are silent or saturated, or lose the gradient.
+
+    It measures firing rates in inference and in training. With labels it also
+    measures the gradient of one batch under the loss that `model` is compiled
+    with. The model stays as it was.
+
+    | problem | criterion |
+    | --- | --- |
+    | silent | fires at less than 0.5 % of the timesteps in training |
+    | saturated | fires at more than 80 % of the timesteps in training |
+    | shifted | the rates of the two modes differ by more than a factor of 2 |
+    | nan | has a rate that is not a number |
+    | vanishing | a kernel has less than 1e-5 of the largest effect |
+    | exploding | a kernel has 1000 times the effect of those after it |
+
+    Only the first of some silent layers is the cause: those after it get no
+    input. A network whose layers are silent loses the gradient, too, so
+    vanishing gradients are named only if no layer is silent.
+
+    Args:
+        model: A model that `keras_snn.models.probe` takes.
+        x: Inputs, as `callbacks.firing_rates` takes them.
+        y: Labels of `x`, an array. The gradient is that of the first batch. The
+            model must be compiled.
+        batch_size: Samples per batch, at least 1. `None` means 32.
+
+    Returns:
+        A `Diagnosis`. `print` shows it.
+
+    Raises:
+        ValueError: If `y` is given for a model that is not compiled, or `probe`
+            does not accept the model.
+
+    Example:
+    >>> from keras_snn.models import five_layer_snn
+    >>> model = five_layer_snn((8, 8, 1), initializer="glorot", seed=0)
+    >>> found = diagnose(model, np.ones((4, 8, 8, 1), "float32"))
+    >>> found.findings[0].problem, found.findings[0].layers[0]
+    ('silent', 'lif1')
+    """
+    batches = Batches(x, batch_size)
+    effects = {}
+    if y is not None:
+        effects = _effects(model, *_first(batches, y))
+    inference = firing_rates(model, x, batch_size)
+    training = firing_rates(model, x, batch_size, training=True)
+    rates = {
+        name: (inference[name][0], training[name][0]) for name in inference
+    }
+    findings = list(_of_rates(rates))
+    silent = any(x.problem == "silent" for x in findings)
+    findings += _of_effects(effects, silent, _reset_growth(model))
+    return Diagnosis(rates, effects, findings)
+
+
+def _of_rates(rates):
+    """Yields what is wrong with firing rates."""
+    silent = [name for name, (_, rate) in rates.items() if rate < SILENT]
+    if silent:
+        first = silent[0]
+        text = f"`{first}` is silent: it fires at {rates[first][1]:.1%} of the"
+        text += " timesteps."
+        if len(silent) > 1:
+            text += f" {len(silent) - 1} more are silent, {_names(silent[1:])}."
+        yield Finding("silent", tuple(silent), text, WEAK)
+    for name, (inference, rate) in rates.items():
+        if np.isnan(rate + inference):
+            text = f"`{name}` has spikes that are NaN."
+            yield Finding("nan", (name,), text, NOT_FINITE)
+            return  # The layers after it have them, too.
+        if rate > SATURATED:
+            text = f"`{name}` is saturated: it fires at {rate:.0%} of the"
+            text += " timesteps."
+            yield Finding("saturated", (name,), text, STRONG)
+        low, high = sorted((inference, rate))
+        if high > max(SILENT, SHIFTED * low):
+            text = f"`{name}` fires at {rate:.1%} of the timesteps in training"
+            text += f" and at {inference:.1%} in inference."
+            yield Finding("shifted", (name,), text, AVERAGES)
+
+
+def _reset_growth(model):
+    """Returns the largest `theory.reset_growth` of the neurons of a model."""
+    largest = 0.0
+    for layer in filter(is_spiking, walk(model)):
+        cell = getattr(layer, "cell", layer)  # of an `RNN`
+        cell = getattr(cell, "cell", cell)  # of a `RecurrentCell`
+        if cell.reset != "none" and not cell.detach_reset:
+            peak = cell.surrogate.derivative(ops.zeros(()))
+            largest = max(largest, float(ops.max(cell.k * cell.theta * peak)))
+    return largest
+
+
+def _of_effects(effects, silent, growth):
+    """Yields which kernels get too much or too little of the gradient."""
+    names, sizes = list(effects), np.array(list(effects.values()))
+    for number in reversed(range(len(names))):
+        after = sizes[number + 1 :]
+        if not np.isfinite(sizes[number]) or (
+            after.any() and sizes[number] > EXPLODING * after.max()
+        ):
+            text = f"The gradient explodes at `{names[number]}`: its effect on"
+            text += f" the loss is {sizes[number]:.1e}."
+            if len(after):
+                text += f" Those after it have {after.max():.1e} at most."
+            advice = RESET.format(growth) if growth > 1 else GROWN
+            yield Finding("exploding", (names[number],), text, advice)
+            return  # Those before it get the same gradient.
+    if silent or not len(sizes):
+        return
+    lost = [
+        x
+        for x, size in zip(names, sizes, strict=True)
+        if size < VANISHING * sizes.max()
+    ]
+    if lost:
+        text = f"The gradient vanishes at {_names(lost)}: the effect on the"
+        text += f" loss is {effects[lost[0]]:.1e} at the first, and"
+        text += f" {sizes.max():.1e} at most."
+        yield Finding("vanishing", tuple(lost), text, LOST)
+
+
+def _names(names):
+    """Returns the first and the last of some names."""
+    few = names if len(names) < 4 else (names[0], "...", names[-1])
+    return ", ".join(x if x == "..." else f"`{x}`" for x in few)
+
+
+def _first(batches, y):
+    """Returns the first batch and its labels."""
+    x = next(iter(batches))
+    size = len(keras.tree.flatten(x)[0])
+    return x, keras.tree.map_structure(lambda labels: labels[:size], y)
+
+
+class _Gradients(keras.optimizers.Optimizer):
+    """Assigns each variable its gradient instead of updating it."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        del learning_rate
+        self.assign(variable, gradient)
+
+
+def _effects(model, x, y):
+    """Returns the effect of every kernel on the loss, by its path."""
+    if not model.compiled:
+        raise ValueError(
+            "`y` needs a compiled model, whose loss it is for. Received: "
+            f"model {model.name!r}, which is not compiled"
+        )
+    variables = model.trainable_variables
+    before = [ops.convert_to_numpy(v.value).copy() for v in variables]
+    copy = keras.Model(model.input, model.output)  # not compiled
+    copy.compile(
+        _Gradients(0.0, name="gradients"),
+        model.loss,
+        # On TensorFlow, a single step does not repay the time to compile it.
+        jit_compile=keras.config.backend() == "jax",
+        auto_scale_loss=False,
+    )
+    with restored(copy.variables):
+        copy.train_on_batch(x, y)
+        gradients = [ops.convert_to_numpy(v.value) for v in variables]
+    return {
+        variable.path: float(np.linalg.norm(weights) * np.linalg.norm(gradient))
+        for variable, weights, gradient in zip(
+            variables, before, gradients, strict=True
+        )
+        if weights.ndim > 1
+    }

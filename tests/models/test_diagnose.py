@@ -1,0 +1,146 @@
+"""`diagnose`: which layers cannot learn, and why."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_snn.layers import LIF
+from keras_snn.models import diagnose, probe, sequential_snn
+from keras_snn.surrogates import Arctan
+
+LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+@pytest.fixture
+def digits(rng):
+    images = rng.random((8, 8, 8, 1)).astype("float32")
+    return images, rng.integers(0, 10, 8)
+
+
+def network(**options):
+    model = sequential_snn("FC40 FC40", (8, 8, 1), 10, 6, seed=0, **options)
+    model.compile("sgd", LOSS)
+    return model
+
+
+def problems(diagnosis):
+    return {x.problem: x.layers for x in diagnosis.findings}
+
+
+def test_nothing_is_wrong_with_the_asymptote_initialization(digits):
+    found = diagnose(network(), *digits)
+    assert found.findings == []
+    assert list(found.rates) == ["lif1", "lif2"]
+    assert "No problem was found." in str(found)
+
+
+def test_the_first_silent_layer_is_the_cause(digits):
+    found = diagnose(network(initializer="glorot", lam=0.02), *digits)
+    assert problems(found) == {"silent": ("lif1", "lif2")}
+    assert "`lif1` is silent" in str(found)
+    assert "calibrate" in str(found)
+
+
+def test_a_layer_that_always_fires_is_saturated(digits):
+    model = network()
+    layer = model.get_layer("dense1")
+    layer.bias.assign(np.full(layer.bias.shape, 100.0))
+    assert problems(diagnose(model, *digits))["saturated"] == ("lif1",)
+
+
+def test_the_gradient_through_the_reset_explodes(digits):
+    neuron = {"k": 1.0, "lam": 1.0, "theta": 1.0}
+    model = sequential_snn(
+        "FC50", (8, 8, 1), 10, **neuron, surrogate=Arctan(4.0), seed=0
+    )
+    weights = model.get_layer("dense1")
+    # A potential that stays at the threshold.
+    weights.kernel.assign(np.full(weights.kernel.shape, 1e-6))
+    weights.bias.assign(np.full(weights.bias.shape, 1.0 + 1e-3))
+    model.compile("sgd", LOSS)
+    found = diagnose(model, *digits)
+    assert problems(found)["exploding"] == ("dense1/kernel",)
+    assert "here up to 4. Use `detach_reset=True`" in str(found)
+    detached = sequential_snn(
+        "FC50",
+        (8, 8, 1),
+        10,
+        **neuron,
+        surrogate=Arctan(4.0),
+        detach_reset=True,
+    )
+    detached.compile("sgd", LOSS)
+    detached.set_weights(model.get_weights())
+    assert "exploding" not in problems(diagnose(detached, *digits))
+
+
+def test_a_flat_surrogate_lets_the_gradient_vanish(digits):
+    model = network(surrogate=Arctan(1e-6))
+    found = problems(diagnose(model, *digits))
+    assert "dense1/kernel" in found["vanishing"]
+    assert "logits/kernel" not in found["vanishing"]
+
+
+def test_rates_that_differ_between_the_modes_are_named(digits):
+    images, labels = digits
+    model = network(normalization="batch")
+    layer = model.get_layer("norm1")
+    layer.moving_variance.assign(np.full(layer.moving_variance.shape, 1e6))
+    found = diagnose(model, images, labels)
+    assert "shifted" in problems(found)
+    inference, training = found.rates["lif1"]
+    assert inference < training / 2
+
+
+def test_spikes_that_are_nan_are_named(digits):
+    model = network()
+    model.get_layer("dense2").bias.assign(np.full(40, np.nan))
+    found = diagnose(model, digits[0])
+    assert problems(found)["nan"] == ("lif2",)
+
+
+def test_the_effect_is_the_gradient_in_closed_form(digits):
+    images, labels = digits
+    model = network(encoder="constant")
+    spikes = probe(model).predict(images, verbose=0)["lif2"]
+    features, logits = spikes.mean(1), model.predict(images, verbose=0)
+    probabilities = np.exp(logits - logits.max(1, keepdims=True))
+    probabilities /= probabilities.sum(1, keepdims=True)
+    error = (probabilities - np.eye(10)[labels]) / len(images)
+    kernel = keras.ops.convert_to_numpy(model.get_layer("logits").kernel)
+    expected = np.linalg.norm(features.T @ error) * np.linalg.norm(kernel)
+    found = diagnose(model, images, labels)
+    names = "dense1", "dense2", "logits"
+    assert list(found.effects) == [f"{name}/kernel" for name in names]
+    np.testing.assert_allclose(
+        found.effects["logits/kernel"], expected, rtol=1e-4
+    )
+
+
+def test_the_model_stays_as_it_was(digits):
+    images, labels = digits
+    model = network(normalization="batch")
+    model.train_on_batch(images, labels)
+    kept = [np.array(x) for x in model.get_weights()]
+    state = [np.array(x.value) for x in model.optimizer.variables]
+    once = str(diagnose(model, images, labels))
+    for before, after in zip(kept, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
+    for before, x in zip(state, model.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(before, np.array(x.value))
+    assert str(diagnose(model, images, labels)) == once
+
+
+def test_labels_need_a_compiled_model(digits):
+    model = sequential_snn("FC4", (8, 8, 1), 10, timesteps=2)
+    with pytest.raises(ValueError, match=r"`y` needs a compiled model"):
+        diagnose(model, *digits)
+
+
+def test_neurons_in_cells_are_found(digits):
+    inputs = keras.Input((5, 3))
+    x = keras.layers.Dense(4, kernel_initializer="zeros")(inputs)
+    model = keras.Model(inputs, LIF(name="neurons")(x))
+    found = diagnose(model, np.ones((2, 5, 3), "float32"))
+    assert problems(found) == {"silent": ("neurons",)}
+    assert "0.0%" in str(found)
