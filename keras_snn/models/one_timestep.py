@@ -5,7 +5,15 @@ import math
 import keras
 from keras import ops
 
-__all__ = ["STATE", "OneBNTT", "OneTimestep", "RunningMean", "StepModel"]
+__all__ = [
+    "STATE",
+    "OneBNTT",
+    "OneCode",
+    "OneDelta",
+    "OneTimestep",
+    "RunningMean",
+    "StepModel",
+]
 
 STATE = "step_state"  # the beginning of the names of the states
 
@@ -157,3 +165,60 @@ class OneBNTT(_Wrapper):
         scale = gamma * ops.rsqrt(variance + bntt.epsilon)
         y = (ops.cast(x, dtype) - now(mean)) * now(scale)
         return [ops.cast(y, bntt.compute_dtype), count + 1]
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class OneCode(_Wrapper):
+    """One timestep of an encoder of images: `[image, count]` in, the same out.
+
+    `count` is the number of timesteps so far, `(batch, 1)`. After the last
+    timestep of the encoder, there are no spikes.
+    """
+
+    def build(self, shapes):
+        """Encoders have no weights."""
+
+    def call(self, inputs):
+        """Selects the spikes of the timestep."""
+        image, count = inputs
+        code = self.layer(image)
+        shape = (-1, *[1] * (len(code.shape) - 1))
+        t = ops.reshape(ops.cast(count, "int32"), shape)
+        last = self.layer.timesteps - 1
+        index = ops.broadcast_to(ops.minimum(t, last), ops.shape(code[:, :1]))
+        spikes = ops.take_along_axis(code, index, axis=1)
+        spikes = ops.where(t <= last, spikes, ops.zeros_like(spikes))
+        return [ops.squeeze(spikes, 1), count + 1]
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class OneDelta(_Wrapper):
+    """One timestep of `DeltaEncoder`: `[x, first, level, count]`, the same out.
+
+    `first` is the first value of the series, and `level` counts thresholds
+    from there.
+    """
+
+    def build(self, shapes):
+        """The encoder has no weights."""
+
+    def compute_output_spec(self, inputs):
+        """Returns the shapes and dtypes of the outputs."""
+        spikes, *states = super().compute_output_spec(inputs)
+        shape = (*spikes.shape[:-1], 2 * spikes.shape[-1])
+        return [keras.KerasTensor(shape, spikes.dtype), *states]
+
+    def call(self, inputs):
+        """Compares the value with the level, as `DeltaEncoder` does."""
+        x, first, level, count = inputs
+        x = ops.cast(x, first.dtype)
+        begun = ops.reshape(count > 0, (-1, *[1] * (len(x.shape) - 1)))
+        first = ops.where(begun, first, x)
+        distance = (x - first) / self.layer.threshold
+        up, down = distance - level >= 1, distance - level <= -1
+        level += ops.cast(up, level.dtype) - ops.cast(down, level.dtype)
+        spikes = ops.concatenate([up, down], axis=-1)
+        spikes = ops.cast(spikes, self.layer.compute_dtype)
+        wrong = ops.isnan(ops.concatenate([distance, distance], axis=-1))
+        spikes = ops.where(wrong, float("nan"), spikes)
+        return [spikes, first, level, count + 1]

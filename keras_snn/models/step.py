@@ -5,17 +5,20 @@ import collections
 import keras
 from keras import ops, tree
 
-from keras_snn import layers
+from keras_snn import encoders, layers
 from keras_snn.layers.over_time import OverTime
 from keras_snn.layers.precision import at_least_float32
 from keras_snn.models.one_timestep import (
     STATE,
     OneBNTT,
+    OneCode,
+    OneDelta,
     OneTimestep,
     RunningMean,
     StepModel,
 )
 from keras_snn.models.time_axis import (
+    CLOCKED,
     PER_TIMESTEP,
     STATIONARY,
     has_graph,
@@ -59,17 +62,19 @@ def step_model(model: keras.Model) -> StepModel:
     `model`. It can be saved, and exported with `export`.
 
     At every timestep, a mean over time is that of the timesteps so far. Images
-    go to `ConstantEncoder` and `PoissonEncoder` at every timestep. Noise is
-    drawn anew. `BNTT` counts timesteps. After its last one, it goes on with the
-    weights of the last.
+    go to their encoder at every timestep. `PoissonEncoder` draws anew, and
+    `RetinaEncoder` and `LatencyEncoder` fire no more after their last timestep.
+    `BNTT` counts timesteps. After its last one, it goes on with the weights of
+    the last.
 
     Args:
         model: A built functional or `Sequential` model. Each of its inputs is
             a sequence, `(batch, timesteps, ...)`, unless an encoder of images
             takes it. Layers over time must be layers of neurons,
-            `PerTimestep`, `TimeDistributed`, `FoldTime`, `UnfoldTime`, `BNTT`,
-            `TDBN`, `Recompute`, `GlobalAveragePooling1D`, layers of Keras that
-            treat all timesteps alike, sums and products, or models of these.
+            `DeltaEncoder`, `PerTimestep`, `TimeDistributed`, `FoldTime`,
+            `UnfoldTime`, `BNTT`, `TDBN`, `Recompute`, `GlobalAveragePooling1D`,
+            layers of Keras that treat all timesteps alike, sums and products,
+            or models of these.
 
     Returns:
         A `StepModel`. It maps `[*inputs, *states]` to `[*outputs, *states]`.
@@ -189,7 +194,9 @@ class _Steps:
                 return self._as(TIME, ops.squeeze(args[0], 1))
             if kind == STILL and isinstance(layer, STATIONARY):
                 return self._as(TIME, self._encode(layer, *args))
-        if isinstance(layer, STATIONARY) or needs_time(layer):
+            if kind == STILL and isinstance(layer, CLOCKED):
+                return self._as(TIME, self._clocked(layer, *args))
+        if isinstance(layer, (*STATIONARY, *CLOCKED)) or needs_time(layer):
             self.refuse(layer)
         return self._as(kind, layer(*args, **kwargs))
 
@@ -219,6 +226,8 @@ class _Steps:
             return self._as(kind, self._neurons(layer, *args))
         if isinstance(layer, layers.BNTT):
             return self._as(TIME, self._normalize(layer, *args))
+        if isinstance(layer, encoders.DeltaEncoder):
+            return self._as(TIME, self._compare(layer, *args))
         if is_direct(layer, args):
             return self._as(TIME, layer(*args))
         if treats_alike(layer, args):
@@ -237,6 +246,20 @@ class _Steps:
         config = encoder.get_config() | {"timesteps": 1}
         once = type(encoder).from_config(config)
         return ops.squeeze(once(image), 1)
+
+    def _clocked(self, encoder, image):
+        once = OneCode(encoder, name=self._name(encoder))
+        count = [((1,), "float32")], [f"{encoder.name}_count"]
+        (spikes,) = self._stateful(once, [image], *count)
+        return spikes
+
+    def _compare(self, encoder, x):
+        once = OneDelta(encoder, name=self._name(encoder))
+        like = x.shape[1:], "float32"
+        likes = [like, like, ((1,), "float32")]
+        names = [f"{encoder.name}_{x}" for x in ("first", "level", "count")]
+        (spikes,) = self._stateful(once, [x], likes, names)
+        return spikes
 
     def _nested(self, model, tensors):
         """Calls a model inside the model."""

@@ -11,6 +11,7 @@ from keras_snn.layers.over_time import OverTime
 from keras_snn.layers.walk import walk
 
 __all__ = [
+    "CLOCKED",
     "PER_TIMESTEP",
     "STATIONARY",
     "has_graph",
@@ -63,12 +64,14 @@ OVER_TIME = (
 )
 # Encoders that do the same at every timestep.
 STATIONARY = (encoders.ConstantEncoder, encoders.PoissonEncoder)
+# Encoders of images whose spikes depend on the time.
+CLOCKED = (encoders.RetinaEncoder, encoders.LatencyEncoder)
 
 
 def takes_images(model):
     """Returns whether an encoder, or a repetition, makes the time axis."""
     return any(
-        isinstance(x, STATIONARY)
+        isinstance(x, (*STATIONARY, *CLOCKED))
         or repeats(x)
         or (has_graph(x) and takes_images(x))
         for x in map(recomputed, operations(model))
