@@ -17,6 +17,8 @@ TEXTS = {
     "64, with training and test digits exchanged at random. Each "
     "initialization has the surrogate of `initializers.for_gradient`."
     + _NUMBERS,
+    "stationary": "Not in the paper. 200 iterations with its optimizers and "
+    "rates, and the surrogate of `initializers.for_gradient`." + _NUMBERS,
     "normalization": "Not in the paper. 200 iterations with k=0.8, λ=0.2, θ=1, "
     "where batch normalization starts with a scale of 1 and a shift of 0, as "
     "in Keras, or with those of the asymptote." + _NUMBERS,

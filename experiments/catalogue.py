@@ -347,6 +347,18 @@ EXPERIMENTS = {
         methods=("asymptote",),
         few=("asymptote",),
     ),
+    # Not in the paper: whether the law for deep networks also serves the
+    # paper's network.
+    "stationary": Experiment(
+        "The stationary law in the cells of Table A6",
+        {
+            panel: recipe.vary({"network.surrogate": "auto"})
+            for panel, recipe in TABLE_A6.items()
+        },
+        quick=200,
+        methods=("stationary",),
+        few=("stationary",),
+    ),
     # Not in the paper: how deep a network without shortcuts can be.
     "depth": Experiment(
         "Deep plain networks, on digits",
