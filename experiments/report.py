@@ -65,6 +65,7 @@ def write(records: dict[str, Record], folder: str | pathlib.Path) -> str:
         *report.table("tableA8", "VGG11", published.TABLE_A8),
         *report.rates(),
         *report.beyond("depth"),
+        *report.beyond("stationary"),
         *report.beyond("normalization"),
         *report.figures(),
     ]
