@@ -3,7 +3,8 @@
 import dataclasses
 
 from experiments import published, recipes
-from experiments.recipes import Recipe
+from experiments.digits import BATCH_NORMALIZED, DEEP
+from experiments.recipes import Recipe, neuron
 from experiments.records import Run
 from keras_snn import datasets, initializers
 
@@ -76,11 +77,6 @@ class Experiment:
 def variant(recipe: Recipe, method: str, seed: int) -> Recipe:
     """Returns a recipe with another initialization and seed."""
     return recipe.vary({"network.initializer": method, "seed": seed})
-
-
-def neuron(k: float, lam: float, theta: float) -> str:
-    """Returns the constants of a neuron as text."""
-    return f"k={k:g}, λ={lam:g}, θ={theta:g}"
 
 
 def _one(name, **changes):
@@ -188,47 +184,6 @@ TABLE_A8 = {
     (x[0], neuron(x[1], x[2], 1), x[3]): _vgg11(*x) for x in published.TABLE_A8
 }
 BNTT = {"network.k": 0.99, "network.lam": 1.0, "network.normalization": "bntt"}
-BATCH_NORMALIZED = recipes.get("digits-poisson").vary(
-    {"network.normalization": "batch"}
-)
-# Plain networks deeper than the paper's, on digits. Each initialization has the
-# surrogate that suits it. The dataset's own test digits, its last 360, differ
-# from the others: networks reach 99 % of the training digits and 88 % of them.
-# After an exchange at random, accuracies are comparable with other work.
-DIGITS = recipes.get("digits-poisson").vary(
-    {"training.batch_size": 64, "data.split": 0}
-)
-
-
-def _deep(layers, width, k, lam, timesteps=20):
-    """Returns the panel of a plain network of dense layers."""
-    label = f"{layers} layers of {width}, T={timesteps}, {neuron(k, lam, 1)}"
-    network = {
-        "name": "sequential_snn",
-        "layout": f"FC{width}*{layers}",
-        "timesteps": timesteps,
-        "encoder": "poisson",
-        "k": k,
-        "lam": lam,
-        "theta": 1.0,
-        "surrogate": "auto",
-    }
-    training = {"training.epochs": 20, "training.learning_rate": 3e-4}
-    recipe = dataclasses.replace(DIGITS, network=network)
-    return (label,), recipe.vary(training)
-
-
-# A gain of 0.2 makes the weights five times larger, so that a step of Adam
-# changes them less.
-DEEP = dict(
-    _deep(*fields)
-    for fields in (
-        *((20, 256, k, 1.0) for k in (0.2, 0.5, 0.8, 1.0)),
-        *((40, 128, k, 0.2) for k in (0.5, 0.8, 1.0)),
-        *((100, 128, k, 0.2) for k in (0.5, 0.8, 1.0)),
-        *((40, 128, k, 0.2, 4) for k in (0.5, 0.8, 1.0)),
-    )
-)
 # The rows of Table 2 and their recipes.
 TABLE_2 = {
     name: "cifar10-dvs" if name == "cifar10dvs" else name

@@ -11,8 +11,8 @@ from experiments.catalogue import (
     LEAKY,
     METHODS,
     TWO,
-    neuron,
 )
+from experiments.recipes import neuron
 from experiments.records import trains
 
 __all__ = ["check"]

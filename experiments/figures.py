@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from experiments import results
-from experiments.catalogue import neuron
+from experiments.recipes import neuron
 from keras_snn import theory
 from keras_snn.plots import STYLES
 

@@ -6,7 +6,8 @@ import pathlib
 import numpy as np
 
 from experiments import results
-from experiments.catalogue import EXPERIMENTS, SIX, TWO, neuron
+from experiments.catalogue import EXPERIMENTS, SIX, TWO
+from experiments.recipes import neuron
 from experiments.records import Record
 from keras_snn.files import replacing
 

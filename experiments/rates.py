@@ -12,7 +12,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from experiments.catalogue import NEURONS, neuron
+from experiments.catalogue import NEURONS
+from experiments.recipes import neuron
 from keras_snn import initializers
 from keras_snn.files import replacing
 from keras_snn.layers import LIF, PerTimestep

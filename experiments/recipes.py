@@ -23,7 +23,15 @@ from keras_snn import datasets, layers, models, surrogates
 from keras_snn.optimizers import ASGD
 from keras_snn.validation import check_choice
 
-__all__ = ["CHOICES", "OPTIMIZERS", "RECIPES", "Recipe", "Training", "get"]
+__all__ = [
+    "CHOICES",
+    "OPTIMIZERS",
+    "RECIPES",
+    "Recipe",
+    "Training",
+    "get",
+    "neuron",
+]
 
 # Table A5: class, learning rate and settings. For Adagrad the table gives only
 # the rate. We take the other settings from PyTorch, because the table uses
@@ -330,3 +338,8 @@ RECIPES = {
 def get(name: str) -> Recipe:
     """Returns the recipe called `name`, one of `RECIPES`."""
     return RECIPES[check_choice("recipe", name, tuple(RECIPES))]
+
+
+def neuron(k: float, lam: float, theta: float) -> str:
+    """Returns the constants of a neuron as text."""
+    return f"k={k:g}, λ={lam:g}, θ={theta:g}"

@@ -19,7 +19,6 @@ from experiments.catalogue import (
     EXPERIMENTS,
     SIX,
     STEEPNESS,
-    neuron,
 )
 from experiments.comparison import (
     FAILED,
@@ -29,6 +28,7 @@ from experiments.comparison import (
     agreement,
     counts,
 )
+from experiments.recipes import neuron
 from experiments.records import LAST, TRAINS, Record
 from keras_snn.files import replacing
 

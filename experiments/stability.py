@@ -18,8 +18,8 @@ import numpy as np
 from keras import ops
 
 from experiments import losses, recipes
-from experiments.catalogue import neuron
 from experiments.figures import SMALL, make
+from experiments.recipes import neuron
 from experiments.training import Trainer
 from keras_snn import theory
 from keras_snn.files import replacing

@@ -214,6 +214,7 @@ def test_base_install_is_keras_numpy_and_filelock():
     assert names == {"keras", "numpy", "filelock"}
 
 
-def test_the_changelog_knows_the_version():
-    changelog = (ROOT / "CHANGELOG.md").read_text()
-    assert f"## {keras_snn.__version__}" in changelog
+def test_the_changelog_and_the_citation_know_the_version():
+    version = keras_snn.__version__
+    assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text()
+    assert f"version: {version}\n" in (ROOT / "CITATION.cff").read_text()

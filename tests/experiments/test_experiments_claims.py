@@ -3,7 +3,8 @@
 import pytest
 
 from experiments import claims, published
-from experiments.catalogue import EXPERIMENTS, LEAKY, METHODS, neuron
+from experiments.catalogue import EXPERIMENTS, LEAKY, METHODS
+from experiments.recipes import neuron
 
 CODINGS = ("constant", "poisson", "retina")
 
