@@ -16,7 +16,7 @@ from keras_snn import (
     surrogates,
     theory,
 )
-from keras_snn.models import diagnose, step_model
+from keras_snn.models import diagnose, profile, step_model
 from keras_snn.version import __version__
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "optimizers",
     "plots",
     "presets",
+    "profile",
     "step_model",
     "surrogates",
     "theory",

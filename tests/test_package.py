@@ -17,8 +17,8 @@ ROOMS = ("keras_snn", "experiments", "examples", "benchmarks", "tests")
 PUBLIC = {
     "keras_snn": """
         __version__ callbacks datasets diagnose encoders events initializers
-        layers losses models optimizers plots presets step_model surrogates
-        theory
+        layers losses models optimizers plots presets profile step_model
+        surrogates theory
     """,
     "keras_snn.callbacks": """
         Checkpoint EpochLog EpochSeeds FiringRateMonitor IterationHistory
@@ -47,9 +47,10 @@ PUBLIC = {
         MembraneMeanSquaredError RateAccuracy TemporalCrossentropy
     """,
     "keras_snn.models": """
-        DATA_FORMATS Diagnosis ENCODERS Finding ImageModel NORMALIZATIONS
-        POOLING PortableModel READOUTS StepModel diagnose five_layer_snn probe
-        sequential_snn step_model vgg11_snn vgg9_dvs_snn vgg9_snn
+        Costs DATA_FORMATS Diagnosis ENCODERS ENERGY Energy Finding ImageModel
+        NORMALIZATIONS POOLING PortableModel Profile READOUTS StepModel diagnose
+        five_layer_snn probe profile sequential_snn step_model vgg11_snn
+        vgg9_dvs_snn vgg9_snn
     """,
     "keras_snn.optimizers": "ASGD",
     "keras_snn.plots": "STYLES codings learning_curves recording",
@@ -152,7 +153,7 @@ def test_public_names_are_those_of_the_table(name):
 
 
 def test_every_public_module_is_in_the_table():
-    functions = {"__version__", "diagnose", "step_model"}
+    functions = {"__version__", "diagnose", "profile", "step_model"}
     modules = {
         f"keras_snn.{name}" for name in set(keras_snn.__all__) - functions
     }

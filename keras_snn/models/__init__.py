@@ -17,23 +17,29 @@ from keras_snn.models.paper import (
 )
 from keras_snn.models.portable import ImageModel, PortableModel
 from keras_snn.models.probe import probe
+from keras_snn.models.profile import ENERGY, Costs, Energy, Profile, profile
 from keras_snn.models.sequential import sequential_snn
 from keras_snn.models.step import step_model
 
 __all__ = [
     "DATA_FORMATS",
     "ENCODERS",
+    "ENERGY",
     "NORMALIZATIONS",
     "POOLING",
     "READOUTS",
+    "Costs",
     "Diagnosis",
+    "Energy",
     "Finding",
     "ImageModel",
     "PortableModel",
+    "Profile",
     "StepModel",
     "diagnose",
     "five_layer_snn",
     "probe",
+    "profile",
     "sequential_snn",
     "step_model",
     "vgg9_dvs_snn",

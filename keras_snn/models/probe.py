@@ -15,6 +15,7 @@ __all__ = [
     "runs_its_graph",
     "is_spiking",
     "numbered",
+    "observed_outputs",
     "probe",
     "refuse_neurons_inside",
     "rerun",
@@ -81,15 +82,30 @@ def spiking_outputs(model, observe):
     Raises:
         ValueError: See `probe`.
     """
-    check_graph(model)
-    graph, pairs = _observed(model, observe)
-    names = numbered(layer for layer, _ in pairs)
-    found = dict(zip(names, (each for _, each in pairs), strict=True))
+    graph, found = observed_outputs(model, observe, is_spiking)
     if not found:
         raise ValueError(
             "`model` must have a `LIF` layer or an `RNN` of `LIFRNNCell`. "
             f"Received: {model.name!r}"
         )
+    return graph, found
+
+
+def observed_outputs(model, observe, picks):
+    """Rebuilds the graph of a model and observes every call of some layers.
+
+    Args:
+        model: See `probe`. All its neurons must be in its graph.
+        observe: See `spiking_outputs`. `spikes` is the first output.
+        picks: Function of a layer. Returns whether to observe its calls.
+
+    Returns:
+        See `spiking_outputs`.
+    """
+    check_graph(model)
+    graph, pairs = _observed(model, observe, picks)
+    names = numbered(layer for layer, _ in pairs)
+    found = dict(zip(names, (each for _, each in pairs), strict=True))
     return graph, found
 
 
@@ -135,7 +151,7 @@ def rerun(model, call):
     )
 
 
-def _observed(model, observe):
+def _observed(model, observe, picks):
     """Returns the rebuilt graph, and pairs of a layer's name and its tensors.
 
     The pairs are in the order of the calls.
@@ -152,7 +168,7 @@ def _observed(model, observe):
         if runs_its_graph(layer):
             if id(operation) not in rebuilt:
                 rebuilt[id(operation)] = _with_more_outputs(
-                    *_observed(layer, observe), operation.name
+                    *_observed(layer, observe, picks), operation.name
                 )
             more, names = rebuilt[id(operation)]
             if not names:
@@ -161,13 +177,13 @@ def _observed(model, observe):
             pairs.extend(zip(names, observed, strict=True))
             return outputs
         outputs = operation(*args, **kwargs)
-        if is_spiking(layer):
+        if picks(layer):
             spikes = keras.tree.flatten(outputs)[0]
             given = inspect.signature(operation.call).bind(*args, **kwargs)
             sequences, *_ = given.args
             mask = given.arguments.get("mask")
             pairs.append((layer.name, observe(layer, spikes, sequences, mask)))
-        else:
+        if not is_spiking(layer):
             refuse_neurons_inside(operation, args, kwargs)
         return outputs
 
