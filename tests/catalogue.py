@@ -127,6 +127,11 @@ ROWS = [
         behind_weights,
     ),
     Row(
+        layers.SumPooling2D,
+        {"pool_size": (2, 3), "strides": (1, 2)},
+        (4, 5, 6, 2),
+    ),
+    Row(
         layers.AdaptiveLIF,
         NEURON
         | {"rho": 0.75, "coupling": -0.25, "jump": [0.5, 1.0, 1.5]}

@@ -39,8 +39,8 @@ PUBLIC = {
     "keras_snn.layers": """
         AdaptiveLIF AdaptiveLIFCell BNTT Conv2D CubaLIF CubaLIFCell FoldTime
         LIF LIFRNNCell LeakyIntegrator LeakyIntegratorCell PerTimestep Recompute
-        RecurrentAdaptiveLIF RecurrentCell RecurrentCubaLIF RecurrentLIF TDBN
-        UnfoldTime reset_states
+        RecurrentAdaptiveLIF RecurrentCell RecurrentCubaLIF RecurrentLIF
+        SumPooling2D TDBN UnfoldTime reset_states
     """,
     "keras_snn.losses": """
         CountCrossentropy CountMeanSquaredError FiringRateRegularizer
@@ -52,6 +52,7 @@ PUBLIC = {
         five_layer_snn probe profile sequential_snn step_model vgg11_snn
         vgg9_dvs_snn vgg9_snn
     """,
+    "keras_snn.nir": "from_nir to_nir",
     "keras_snn.optimizers": "ASGD",
     "keras_snn.plots": "STYLES codings learning_curves recording",
     "keras_snn.presets": """
@@ -96,6 +97,7 @@ ARROWS = {
     },
     "losses": {"layers", "validation"},
     "models": {"encoders", "initializers", "layers", "validation"},
+    "nir": {"files", "layers", "models", "surrogates", "validation"},
     "callbacks": {"files", "layers", "models", "validation"},
     "datasets": {"events", "files", "validation"},
 }

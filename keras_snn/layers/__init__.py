@@ -14,6 +14,7 @@ from keras_snn.layers.convolution import Conv2D
 from keras_snn.layers.neurons import LIF, AdaptiveLIF, CubaLIF, LeakyIntegrator
 from keras_snn.layers.normalization import BNTT, TDBN
 from keras_snn.layers.per_timestep import FoldTime, PerTimestep, UnfoldTime
+from keras_snn.layers.pooling import SumPooling2D
 from keras_snn.layers.recompute import Recompute
 from keras_snn.layers.recurrent import (
     RecurrentAdaptiveLIF,
@@ -42,6 +43,7 @@ __all__ = [
     "RecurrentCell",
     "RecurrentCubaLIF",
     "RecurrentLIF",
+    "SumPooling2D",
     "UnfoldTime",
     "reset_states",
 ]

@@ -1,0 +1,89 @@
+"""The constants of neurons: NIR's in continuous time, ours per timestep."""
+
+import numpy as np
+
+__all__ = ["from_node"]
+
+
+def from_node(name, node, shape, dt, firing):
+    """Returns the constants of a layer for a node of neurons.
+
+    Args:
+        name: Name of the node.
+        node: `IF`, `LIF`, `CubaLIF`, `I`, `LI` or `CubaLI`.
+        shape: Shape of its features in the model, channels last.
+        dt: Length of a timestep.
+        firing: `">"`, or `">="` to lower the threshold by one rounding error.
+
+    Returns:
+        `(constants, offset)`: a dictionary of numbers and arrays, and the
+        current that stands for `v_leak`, an array or 0. If there is a synapse,
+        it is a current behind it.
+    """
+
+    def get(parameter, default=None):
+        value = getattr(node, parameter, default)
+        return _channels_last(name, parameter, value, shape)
+
+    found, offset = {"k": np.ones(shape)}, 0.0
+    found["lam"] = get("r") * dt
+    v_reset = get("v_reset", 0.0)
+    if hasattr(node, "v_leak"):
+        rate = _rate(name, node, get, dt)
+        found = {"k": 1 - rate, "lam": get("r") * rate}
+        offset = (get("v_leak") - v_reset) / get("r")
+    if hasattr(node, "tau_syn"):
+        rate = dt / get("tau_syn")
+        found["alpha"] = 1 - rate
+        gain = get("w_in") * rate
+        found["lam"], offset = found["lam"] * gain, offset / gain
+        _check(name, "tau_syn", get("tau_syn"), rate <= 1, "at least `dt`")
+    _check(name, "r", get("r"), found["lam"] > 0, "such that `lam` is above 0")
+    if hasattr(node, "v_threshold"):
+        theta = get("v_threshold") - v_reset
+        _check(name, "v_threshold", theta, theta > 0, "above `v_reset`")
+        if firing == ">=":
+            theta = theta.astype("float32")
+            theta = np.nextafter(theta, np.float32(0)).astype("float64")
+        found["theta"] = theta
+    constants = {key: _compact(value) for key, value in found.items()}
+    return constants, offset if np.any(offset) else 0.0
+
+
+def _rate(name, node, get, dt):
+    """Returns what the potential loses per timestep, a fraction."""
+    parameter = "tau_mem" if hasattr(node, "tau_mem") else "tau"
+    tau = get(parameter)
+    _check(name, parameter, tau, tau > dt, f"above `dt`, which is {dt:g}")
+    return dt / tau
+
+
+def _check(name, parameter, values, valid, what):
+    if not np.all(valid):
+        wrong = np.asarray(values)[~np.broadcast_to(valid, np.shape(values))]
+        raise ValueError(
+            f"`{parameter}` of node {name!r} must be {what}. "
+            f"Received: {parameter}={wrong.flat[0]:g}"
+        )
+
+
+def _channels_last(name, parameter, value, shape):
+    """Returns a parameter in the axes of the model, and in float64."""
+    value = np.asarray(value, "float64")
+    if value.size == 1:
+        return np.full(shape, value.item())
+    expected = shape[-1:] + shape[:-1]
+    if value.shape != expected:
+        raise ValueError(
+            f"`{parameter}` of node {name!r} must have the shape of its "
+            f"inputs, {expected}. Received: shape={value.shape}"
+        )
+    return np.moveaxis(value, 0, -1)
+
+
+def _compact(value):
+    """Returns a number if all are equal, or one per channel if they allow."""
+    first = value[(0,) * (value.ndim - 1)]
+    if np.all(value == first.flat[0]):
+        return float(first.flat[0])
+    return first if np.all(value == first) else value
