@@ -35,5 +35,6 @@ Reference:
 """
 
 from keras_snn.nir.read import from_nir
+from keras_snn.nir.write import to_nir
 
-__all__ = ["from_nir"]
+__all__ = ["from_nir", "to_nir"]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-__all__ = ["from_node"]
+__all__ = ["from_node", "to_node"]
 
 
 def from_node(name, node, shape, dt, firing):
@@ -48,6 +48,48 @@ def from_node(name, node, shape, dt, firing):
         found["theta"] = theta
     constants = {key: _compact(value) for key, value in found.items()}
     return constants, offset if np.any(offset) else 0.0
+
+
+def to_node(layer, value, dt):
+    """Returns the kind and the parameters of a node for a layer of neurons.
+
+    Args:
+        layer: A layer or a cell with the constants of neurons.
+        value: The `Value` of its current.
+        dt: Length of a timestep.
+    """
+
+    def get(name):
+        return value.in_order(getattr(layer, name))
+
+    k, lam = get("k"), get("lam")
+    kind = "IF" if np.all(k == 1) else "LIF"
+    zeros = np.zeros(value.shape)
+    if kind == "IF" and not hasattr(layer, "alpha"):
+        parameters = {"r": lam / dt}
+    else:
+        _check_decay(layer, "k", k)
+        # `dt / (1 - k)`, and the gain that makes up for `dt / tau`.
+        parameters = {"tau": dt / (1 - k), "r": lam / (1 - k), "v_leak": zeros}
+    if hasattr(layer, "alpha"):
+        alpha = get("alpha")
+        _check_decay(layer, "alpha", alpha)
+        kind = "CubaLIF"
+        parameters["tau_mem"] = parameters.pop("tau")
+        # The synaptic current has no gain.
+        further = {"tau_syn": dt / (1 - alpha), "w_in": 1 / (1 - alpha)}
+        parameters |= further
+    if not hasattr(layer, "theta"):
+        return kind.replace("F", ""), parameters
+    return kind, parameters | {"v_threshold": get("theta"), "v_reset": zeros}
+
+
+def _check_decay(layer, name, values):
+    if np.any(values == 1):
+        raise ValueError(
+            f"`{name}` of layer {layer.name!r} must be below 1 to have a time "
+            f"constant, or `k` 1 everywhere and no synapse. Received: {name}=1"
+        )
 
 
 def _rate(name, node, get, dt):
