@@ -17,8 +17,8 @@ ROOMS = ("keras_snn", "experiments", "examples", "benchmarks", "tests")
 PUBLIC = {
     "keras_snn": """
         __version__ callbacks datasets diagnose encoders events initializers
-        layers losses models optimizers plots presets profile step_model
-        surrogates theory
+        layers losses models nir optimizers plots presets profile
+        step_model surrogates theory
     """,
     "keras_snn.callbacks": """
         Checkpoint EpochLog EpochSeeds FiringRateMonitor IterationHistory
@@ -97,7 +97,14 @@ ARROWS = {
     },
     "losses": {"layers", "validation"},
     "models": {"encoders", "initializers", "layers", "validation"},
-    "nir": {"files", "layers", "models", "surrogates", "validation"},
+    "nir": {
+        "encoders",
+        "files",
+        "layers",
+        "models",
+        "surrogates",
+        "validation",
+    },
     "callbacks": {"files", "layers", "models", "validation"},
     "datasets": {"events", "files", "validation"},
 }

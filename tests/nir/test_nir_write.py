@@ -7,8 +7,8 @@ from backend import to_numpy
 from nir_files import first, last
 from nir_reference import simulate
 
-from keras_snn import datasets, encoders, layers, models, surrogates
-from keras_snn.encoders import as_intensity
+from keras_snn import encoders, layers, models, surrogates
+from keras_snn.layers.walk import walk
 from keras_snn.nir import from_nir, to_nir
 
 nir = pytest.importorskip("nir", reason="nir is not installed")
@@ -37,7 +37,7 @@ def network(shape, *parts):
         x = part(x)
     model = keras.Model(inputs, x)
     model.set_weights([sixteenths(*w.shape) for w in model.get_weights()])
-    for layer in model._flatten_layers():
+    for layer in walk(model):
         if hasattr(layer, "moving_variance"):
             layer.moving_variance.assign(layer.moving_variance**2 + 0.5)
     return model
@@ -235,67 +235,6 @@ def test_delta_coding_doubles_the_features_of_the_graph():
     np.testing.assert_allclose(outputs, to_numpy(model(counts(3))), atol=1e-6)
 
 
-def digits():
-    (images, _), _ = datasets.load("digits")
-    return images[:100]
-
-
-def repeated(images, timesteps):
-    """What a constant encoder sends."""
-    once = to_numpy(as_intensity(images))
-    return np.repeat(once[:, None], timesteps, 1)
-
-
-def assert_same_spikes(model, back, images, inputs):
-    ours = models.probe(model)(images)
-    theirs = models.probe(back)(inputs)
-    names = [name.replace(".", "_") for name in theirs]
-    for name, spikes in zip(names, ours.values(), strict=True):
-        spikes = to_numpy(spikes)
-        read = to_numpy(theirs[name])
-        if spikes.shape != read.shape:  # channels first
-            spikes = last(spikes)
-        assert spikes.mean() > 0.01
-        np.testing.assert_array_equal(spikes, read)
-
-
-@pytest.mark.parametrize("normalization", [None, "batch", "tdbn"])
-def test_five_layers_come_back_with_the_same_spikes(normalization, tmp_path):
-    model = models.five_layer_snn(
-        (8, 8, 1),
-        timesteps=6,
-        encoder="constant",
-        normalization=normalization,
-        readout="rate",
-        lam=0.5,
-        seed=3,
-    )
-    if normalization:
-        model(digits(), training=True)  # moves the averages
-    to_nir(model, path=tmp_path / "network.nir")
-    back = from_nir(tmp_path / "network.nir")
-    inputs = repeated(digits(), 6)
-    assert_same_spikes(model, back, digits(), inputs)
-    rates = to_numpy(back(inputs)).mean(1)
-    np.testing.assert_allclose(rates, to_numpy(model(digits())), atol=1e-6)
-
-
-@pytest.mark.parametrize("kind", ["RecurrentLIF", "RecurrentCubaLIF"])
-def test_recurrent_networks_come_back_with_the_same_spikes(kind):
-    keras.utils.set_random_seed(5)
-    inputs = keras.Input((6, 8, 8, 1))
-    x = each(K.Flatten())(inputs)
-    x = getattr(layers, kind)(30, lam=1.0)(K.Dense(30)(x))
-    x = layers.CubaLIF(lam=1.0)(K.Dense(30)(x))
-    model = keras.Model(inputs, x)
-    frames = 4 * repeated(digits(), 6)
-    back = from_nir(to_nir(model, 1e-3), 1e-3)
-    ours, theirs = models.probe(model)(frames), models.probe(back)(frames)
-    for one, other in zip(ours.values(), theirs.values(), strict=True):
-        assert to_numpy(one).mean() > 0.01
-        np.testing.assert_array_equal(to_numpy(one), to_numpy(other))
-
-
 @pytest.mark.parametrize("data_format", models.DATA_FORMATS)
 def test_both_data_formats_give_the_same_graph(data_format):
     options = {"timesteps": 2, "encoder": None, "seed": 1}
@@ -314,23 +253,6 @@ def test_weights_after_a_mean_over_time_are_part_of_the_graph():
     outputs = simulate(to_nir(model, DT), counts(3), DT)["output"]
     ours = to_numpy(model(counts(3)))
     np.testing.assert_allclose(outputs.mean(1), ours, atol=1e-6)
-
-
-def test_a_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
-    model = network((3,), K.Dense(2))
-    path = tmp_path / "network.nir"
-    to_nir(model, path=path)
-    before = path.read_bytes()
-
-    def fail(path, graph):
-        path.write_bytes(b"half")
-        raise OSError("the disk is full")
-
-    monkeypatch.setattr(nir, "write", fail)
-    with pytest.raises(OSError, match="network.nir.*the disk is full"):
-        to_nir(model, path=path)
-    assert path.read_bytes() == before
-    assert [x.name for x in tmp_path.iterdir()] == ["network.nir"]
 
 
 REFUSED = {
