@@ -78,25 +78,37 @@ class Recipes:
         """Returns the names of the nodes before a node."""
         return tuple(start for start, end in self.edges if end == name)
 
+    def after(self, name):
+        """Returns the names of the nodes after a node, as a list."""
+        return [end for start, end in self.edges if start == name]
+
+    def of_kind(self, *kinds):
+        """Returns the names of the nodes of some kinds."""
+        return [name for name, (kind, _) in self.nodes.items() if kind in kinds]
+
     def _unique(self, name):
         self._names[name] += 1
         count = self._names[name]
         return name if count == 1 else self._unique(f"{name}_{count}")
 
-    def graph(self):
-        """Returns the `nir.NIRGraph` of the nodes that the outputs need."""
-        nir = package()
-        needed = {x for x, (kind, _) in self.nodes.items() if kind == "Output"}
+    def prune(self):
+        """Removes the nodes that the outputs do not need, except inputs."""
+        needed = set(self.of_kind("Output"))
         waiting = list(needed)
         while waiting:
             for start in self.before(waiting.pop()):
                 if start not in needed:
                     needed.add(start)
                     waiting.append(start)
+        needed.update(self.of_kind("Input"))
+        self.nodes = {x: self.nodes[x] for x in self.nodes if x in needed}
+        self.edges = [edge for edge in self.edges if set(edge) <= needed]
+
+    def graph(self):
+        """Returns the `nir.NIRGraph`."""
+        nir = package()
         nodes = {
             name: getattr(nir, kind)(**parameters)
             for name, (kind, parameters) in self.nodes.items()
-            if name in needed or kind == "Input"
         }
-        edges = [edge for edge in self.edges if set(edge) <= set(nodes)]
-        return nir.NIRGraph(nodes, edges)
+        return nir.NIRGraph(nodes, self.edges)

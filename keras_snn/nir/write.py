@@ -20,6 +20,7 @@ from keras_snn.nir.neurons import neurons
 from keras_snn.nir.read import RESETS
 from keras_snn.nir.recipes import Recipes, Value, channels_last
 from keras_snn.nir.shapes import IMAGE_ENCODERS, added, encoded, is_sum, moved
+from keras_snn.nir.targets import TARGETS, adapt
 from keras_snn.nir.weights import flattened, refusal
 from keras_snn.validation import check_choice, check_number
 
@@ -49,7 +50,7 @@ WINDOWS = (
 )
 
 
-def to_nir(model, dt=1e-4, *, path=None, reset="zero"):
+def to_nir(model, dt=1e-4, *, path=None, reset="zero", target=None):
     """Builds a graph of NIR from a model, and writes it to a file.
 
     The graph computes the same as the model in inference, one timestep after
@@ -72,13 +73,17 @@ def to_nir(model, dt=1e-4, *, path=None, reset="zero"):
             With `"subtract"`, a reader must know that it has to subtract the
             threshold. `from_nir` has an argument of this name.
 
+        target: `"snntorch"`, `"spikingjelly"` or `"norse"` for a graph that
+            this simulator reads with equal spikes, or `None`. See the page
+            `docs/exchange.md`.
+
     Returns:
         An `nir.NIRGraph`. Its nodes have the names of the layers. Recurrent
         neurons `a` become `a.lif` and `a.w_rec`.
 
     Raises:
         ImportError: If the package `nir` is not installed.
-        ValueError: If NIR cannot express a layer.
+        ValueError: If NIR cannot express a layer, or the target not read it.
 
     Example:
     >>> inputs = keras.Input((None, 3))
@@ -88,6 +93,7 @@ def to_nir(model, dt=1e-4, *, path=None, reset="zero"):
     ['Input', 'Affine', 'LIF', 'Output']
     """
     nir = package()
+    check_choice("target", target, (None, *TARGETS))
     if not has_graph(model):
         raise ValueError(
             "`model` must be a functional model or a built `Sequential`. "
@@ -96,7 +102,10 @@ def to_nir(model, dt=1e-4, *, path=None, reset="zero"):
     writer = _Writer(
         check_number("dt", dt), check_choice("reset", reset, RESETS)
     )
-    graph = writer.write(model)
+    writer.write(model)
+    if target is not None:
+        adapt(writer.recipes, target, writer.dt)
+    graph = writer.recipes.graph()
     if path is not None:
         with replacing(path) as partial:
             nir.write(partial, graph)
@@ -129,7 +138,7 @@ class _Writer:
         self._tensors = []  # Keeps them alive, and so their identities.
 
     def write(self, model):
-        """Returns the graph of a model."""
+        """Writes the nodes of a model."""
         lead = 1 if _takes_images(model) else 2
         inputs = [
             self._input(x, lead, "input" if len(model.inputs) == 1 else x.name)
@@ -138,7 +147,7 @@ class _Writer:
         outputs = self._run(model, inputs)
         for n, value in enumerate(outputs):
             self._output(value, f"output_{n}" if outputs[1:] else "output")
-        return self.recipes.graph()
+        self.recipes.prune()
 
     def _input(self, tensor, lead, name):
         """Adds an input and returns its value."""

@@ -1,0 +1,269 @@
+"""Networks of ours run in other simulators with equal spikes, and back."""
+
+import contextlib
+import io
+
+import keras
+import numpy as np
+import pytest
+from backend import to_numpy
+from peers import library, needs_peers
+
+from keras_snn import datasets, layers
+from keras_snn.encoders import as_intensity
+from keras_snn.nir import from_nir, to_nir
+
+nir = pytest.importorskip("nir", reason="nir is not installed")
+
+ignoring = pytest.mark.filterwarnings("ignore")
+K = keras.layers
+DT = 1e-4
+TIMESTEPS = 8
+
+
+def frames(number=100):
+    """Returns digits as currents, `(number, timesteps, 8, 8, 1)`."""
+    (images, _), _ = datasets.load("digits")
+    images = to_numpy(as_intensity(images[:number]))
+    # Sixteenths are exact.
+    images = np.round(16 * images) / 4
+    return np.repeat(images[:, None], TIMESTEPS, 1).astype("float32")
+
+
+def dense(*neurons):
+    x = inputs = keras.Input((TIMESTEPS, 8, 8, 1))
+    x = layers.PerTimestep(K.Flatten())(x)
+    for neuron in neurons:
+        x = neuron(K.Dense(30)(x))
+    return keras.Model(inputs, x)
+
+
+def lif():
+    return dense(layers.LIF(0.75, 0.5), layers.LIF(0.75, 1.0))
+
+
+def integrate_and_fire():
+    return dense(layers.LIF(1.0, 0.5), layers.LIF(1.0, 1.0))
+
+
+def cuba():
+    return dense(layers.CubaLIF(lam=0.5), layers.CubaLIF(alpha=0.75, lam=1.0))
+
+
+def recurrent():
+    return dense(layers.RecurrentLIF(30, 0.75, 0.5), layers.LIF(0.75, 1.0))
+
+
+def convolutional(pool=K.AveragePooling2D):
+    x = inputs = keras.Input((TIMESTEPS, 8, 8, 1))
+    x = layers.PerTimestep(K.Conv2D(8, 3, padding="same"))(x)
+    x = layers.PerTimestep(pool(2))(layers.LIF(0.75, 1.0)(x))
+    x = layers.PerTimestep(K.Conv2D(8, 3, strides=1))(x)
+    x = layers.PerTimestep(K.Flatten())(layers.LIF(0.75, 1.0)(x))
+    return keras.Model(inputs, layers.LIF(0.75, 2.0)(K.Dense(10)(x)))
+
+
+def with_sums():
+    return convolutional(layers.SumPooling2D)
+
+
+def over_time(net, inputs):
+    """Runs a network of one timestep, and returns its spikes."""
+    import torch
+
+    state, found = None, []
+    with torch.no_grad():
+        for x in torch.tensor(np.moveaxis(inputs, 1, 0)):
+            spikes, state = net(x, state)
+            found.append(spikes.numpy())
+    return np.stack(found, 1)
+
+
+def sample_by_sample(make, inputs):
+    """Runs a network whose `Flatten` does not know of a batch."""
+    return np.stack([over_time(make(), x[None])[0] for x in inputs])
+
+
+class Unbatched:
+    """Runs a network on a batch of one sample, without the axis."""
+
+    def __init__(self, net):
+        self.net = net
+
+    def __call__(self, x, state):
+        spikes, state = self.net(x[0], state)
+        return spikes[None], state
+
+
+def in_snntorch(graph, inputs):
+    read = library("snntorch.import_nir").import_from_nir
+
+    def make():
+        with contextlib.redirect_stdout(io.StringIO()):
+            return Unbatched(read(graph))
+
+    return sample_by_sample(make, inputs)
+
+
+def in_norse(graph, inputs):
+    read = library("norse.torch").from_nir
+    return sample_by_sample(lambda: Unbatched(read(graph, dt=DT)), inputs)
+
+
+def in_spikingjelly(graph, inputs):
+    exchange = library("spikingjelly.activation_based.nir_exchange")
+    return over_time(exchange.import_from_nir(graph, dt=DT), inputs)
+
+
+RUNS = {
+    "norse": in_norse,
+    "snntorch": in_snntorch,
+    "spikingjelly": in_spikingjelly,
+}
+READ = {
+    "norse": [lif, integrate_and_fire, cuba, convolutional],
+    "snntorch": [lif, cuba, convolutional, with_sums],
+    "spikingjelly": [
+        *(lif, integrate_and_fire, cuba, recurrent),
+        *(convolutional, with_sums),
+    ],
+}
+
+
+@needs_peers
+@ignoring
+@pytest.mark.parametrize(
+    ("target", "make"),
+    [
+        pytest.param(
+            *(target, make),
+            marks=[pytest.mark.slow] * (make in (convolutional, with_sums)),
+        )
+        for target in READ
+        for make in READ[target]
+    ],
+)
+def test_a_network_of_ours_has_the_same_spikes_there(target, make):
+    model = make()
+    inputs = frames()
+    ours = to_numpy(model(inputs))
+    graph = to_nir(model, DT, target=target)
+    theirs = RUNS[target](graph, np.moveaxis(inputs, -1, 2))
+    assert ours.mean() > 0.01
+    np.testing.assert_array_equal(theirs, ours)
+
+
+@pytest.mark.parametrize("target", RUNS)
+@pytest.mark.parametrize("make", [lif, cuba])
+def test_the_graph_of_a_target_is_the_same_network(target, make):
+    model = make()
+    back = from_nir(to_nir(model, DT, target=target), DT)
+    inputs = frames(20)
+    assert to_numpy(model(inputs)).mean() > 0.01
+    np.testing.assert_array_equal(
+        to_numpy(model(inputs)), to_numpy(back(inputs))
+    )
+
+
+@needs_peers
+@ignoring
+@pytest.mark.parametrize("kind", ["IFNode", "LIFNode", "CUBALIFNode"])
+def test_a_network_of_spikingjelly_has_the_same_spikes_here(kind):
+    import torch
+
+    library("spikingjelly.activation_based.neuron")
+    from spikingjelly.activation_based import functional, layer, neuron
+    from spikingjelly.activation_based.nir_exchange import export_to_nir
+
+    decays = {"CUBALIFNode": {"c_decay": 0.5, "v_decay": 0.75}}
+    options = decays.get(kind, {})
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        layer.Conv2d(1, 4, 3, stride=2, padding=1),
+        getattr(neuron, kind)(**options),
+        layer.AvgPool2d(2),
+        layer.Flatten(),
+        layer.Linear(16, 10),
+        getattr(neuron, kind)(**options),
+    )
+    with torch.no_grad():
+        for x in net.parameters():
+            x *= 6
+    inputs = frames()
+    x = torch.tensor(np.moveaxis(inputs, -1, 2))
+    graph = export_to_nir(net, x[:, 0], dt=DT)
+    functional.reset_net(net)
+    with torch.no_grad():
+        theirs = np.stack([net(now).numpy() for now in x.unbind(1)], 1)
+    ours = to_numpy(from_nir(graph, DT, firing=">=")(inputs))
+    assert theirs.mean() > 0.01
+    np.testing.assert_array_equal(ours, theirs)
+
+
+@needs_peers
+@ignoring
+def test_a_network_of_snntorch_has_the_same_spikes_here():
+    import torch
+
+    snntorch = library("snntorch")
+    export = library("snntorch.export_nir").export_to_nir
+    options = {"reset_mechanism": "zero", "reset_delay": False}
+    options |= {"init_hidden": True}
+
+    def constants(units, **numbers):
+        # Without a size of their own, snnTorch's nodes have no shape.
+        full = {x: torch.full((units,), y) for x, y in numbers.items()}
+        return full | {"threshold": torch.ones(units)} | options
+
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        torch.nn.Linear(64, 30),
+        snntorch.Leaky(**constants(30, beta=0.75)),
+        torch.nn.Linear(30, 10),
+        snntorch.Synaptic(**constants(10, alpha=0.5, beta=0.75), output=True),
+    )
+    inputs = frames().reshape(100, TIMESTEPS, 64)
+    x = torch.tensor(inputs)
+    graph = export(net, x[:1, 0], ignore_dims=[0])
+    net[1].reset_mem()
+    net[3].reset_mem()
+    with torch.no_grad():
+        theirs = np.stack([net(now)[0].numpy() for now in x.unbind(1)], 1)
+    ours = to_numpy(from_nir(graph)(inputs))
+    assert theirs.mean() > 0.01
+    np.testing.assert_array_equal(ours, theirs)
+
+
+REFUSED = {
+    "snntorch cannot read IF nodes: it gives": (integrate_and_fire, {}),
+    "snntorch cannot read Linear nodes: it resets": (recurrent, {}),
+    "`dt` must be 0.0001 for snntorch": (lif, {"dt": 1e-3}),
+    "norse cannot read Linear nodes": (recurrent, {"target": "norse"}),
+}
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_what_a_target_cannot_read_is_refused(message):
+    make, options = REFUSED[message]
+    with pytest.raises(ValueError, match=message):
+        to_nir(make(), **({"target": "snntorch"} | options))
+
+
+def test_neurons_that_differ_are_refused_where_they_must_not():
+    model = dense(layers.LIF(0.75, 1.0, np.linspace(1, 2, 30)))
+    assert to_nir(model, target="norse")
+    with pytest.raises(ValueError, match="cannot read neurons that differ"):
+        to_nir(model, target="snntorch")
+
+
+def test_pooling_without_weights_behind_is_refused():
+    inputs = keras.Input((TIMESTEPS, 8, 8, 1))
+    pooled = layers.PerTimestep(layers.SumPooling2D(2))(inputs)
+    model = keras.Model(inputs, layers.LIF()(pooled))
+    with pytest.raises(ValueError, match="has no pooling like that"):
+        to_nir(model, target="snntorch")
+
+
+def test_targets_have_names():
+    with pytest.raises(ValueError, match="`target` must be one of None"):
+        to_nir(lif(), target="lava")
