@@ -44,7 +44,7 @@ def neurons(recipes, layer, value, dt, reset):
     if type(unit) is layers.RecurrentCell:
         unit = unit.cell
     if not fires and type(unit) not in NEURONS:
-        raise refusal(layer, "it has no node for it")
+        raise refusal(layer, "there is no such node")
     if value.averaged:
         raise refusal(layer, "it stands behind a mean over time")
     if fires:

@@ -72,6 +72,7 @@ NODES = {
     "conv2d, padding": (conv(exact(3, 2, 3, 3), 1, (1, 1)), (2, 5, 6)),
     "conv2d, wide": (conv(exact(3, 2, 3, 2), 1, (2, 1)), (2, 5, 6)),
     "conv2d, stride": (conv(exact(3, 2, 5, 5), (2, 1), (1, 1)), (2, 6, 6)),
+    "conv2d, even": (conv(exact(3, 2, 3, 3), (2, 2), (1, 1)), (2, 6, 6)),
     "conv2d, same": (conv(exact(3, 2, 3, 4), 1, "same"), (2, 5, 6)),
     "conv2d, valid": (conv(exact(3, 2, 2, 2), 2, "valid"), (2, 5, 6)),
     "conv2d, dilation": (conv(exact(3, 2, 3, 3), 1, 2, 2), (2, 6, 6)),

@@ -154,7 +154,7 @@ def test_a_network_of_ours_has_the_same_spikes_there(target, make):
 
 
 @pytest.mark.parametrize("target", RUNS)
-@pytest.mark.parametrize("make", [lif, cuba])
+@pytest.mark.parametrize("make", [lif, cuba, convolutional, with_sums])
 def test_the_graph_of_a_target_is_the_same_network(target, make):
     model = make()
     back = from_nir(to_nir(model, DT, target=target), DT)
@@ -163,6 +163,17 @@ def test_the_graph_of_a_target_is_the_same_network(target, make):
     np.testing.assert_array_equal(
         to_numpy(model(inputs)), to_numpy(back(inputs))
     )
+
+
+@needs_peers
+@ignoring
+def test_a_potential_at_the_threshold_does_not_fire_there_either():
+    inputs = keras.Input((TIMESTEPS, 3))
+    model = keras.Model(inputs, layers.LIF(1.0, 0.5, 1.0)(inputs))
+    x = np.full((1, TIMESTEPS, 3), 0.5, "float32")
+    theirs = in_spikingjelly(to_nir(model, DT, target="spikingjelly"), x)
+    # The potential is 1 at the fourth timestep.
+    assert theirs[0, :, 0].tolist() == [0, 0, 0, 0, 1, 0, 0, 0]
 
 
 @needs_peers

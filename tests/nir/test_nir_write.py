@@ -95,6 +95,14 @@ LAYERS = {
         IMAGE,
         each(keras.Sequential([K.ZeroPadding2D((2, 1)), K.Conv2D(3, 3)])),
     ),
+    "zeros, same": (
+        IMAGE,
+        each(
+            keras.Sequential(
+                [K.ZeroPadding2D(1), K.Conv2D(3, 3, padding="same")]
+            )
+        ),
+    ),
     "zeros, 1d": (
         (7, 2),
         each(keras.Sequential([K.ZeroPadding1D(1), K.Conv1D(3, 3)])),
