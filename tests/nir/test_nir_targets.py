@@ -59,8 +59,8 @@ def convolutional(pool=K.AveragePooling2D):
     x = layers.PerTimestep(K.Conv2D(8, 3, padding="same"))(x)
     x = layers.PerTimestep(pool(2))(layers.LIF(0.75, 1.0)(x))
     x = layers.PerTimestep(K.Conv2D(8, 3, strides=1))(x)
-    x = layers.PerTimestep(K.Flatten())(layers.LIF(0.75, 1.0)(x))
-    return keras.Model(inputs, layers.LIF(0.75, 2.0)(K.Dense(10)(x)))
+    x = layers.PerTimestep(K.Flatten())(layers.LIF(0.75, 4.0)(x))
+    return keras.Model(inputs, layers.LIF(0.75, 4.0)(K.Dense(10)(x)))
 
 
 def with_sums():
