@@ -372,7 +372,12 @@ OTHERS = {
     callbacks.IterationHistory,
     datasets.DatasetInfo,
     layers.Conv2D,  # has Keras's arguments
+    models.Costs,
+    models.Diagnosis,
+    models.Energy,
+    models.Finding,
     models.ImageModel,
+    models.Profile,
     models.StepModel,
     models.PortableModel,
     surrogates.Surrogate,
