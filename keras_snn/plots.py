@@ -1,4 +1,4 @@
-"""Figures of spike codings, recordings and learning curves.
+"""Figures of spike codings, recordings, time series and learning curves.
 
 These functions need matplotlib and import it when they are called. Each returns
 a `matplotlib.figure.Figure` that pyplot does not manage. Save it with
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["STYLES", "codings", "learning_curves", "recording"]
+__all__ = ["STYLES", "codings", "learning_curves", "recording", "time_series"]
 
 # Color-blind readers can tell these colors apart (Okabe and Ito, 2008). The
 # curves of silent networks coincide, so gaps reveal the curves underneath.
@@ -173,12 +173,7 @@ def recording(
             "`frames` must have shape (timesteps, height, width, 2). "
             f"Received: shape={frames.shape}"
         )
-    layers = {name: np.asarray(x) for name, x in spikes.items()}
-    if not layers or any(len(x) != len(frames) for x in layers.values()):
-        raise ValueError(
-            "`spikes` must hold layers with the timesteps of `frames`. Received"
-            f": {[x.shape for x in layers.values()]} and {frames.shape}"
-        )
+    layers = _layers(spikes, "frames", frames)
     figure = Figure(figsize=(13, 8), layout="constrained")
     figure.suptitle(title, fontsize=13)
     top, bottom = figure.subfigures(2, 1, height_ratios=[1.15, 1])
@@ -193,12 +188,8 @@ def recording(
     for raster, mean, (name, values) in zip(
         rasters, means, layers.items(), strict=True
     ):
-        neurons = values.reshape(len(values), -1)
-        shown = _evenly(neurons.shape[1], NEURONS)
-        _raster(raster, neurons[:, shown, None])
-        rate = f"firing rate {neurons.mean():.3f}"
-        raster.set_title(f"{name}: {rate}", fontsize=11)
-        raster.set_yticks([])
+        neurons, shown = _layer(raster, name, values)
+        _raster(raster, shown[..., None])
         mean.bar(np.arange(1, len(values) + 1), neurons.mean(1), color="black")
         mean.sharey(means[0])
         _set(mean, xlabel="timestep")
@@ -207,6 +198,90 @@ def recording(
     means[0].set_ylabel("mean")
     bottom.align_ylabels([rasters[0], means[0]])
     return figure
+
+
+def time_series(
+    series: ArrayLike,
+    spikes: Mapping[str, ArrayLike],
+    outputs: ArrayLike,
+    label: int | None = None,
+    title: str = "",
+) -> "Figure":
+    """Draws a time series, the spikes of a network, and its outputs.
+
+    From top to bottom, over one time axis: the features, the spikes of some
+    neurons of each layer, and the outputs.
+
+    Args:
+        series: Values, `(timesteps, features)`.
+        spikes: Maps the name of each layer to its spikes, 0 or 1, of shape
+            `(timesteps, ...)`. It must have at least one layer.
+        outputs: Outputs of the network, `(timesteps, classes)`.
+        label: Class to draw in color, from 0.
+        title: Title of the figure.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+
+    Raises:
+        ValueError: If a shape is wrong, `spikes` is empty, or the numbers of
+            timesteps differ.
+    """
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+
+    series, outputs = np.asarray(series), np.asarray(outputs)
+    lengths = series.shape[:1], outputs.shape[:1]
+    if series.ndim != 2 or outputs.ndim != 2 or lengths[0] != lengths[1]:
+        raise ValueError(
+            "`series` must have shape (timesteps, features), and `outputs` "
+            "(timesteps, classes). Received: shapes "
+            f"{series.shape} and {outputs.shape}"
+        )
+    layers = _layers(spikes, "series", series)
+    figure = Figure(figsize=(8, 5 + 2 * len(layers)), layout="constrained")
+    figure.suptitle(title, fontsize=13)
+    ratios = [3] + [4] * len(layers) + [3]
+    first, *rasters, last = figure.subplots(
+        len(ratios), sharex=True, height_ratios=ratios
+    )
+    steps = np.arange(1, len(series) + 1)
+    colors = colormaps["viridis"](np.linspace(0, 0.9, series.shape[1]))
+    for values, color in zip(series.T, colors, strict=True):
+        first.plot(steps, values, color=color, lw=1.2)
+    _set(first, title="Input: a line per feature")
+    for axis, (name, values) in zip(rasters, layers.items(), strict=True):
+        _, shown = _layer(axis, name, values)
+        step, neuron = np.nonzero(shown)
+        axis.scatter(step + 1, neuron, s=7, lw=0, color="black")
+    for number, values in enumerate(outputs.T):
+        last.plot(steps, values, color="silver", lw=1.2)
+        if number == label:
+            name = f"class {label}"
+            last.plot(steps, values, color=ON, lw=2.2, zorder=3, label=name)
+            last.legend(frameon=False, loc="upper left")
+    _set(last, title="Output: a line per class", xlabel="timestep")
+    last.locator_params("x", integer=True)
+    return figure
+
+
+def _layers(spikes: Mapping[str, ArrayLike], name: str, like: Array) -> dict:
+    """Returns the spikes of each layer, with the timesteps of an array."""
+    layers = {key: np.asarray(x) for key, x in spikes.items()}
+    if not layers or any(len(x) != len(like) for x in layers.values()):
+        raise ValueError(
+            f"`spikes` must hold layers with the timesteps of `{name}`. "
+            f"Received: {[x.shape for x in layers.values()]} and {like.shape}"
+        )
+    return layers
+
+
+def _layer(axis: "Axes", name: str, values: Array) -> tuple[Array, Array]:
+    """Writes the title. Returns the spikes of all neurons, and of some."""
+    neurons = values.reshape(len(values), -1)
+    axis.set_title(f"{name}: firing rate {neurons.mean():.3f}", fontsize=11)
+    axis.set_yticks([])
+    return neurons, neurons[:, _evenly(neurons.shape[1], NEURONS)]
 
 
 def _set(axis: "Axes", **properties: Any) -> None:

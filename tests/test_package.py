@@ -54,7 +54,9 @@ PUBLIC = {
     """,
     "keras_snn.nir": "from_nir to_nir",
     "keras_snn.optimizers": "ASGD",
-    "keras_snn.plots": "STYLES codings learning_curves recording",
+    "keras_snn.plots": """
+        STYLES codings learning_curves recording time_series
+    """,
     "keras_snn.presets": """
         decay integrate_and_fire norse norse_lif sinabs sinabs_iaf snntorch
         snntorch_rleaky snntorch_synaptic spikingjelly spikingjelly_if
