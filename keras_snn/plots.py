@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from keras_snn.validation import check_count
+from keras_snn.validation import check_choice, check_count, check_shape
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -224,20 +224,15 @@ def time_series(
         A `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: If a shape is wrong, `spikes` is empty, or the numbers of
-            timesteps differ.
+        ValueError: If a shape is wrong, `spikes` is empty, the numbers of
+            timesteps differ, or there is no class `label`.
     """
     from matplotlib import colormaps
     from matplotlib.figure import Figure
 
     series, outputs = np.asarray(series), np.asarray(outputs)
-    lengths = series.shape[:1], outputs.shape[:1]
-    if series.ndim != 2 or outputs.ndim != 2 or lengths[0] != lengths[1]:
-        raise ValueError(
-            "`series` must have shape (timesteps, features), and `outputs` "
-            "(timesteps, classes). Received: shapes "
-            f"{series.shape} and {outputs.shape}"
-        )
+    check_shape("series", series, (None, None))
+    check_shape("outputs", outputs, (len(series), None))
     layers = _layers(spikes, "series", series)
     figure = Figure(figsize=(8, 5 + 2 * len(layers)), layout="constrained")
     figure.suptitle(title, fontsize=13)
@@ -249,18 +244,20 @@ def time_series(
     colors = colormaps["viridis"](np.linspace(0, 0.9, series.shape[1]))
     for values, color in zip(series.T, colors, strict=True):
         first.plot(steps, values, color=color, lw=1.2)
-    _set(first, title="Input: a line per feature")
+    _set(first)
+    first.set_title("Input: a line per feature", fontsize=11)
     for axis, (name, values) in zip(rasters, layers.items(), strict=True):
-        _, shown = _layer(axis, name, values)
-        step, neuron = np.nonzero(shown)
+        step, neuron = np.nonzero(_layer(axis, name, values)[1])
         axis.scatter(step + 1, neuron, s=7, lw=0, color="black")
-    for number, values in enumerate(outputs.T):
-        last.plot(steps, values, color="silver", lw=1.2)
-        if number == label:
-            name = f"class {label}"
-            last.plot(steps, values, color=ON, lw=2.2, zorder=3, label=name)
-            last.legend(frameon=False, loc="upper left")
-    _set(last, title="Output: a line per class", xlabel="timestep")
+        axis.set_ylabel("some neurons")
+    last.plot(steps, outputs, color="silver", lw=1.2)
+    if label is not None:
+        label = check_choice("label", int(label), range(outputs.shape[1]))
+        style = {"color": ON, "lw": 2.2, "label": f"class {label}"}
+        last.plot(steps, outputs[:, label], zorder=3, **style)
+        last.legend(frameon=False, loc="upper left")
+    _set(last, xlabel="timestep")
+    last.set_title("Output: a line per class", fontsize=11)
     last.locator_params("x", integer=True)
     return figure
 

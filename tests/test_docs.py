@@ -6,7 +6,7 @@ import re
 import pytest
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
-PAGES = ("deep.md", "exchange.md")
+PAGES = ("deep.md", "exchange.md", "time_series.md")
 
 
 @pytest.mark.slow

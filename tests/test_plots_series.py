@@ -39,28 +39,26 @@ def test_every_feature_and_class_is_a_line_over_the_timesteps():
 
 def test_the_spikes_stand_below_their_timesteps():
     top, first, second, _ = draw().axes
-    (image,) = first.images
-    # The first neuron is the lowest row. Spikes are black.
-    assert image.origin == "lower"
-    black = np.asarray(image.get_array())[..., 0] == 0
-    np.testing.assert_array_equal(black, [[1, 0, 1], [0, 0, 1]])
-    # Timestep 1 is centered on 1.
-    assert list(image.get_extent())[:2] == [0.5, 3.5]
+    (points,) = first.collections
+    # Timesteps count from 1. The first neuron is the lowest row.
+    expected = [[1, 0], [3, 0], [3, 1]]
+    np.testing.assert_array_equal(points.get_offsets(), expected)
+    assert not first.yaxis_inverted()
     assert first.get_xlim() == top.get_xlim()
     assert first.get_title() == "first: firing rate 0.500"
     assert second.get_title() == "second: firing rate 0.167"
 
 
 def test_one_class_is_drawn_in_color():
-    bottom = draw(label=0).axes[-1]
+    bottom = draw(label=1).axes[-1]
     (line,) = [x for x in bottom.lines if x.get_color() == VERMILION]
-    assert line.get_ydata().tolist() == [0, 0.5, 1]
+    assert line.get_ydata().tolist() == [1, 2, 3]
     # Gray lines do not cover it.
     assert line.get_zorder() > max(
         x.get_zorder() for x in bottom.lines if x is not line
     )
     (text,) = bottom.get_legend().get_texts()
-    assert text.get_text() == "class 0"
+    assert text.get_text() == "class 1"
 
 
 def test_without_a_label_no_class_is_drawn_in_color():
@@ -72,13 +70,15 @@ def test_without_a_label_no_class_is_drawn_in_color():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"series": np.zeros(3)}, r"`series` must .* \(3,\) and \(3, 3\)"),
-        ({"outputs": np.zeros((2, 3))}, r"`series` must .* \(2, 3\)"),
-        ({"outputs": np.zeros(3)}, r"`outputs` \(timesteps, classes\)"),
+        ({"series": np.zeros(3)}, r"`series` must .* shape=\(3,\)"),
+        ({"outputs": np.zeros((2, 3))}, r"`outputs` must .*\(3, .*\(2, 3\)"),
+        ({"outputs": np.zeros(3)}, r"`outputs` must .* shape=\(3,\)"),
+        ({"label": 3}, "`label` must be one of 0, 1, 2. Received: label=3"),
+        ({"label": -1}, "`label` must be one of 0, 1, 2. Received: label=-1"),
         ({"spikes": {}}, "`spikes` must hold layers with the timesteps of `se"),
         ({"spikes": {"one": np.zeros((2, 4))}}, r"\(2, 4\).*\(3, 2\)"),
     ],
 )
-def test_time_series_refuses_other_shapes(arguments, message):
+def test_time_series_refuses_other_shapes_and_classes(arguments, message):
     with pytest.raises(ValueError, match=message):
         draw(**arguments)

@@ -1,6 +1,7 @@
 """Each example runs in a tiny setting and prints and draws what it says."""
 
 import ast
+import importlib.util
 import pathlib
 import re
 import runpy
@@ -19,6 +20,7 @@ NAMES = [
     "event_camera",
     "mnist",
     "save_and_load",
+    "time_series",
 ]
 ALLOWED = {"keras", "keras_snn", "numpy", "scipy"}
 
@@ -62,6 +64,27 @@ def nmnist(tmp_path, monkeypatch):
                 name = f"{split}/{label}/{i + 1:05}.bin"
                 events.write(tmp_path / "nmnist" / name, found)
     return tmp_path / "nmnist"
+
+
+@pytest.fixture
+def series(tmp_path, monkeypatch):
+    """Writes data as in aeon's package: rising series (1), falling ones (2)."""
+
+    def write(lengths):
+        folder = tmp_path / "aeon" / "datasets" / "data" / "Slopes"
+        folder.mkdir(parents=True)
+        (tmp_path / "aeon" / "__init__.py").touch()
+        for split in ("TRAIN", "TEST"):
+            rows = []
+            for length in lengths:
+                up = ",".join(map(str, range(length)))
+                down = ",".join(map(str, reversed(range(length))))
+                rows += [f"{up}:{down}:1", f"{down}:{up}:2"]
+            text = "\n".join(["#About", "@problemName Slopes", "@data", *rows])
+            (folder / f"Slopes_{split}.ts").write_text(text)
+        monkeypatch.syspath_prepend(tmp_path)
+
+    return write
 
 
 def is_png(path):
@@ -211,3 +234,56 @@ def test_save_and_load_predicts_the_same(run, few_samples, capsys):
     # A silent network would predict the same for all images.
     assert np.ptp(found["here"], axis=0).min() > 0
     assert "largest difference 0\n" in capsys.readouterr().out
+
+
+@pytest.mark.slow  # trains two networks
+def test_time_series_learns_from_unequal_lengths(run, series, tmp_path, capsys):
+    series(range(4, 12))
+    flags = ["--dataset", "Slopes", "--timesteps", 12, "--noise", 0.1]
+    found = run("time_series", *flags, "--epochs", 30, "--out", tmp_path)
+    assert is_png(tmp_path / "time_series.png")
+    printed = capsys.readouterr().out
+    assert printed == "GRU: test accuracy 100.0%\nSNN: test accuracy 100.0%\n"
+    # The values 0 to n - 1 of all series, once up and once down.
+    values = np.concatenate([np.arange(n) for n in range(4, 12)])
+    expected = (np.arange(5) - values.mean()) / values.std()
+    x, labels = found["x_train"], found["y_train"]
+    np.testing.assert_allclose(x[2, :5, 0], expected, rtol=1e-5)
+    np.testing.assert_allclose(x[2, :5, 1], expected[::-1], rtol=1e-5)
+    assert not x[2, 5:].any()
+    np.testing.assert_array_equal(labels, [0, 1] * 8)
+    # The figure shows the real timesteps. The last output is the prediction.
+    spikes, outputs = found["shown"]
+    assert spikes["RecurrentLIF"].shape == (4, 128)
+    assert outputs.shape == (4, 2)
+    whole = found["model"].predict(found["x_test"][:1], verbose=0)
+    np.testing.assert_allclose(outputs[-1], whole[0], atol=1e-5)
+
+
+@pytest.mark.slow  # trains two networks
+def test_time_series_can_read_all_spikes(run, series, tmp_path, capsys):
+    series([5] * 8)
+    flags = ["--dataset", "Slopes", "--timesteps", 5, "--flatten"]
+    found = run("time_series", *flags, "--epochs", 20, "--out", tmp_path)
+    assert "SNN: test accuracy 100.0%" in capsys.readouterr().out
+    assert found["model"].layers[-1].kernel.shape == (5 * 128, 2)
+
+
+def test_time_series_says_where_the_data_is(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", {"aeon": None}.get)
+    with pytest.raises(SystemExit, match="run `pip install --no-deps aeon`"):
+        run("time_series", "--out", tmp_path)
+
+
+@pytest.mark.slow  # trains two networks
+@pytest.mark.skipif(
+    not importlib.util.find_spec("aeon"), reason="aeon is not installed"
+)
+def test_time_series_reads_the_nine_speakers(run, tmp_path):
+    found = run("time_series", "--epochs", 1, "--out", tmp_path)
+    # As the archive describes the data.
+    assert found["x_train"].shape == (270, 29, 12)
+    assert found["x_test"].shape == (370, 29, 12)
+    lengths = [x.any(-1).sum() for x in (*found["x_train"], *found["x_test"])]
+    assert (min(lengths), max(lengths)) == (7, 29)
+    np.testing.assert_array_equal(np.bincount(found["y_train"]), [30] * 9)
