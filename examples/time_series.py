@@ -75,5 +75,5 @@ real = x_test[0].any(-1)
 # The network sees one timestep, then two, and so on.
 seen = x_test[0] * np.tri(args.timesteps)[..., None]
 shown = {"RecurrentLIF": spikes[0][real]}, model.predict(seen, verbose=0)[real]
-figure = plots.time_series(x_test[0][real], *shown, y_test[0])
+figure = plots.time_series(x_test[0][real], *shown, y_test[0], args.dataset)
 figure.savefig(args.out / "time_series.png")
