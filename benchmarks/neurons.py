@@ -1,6 +1,7 @@
 """Times a forward and a backward pass of every model of neurons.
 
     python -m benchmarks.neurons --backend torch --out neurons.json
+    python -m benchmarks.neurons --table
 
 All run in one process, in turns. Ratios are to `LIF`, or for recurrent neurons
 to `LIF` plus the products with the recurrent kernel. On PyTorch, snnTorch's and
@@ -15,9 +16,12 @@ import pathlib
 import statistics
 import time
 
-__all__ = ["main"]
+__all__ = ["main", "rows", "table"]
 
-BACKENDS = ("tensorflow", "jax", "torch")
+RESULTS = pathlib.Path(__file__).with_name("results") / "neurons"
+
+NAMES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
+BACKENDS = tuple(NAMES)
 # Our model, and its counterpart in snnTorch and SpikingJelly.
 PEERS = {
     "LIF": ("snntorch.Leaky", "spikingjelly.LIFNode"),
@@ -153,7 +157,11 @@ def main():
     add("--rounds", type=int, default=15)
     add("--steps", type=int, default=4, help="per round")
     add("--out", type=pathlib.Path, help="file for the result, JSON")
+    add("--table", action="store_true", help="only print the stored results")
     args = parser.parse_args()
+    if args.table:
+        print(table())
+        return
     os.environ["KERAS_BACKEND"] = args.backend
 
     import keras
@@ -225,6 +233,31 @@ def rows(times):
             "of": of,
         }
     return found
+
+
+def table(folder: pathlib.Path = RESULTS) -> str:
+    """Returns the stored results as a Markdown table, a column per backend.
+
+    Args:
+        folder: Folder of files that `--out` wrote, `tensorflow.json` and so on.
+    """
+    stored = {
+        backend: json.loads((folder / f"{backend}.json").read_text())["rows"]
+        for backend in BACKENDS
+    }
+    lines = ["| neurons | " + " | ".join(NAMES.values()) + " | ratio to |"]
+    lines.append("| --- " * (len(BACKENDS) + 2) + "|")
+    for name, row in stored["torch"].items():
+        cells = [_cell(stored[backend].get(name)) for backend in BACKENDS]
+        lines.append(f"| {name} | {' | '.join(cells)} | {row['of']} |")
+    return "\n".join(lines)
+
+
+def _cell(row):
+    if row is None:
+        return ""
+    ratio, low, high = row["ratio"]
+    return f"{1e3 * row['median_s']:.2f} ({ratio:.2f}, {low:.2f}–{high:.2f})"
 
 
 if __name__ == "__main__":

@@ -2,12 +2,13 @@
 
 import importlib.util
 import json
+import pathlib
 import subprocess
 import sys
 
 import pytest
 
-from benchmarks import cases, cli, contenders, machine, results
+from benchmarks import cases, cli, contenders, machine, neurons, results
 from benchmarks.measure import ratios, summary
 
 
@@ -211,3 +212,8 @@ def test_the_parent_imports_no_framework():
         check=True,
     )
     assert done.stdout.strip() == "set()"
+
+
+def test_the_docs_have_the_stored_table_of_neurons():
+    page = pathlib.Path(__file__).parents[2] / "docs" / "speed.md"
+    assert neurons.table() in page.read_text("utf-8")
