@@ -312,6 +312,12 @@ ROWS = [
         (4, 4),
         kernel,
     ),
+    Row(
+        initializers.ScaledInitializer,
+        {"initializer": START, "factor": 0.5},
+        (4, 4),
+        kernel,
+    ),
     Row(surrogates.Sigmoid, {"a": 1.5}, (4, 5, 3), neurons),
     Row(surrogates.Tanh, {"a": 1.5}, (4, 5, 3), neurons),
     Row(surrogates.HardTanh, {"a": 1.5}, (4, 5, 3), neurons),

@@ -33,8 +33,8 @@ PUBLIC = {
     "keras_snn.initializers": """
         AsymptoteBias AsymptoteInitializer CopyInitializer Lee2020Initializer
         LeeInitializer MicheliInitializer NAMES RossbroichInitializer
-        ShiInitializer StationaryBias StationaryInitializer WuInitializer
-        for_gradient for_layer for_normalization
+        ScaledInitializer ShiInitializer StationaryBias StationaryInitializer
+        WuInitializer for_gradient for_layer for_normalization
     """,
     "keras_snn.layers": """
         AdaptiveLIF AdaptiveLIFCell BNTT Conv2D CubaLIF CubaLIFCell FoldTime
@@ -47,10 +47,10 @@ PUBLIC = {
         MembraneMeanSquaredError RateAccuracy TemporalCrossentropy
     """,
     "keras_snn.models": """
-        Costs DATA_FORMATS Diagnosis ENCODERS ENERGY Energy Finding ImageModel
-        NORMALIZATIONS POOLING PortableModel Profile READOUTS StepModel diagnose
-        five_layer_snn probe profile sequential_snn step_model vgg11_snn
-        vgg9_dvs_snn vgg9_snn
+        BLOCKS Costs DATA_FORMATS diagnose Diagnosis ENCODERS ENERGY Energy
+        Finding five_layer_snn ImageModel NORMALIZATIONS POOLING PortableModel
+        probe Profile profile READOUTS residual_snn sequential_snn STEMS
+        step_model StepModel vgg11_snn vgg9_dvs_snn vgg9_snn
     """,
     "keras_snn.nir": "from_nir to_nir",
     "keras_snn.optimizers": "ASGD",
@@ -114,6 +114,7 @@ ARROWS = {
 # Functions with more than ten arguments of their own, and the reason.
 MANY_ARGUMENTS = {
     # A network is described by its arguments, as in `keras.applications`.
+    "residual_snn",
     "sequential_snn",
     "five_layer_snn",
     "vgg9_snn",

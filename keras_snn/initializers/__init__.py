@@ -23,6 +23,7 @@ from keras_snn.initializers.registry import (
     for_layer,
     for_normalization,
 )
+from keras_snn.initializers.scaled import ScaledInitializer
 
 __all__ = [
     "NAMES",
@@ -33,6 +34,7 @@ __all__ = [
     "LeeInitializer",
     "MicheliInitializer",
     "RossbroichInitializer",
+    "ScaledInitializer",
     "ShiInitializer",
     "StationaryBias",
     "StationaryInitializer",

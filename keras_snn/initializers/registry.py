@@ -1,5 +1,7 @@
 """Initializations by name."""
 
+import math
+
 import keras
 
 from keras_snn import theory
@@ -42,6 +44,7 @@ NAMES = (
 # In units of the threshold. At the potential of a copied spike, 1.2 theta, the
 # gradient then loses a tenth per layer.
 COPY_STEEPNESS = 1.2
+RATE = 0.15  # of `StationaryInitializer`
 
 
 def for_layer(
@@ -164,20 +167,27 @@ def for_gradient(
     return {"surrogate": Exponential(a), "detach_reset": True}
 
 
-def for_normalization(name: str, k: float, lam: float, theta: float) -> dict:
+def for_normalization(
+    name: str, k: float, lam: float, theta: float, timesteps: int = 20
+) -> dict:
     """Returns the initializers of a normalization between synapses and neurons.
 
     A normalization sets the scale and the mean of the currents, whatever the
     weights. At the usual start, a scale of 1 and a shift of 0, neurons with a
-    small gain hardly fire. Under the asymptote initialization, the scale starts
-    at `sqrt(2) theta / lam`, the standard deviation of the currents if all
-    inputs were 1, and the shift at the bias `theta (1 - k) / (2 lam)`.
+    small gain hardly fire. Two initializations have another start:
+
+    - `"asymptote"`: the scale is `sqrt(2) theta / lam`, the standard deviation
+      of the currents if all inputs were 1. The shift is the bias
+      `theta (1 - k) / (2 lam)`.
+    - `"stationary"`: the scale is the standard deviation of the currents if the
+      inputs fire at a rate of 0.15. The shift is the bias.
 
     Args:
-        name: One of `NAMES`. All but `"asymptote"` have the usual start.
+        name: One of `NAMES`. All but these two have the usual start.
         k: Fraction of the potential kept per timestep, in `(0, 1]`.
         lam: Gain of the input current, above 0.
         theta: Firing threshold, above 0.
+        timesteps: Length of the time axis, for `"stationary"`.
 
     Returns:
         Dictionary with `gamma_initializer` and `beta_initializer`.
@@ -187,10 +197,16 @@ def for_normalization(name: str, k: float, lam: float, theta: float) -> dict:
     >>> layer = keras.layers.BatchNormalization(**start)
     """
     check_choice("initializer", name, NAMES)
-    shift = AsymptoteBias(k, lam, theta)  # checks the neuron for every name
-    if name != "asymptote":
+    k, lam, theta = check_neuron(k, lam, theta)
+    if name == "asymptote":
+        scale = theory.weight_stddev(1, lam, theta)
+        shift = AsymptoteBias(k, lam, theta)
+    elif name == "stationary":
+        stddev = theory.stationary_stddev(k, lam, theta, RATE, timesteps)
+        scale = stddev * math.sqrt(RATE)
+        shift = StationaryBias(k, lam, theta, timesteps)
+    else:
         return {"gamma_initializer": "ones", "beta_initializer": "zeros"}
-    scale = theory.weight_stddev(1, lam, theta)
     return {
         "gamma_initializer": keras.initializers.Constant(scale),
         "beta_initializer": shift,

@@ -18,10 +18,12 @@ from keras_snn.models.paper import (
 from keras_snn.models.portable import ImageModel, PortableModel
 from keras_snn.models.probe import probe
 from keras_snn.models.profile import ENERGY, Costs, Energy, Profile, profile
+from keras_snn.models.residual import BLOCKS, STEMS, residual_snn
 from keras_snn.models.sequential import sequential_snn
 from keras_snn.models.step import step_model
 
 __all__ = [
+    "BLOCKS",
     "DATA_FORMATS",
     "ENCODERS",
     "ENERGY",
@@ -32,6 +34,7 @@ __all__ = [
     "Diagnosis",
     "Energy",
     "Finding",
+    "STEMS",
     "ImageModel",
     "PortableModel",
     "Profile",
@@ -40,6 +43,7 @@ __all__ = [
     "five_layer_snn",
     "probe",
     "profile",
+    "residual_snn",
     "sequential_snn",
     "step_model",
     "vgg9_dvs_snn",

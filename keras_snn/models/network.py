@@ -20,7 +20,7 @@ from keras_snn.layers import (
     Recompute,
     UnfoldTime,
 )
-from keras_snn.validation import check_choice
+from keras_snn.validation import check_choice, check_count
 
 __all__ = [
     "DATA_FORMATS",
@@ -29,6 +29,7 @@ __all__ = [
     "POOLING",
     "READOUTS",
     "Network",
+    "check_image_shape",
 ]
 
 ENCODERS = ("constant", "poisson", "retina", None)
@@ -54,6 +55,7 @@ class Network:
             `(batch * timesteps, ...)`, and `"still"` if it is `(batch, ...)`.
             With constant coding, the layers before the first neurons are
             `"still"`: they give the same at every timestep, so they run once.
+        channels: The axis of the channels of images with a time axis.
     """
 
     def __init__(
@@ -86,9 +88,15 @@ class Network:
                 "channel axis and returns a layer. Received: "
                 f"normalization={normalization!r}"
             )
+        if data_format is None:
+            # On PyTorch, Keras transposes `channels_last` data before and after
+            # every convolution and pooling.
+            on_torch = keras.config.backend() == "torch"
+            data_format = "channels_first" if on_torch else "channels_last"
         self.data_format = check_choice(
             "data_format", data_format, DATA_FORMATS
         )
+        self.channels = 2 if data_format == "channels_first" else -1
         self.x, self.axes = None, "time"
         self._counts = collections.Counter()
 
@@ -177,18 +185,23 @@ class Network:
         return self.x
 
     def _convolution(self, filters):
+        self._convolve(filters, 3)
+        self._neurons(self.channels)
+
+    def _convolve(self, filters, size, strides=1, kind="conv", laws=None):
+        """Adds a convolution, without normalization and neurons."""
         self._per_timestep(
             Conv2D(
                 self._scaled(filters),
-                3,
+                size,
+                strides,
                 padding="same",
                 data_format=self.data_format,
                 use_bias=not self.normalization,
-                name=self._name("conv"),
-                **self._laws(),
+                name=self._name(kind),
+                **(laws or self._laws()),
             )
         )
-        self._neurons(2 if self.data_format == "channels_first" else -1)
 
     def _dense(self, units):
         self._per_timestep(
@@ -207,27 +220,31 @@ class Network:
             self._over_time(self._normalization(axis))
         self._fire()
 
-    def _normalization(self, axis):
+    def _normalization(self, axis, kind="norm"):
         if callable(self.normalization):
             return self.normalization(axis)
-        start = initializers.for_normalization(self.initializer, **self.neuron)
-        options = {"axis": axis, "name": self._name("norm")}
+        start = initializers.for_normalization(
+            self.initializer, **self.neuron, timesteps=self.timesteps
+        )
+        options = {"axis": axis, "name": self._name(kind)}
         if self.normalization == "batch":
             return keras.layers.BatchNormalization(**start, **options)
         if self.normalization == "bntt":
-            # BNTT has no shift. It would be at most 0.35 times the scale, so
-            # neurons fire without it.
+            # BNTT has no shift. It would be smaller than the scale, so neurons
+            # fire without it.
             scale = start["gamma_initializer"]
             return BNTT(self.timesteps, gamma_initializer=scale, **options)
         # TDBN multiplies by `theta / lam` itself.
         of_unit = self.neuron | {"lam": 1.0, "theta": 1.0}
-        unit = initializers.for_normalization(self.initializer, **of_unit)
+        unit = initializers.for_normalization(
+            self.initializer, **of_unit, timesteps=self.timesteps
+        )
         start["gamma_initializer"] = unit["gamma_initializer"]
         lam, theta = self.neuron["lam"], self.neuron["theta"]
         return TDBN(theta, lam=lam, **start, **options)
 
-    def _fire(self):
-        name = self._name("lif")
+    def _fire(self, kind="lif"):
+        name = self._name(kind)
         self._over_time(LIF(**self.neuron, **self.gradient, name=name))
 
     def _pool(self):
@@ -303,3 +320,24 @@ class Network:
         # Keras's own counters would go on from model to model.
         self._counts[kind] += 1
         return f"{kind}{self._counts[kind]}"
+
+
+def check_image_shape(shape, smallest=1, condition=""):
+    """Returns the shape of an image if it has one of at least `smallest`.
+
+    Args:
+        shape: `(height, width, channels)`.
+        smallest: Smallest height and width.
+        condition: What the message says about `smallest`.
+    """
+    try:
+        height, width, channels = (check_count("side", x) for x in shape)
+        fits = min(height, width) >= smallest
+    except (TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"`input_shape` must be (height, width, channels){condition}. "
+            f"Received: input_shape={shape!r}"
+        )
+    return height, width, channels

@@ -1,9 +1,7 @@
 """Builds sequential networks of spiking neurons from one line of text."""
 
-import keras
-
 from keras_snn.models.layout import parse
-from keras_snn.models.network import POOLING, Network
+from keras_snn.models.network import POOLING, Network, check_image_shape
 from keras_snn.models.portable import PortableModel
 from keras_snn.validation import (
     check_choice,
@@ -123,7 +121,11 @@ def sequential_snn(
     classes = check_count("classes", classes)
     words = parse(layout)
     smallest = 2 ** [kind for kind, _ in words].count("P")
-    input_shape = _check_image_shape(input_shape, smallest, layout)
+    input_shape = check_image_shape(
+        input_shape,
+        smallest,
+        f", at least {smallest}x{smallest} for {layout!r}",
+    )
     network = Network(
         check_count("timesteps", timesteps),
         {"k": k, "lam": lam, "theta": theta},
@@ -132,7 +134,7 @@ def sequential_snn(
         check_choice("pooling", pooling, POOLING),
         normalization,
         check_number("width", width),
-        _fast_data_format() if data_format is None else data_format,
+        data_format,
         check_seed(seed),
     )
     inputs = network.encode(input_shape, encoder)
@@ -140,28 +142,3 @@ def sequential_snn(
         words = network.recompute(words, encoder in ("poisson", "retina"))
     network.add_words(words)
     return PortableModel(inputs, network.read(classes, readout), name=name)
-
-
-def _fast_data_format():
-    """Returns the data format that is fast on this backend.
-
-    On PyTorch, Keras transposes `channels_last` data before and after every
-    convolution and pooling.
-    """
-    on_torch = keras.config.backend() == "torch"
-    return "channels_first" if on_torch else "channels_last"
-
-
-def _check_image_shape(shape, smallest, layout):
-    try:
-        height, width, channels = (check_count("side", x) for x in shape)
-        fits = min(height, width) >= smallest
-    except (TypeError, ValueError):
-        fits = False
-    if not fits:
-        raise ValueError(
-            "`input_shape` must be (height, width, channels), at least "
-            f"{smallest}x{smallest} for {layout!r}. "
-            f"Received: input_shape={shape!r}"
-        )
-    return height, width, channels

@@ -76,6 +76,18 @@ def test_every_neuron_fires_before_training(k, lam, theta):
     assert rates(model) == pytest.approx([expected] * 3, rel=0.4)
 
 
+@pytest.mark.parametrize("normalization", ["batch", "tdbn"])
+@pytest.mark.parametrize(
+    ("k", "lam", "theta"), [(0.2, 0.8, 1.0), (0.5, 0.25, 1.5), (1.0, 1.0, 1.0)]
+)
+def test_the_stationary_start_has_its_rate(normalization, k, lam, theta):
+    options = {"k": k, "lam": lam, "theta": theta}
+    model = network(normalization, initializer="stationary", **options)
+    # The first layer sees pixels, most of which do not change.
+    _, *found = rates(model)
+    assert found == pytest.approx([0.15] * 2, rel=0.2)
+
+
 @pytest.mark.parametrize("data_format", ["channels_first", "channels_last"])
 def test_a_function_makes_the_normalization(data_format):
     made = []
