@@ -55,38 +55,39 @@ def residual_snn(
     | `"sew-iand"` | as `"sew"` | shortcut * (1 - branch) |
 
     The blocks of MS-ResNet (`"ms"`) add currents. Those of SEW-ResNet combine
-    spikes. Under `"sew"` their outputs are counts, which grow by up to 1 per
-    block until the next stage. So the currents and the firing rates grow with
-    the number of blocks per stage. The other two give spikes.
+    spikes. The outputs under `"sew"` are sums of spikes: each block adds up to
+    one, until the next stage begins with spikes again. So the currents grow
+    with the number of blocks per stage, as soon as the branches fire. The
+    outputs of the other two are spikes.
 
     The first block of a stage doubles the filters and, except in the first
-    stage, halves the sides of the image. Odd sides are rounded up, so the image
-    never gets smaller than 1x1. There, the shortcut is a 1x1 convolution with
-    normalization, and with neurons unless `block="ms"`. All other shortcuts
-    pass their input on.
+    stage, halves the sides of the image. Odd sides are rounded up, so an image
+    never gets smaller than 1x1. In such a block, the shortcut is a 1x1
+    convolution with normalization and, unless `block="ms"`, neurons. All other
+    shortcuts pass their input on.
 
-    Every block starts close to its shortcut, so that networks of any depth
-    learn. With `n` blocks, the last weights of each branch start at `1 / n` of
-    those that `initializer` gives. Even if all branches agree, their sum starts
-    no larger than the currents of a single layer. With normalization, its scale
-    starts at `1 / n` instead. Under `"sew-and"`, the last neurons of a branch
-    start with a bias that makes them fire at every timestep.
+    Every block starts close to its shortcut. With `n` blocks, the last kernel
+    of each branch starts at `1 / n` of what `initializer` draws, and its bias
+    at 0. Even if all branches agree, their sum starts no larger than the
+    currents of one layer. With normalization, the last scale and shift of each
+    branch start like this instead. Under `"sew-and"`, the last bias or shift
+    makes the neurons fire at every timestep.
 
-    Each block is a model inside the model, `block1` and so on. Its layers have
-    names such as `conv2`, `norm2`, `lif2`, `shortcut1`, and numbers that
-    continue from block to block.
+    Each block is a model inside the model: `block1` and so on. Its layers have
+    names such as `conv2`, `norm2`, `lif2` and `shortcut1`. Their numbers go on
+    from block to block.
 
     Args:
         depth: Number of layers, or a tuple of the numbers of blocks in each
             stage. 18 and 34 are the networks for ImageNet, `(2, 2, 2, 2)` and
-            `(3, 4, 6, 3)`. `6 n + 2`, such as 20, 32 and 110, is
-            `(n, n, n)`, as for CIFAR-10. There are no bottlenecks, so 50 is
-            `(8, 8, 8)`, too. Networks of four stages begin with 64 filters,
-            others with 16.
+            `(3, 4, 6, 3)`. `6 n + 2`, such as 20, 32 and 110, are those for
+            CIFAR-10, `(n, n, n)`. There are no bottlenecks: 50 is `(8, 8, 8)`.
+            Networks of four stages begin with 64 filters, others with 16.
         input_shape: `(height, width, channels)` of an image, without the time
             axis.
         classes: Number of classes, at least 1.
-        timesteps: Length of the time axis, at least 1.
+        timesteps: Length of the time axis, at least 1. The default and that of
+            `encoder` are those of both papers.
         block: `"ms"`, `"sew"`, `"sew-and"` or `"sew-iand"`, see above.
         stem: `"3x3"` keeps the size of the image. `"7x7"`, for large images,
             has a 7x7 convolution that halves the sides. After it, 3x3 max
@@ -97,10 +98,11 @@ def residual_snn(
         theta: Firing threshold, above 0.
         surrogate: See `sequential_snn`. `"auto"` suits the initialization.
         detach_reset: Whether the gradient stops at the reset.
-        initializer: A name in `keras_snn.initializers.NAMES`. With
-            normalization, use `"asymptote"`: the others leave the scale of the
-            currents at 1, where neurons with a small `lam` hardly fire.
-            Without, the 1x1 convolutions between currents start as copies.
+        initializer: A name in `keras_snn.initializers.NAMES`. It also sets the
+            start of the normalization, see `initializers.for_normalization`:
+            for neurons with a small `lam`, only `"asymptote"` and
+            `"stationary"` suit. Without normalization, the 1x1 convolutions
+            between currents start as copies under any name.
         encoder: `"constant"`, `"poisson"`, `"retina"` or `None`.
         normalization: `None`, `"batch"`, `"bntt"`, `"tdbn"` or a function, as
             in `sequential_snn`. The layers that a function returns keep their
@@ -117,6 +119,7 @@ def residual_snn(
         A `keras.Model`, as from `sequential_snn`.
 
     Raises:
+        TypeError: If a number has the wrong type.
         ValueError: If an argument is out of range.
 
     Reference:
@@ -126,9 +129,8 @@ def residual_snn(
         Learning for Image Recognition" (He et al. 2016).
 
     Example:
-    >>> model = residual_snn(20, (8, 8, 1), 10, timesteps=2, width=1 / 4)
-    >>> model.get_layer("block9").output.shape[-2:]
-    (2, 16)
+    >>> residual_snn(20, (8, 8, 1), 10, timesteps=2, width=1 / 4).output_shape
+    (None, 10)
     """
     stages = _stages(depth)
     classes = check_count("classes", classes)
