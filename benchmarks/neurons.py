@@ -164,14 +164,35 @@ def main():
         return
     os.environ["KERAS_BACKEND"] = args.backend
 
-    import keras
-    import numpy as np
-
     from benchmarks import frameworks, machine
-    from benchmarks.contenders.with_keras import both_passes
 
     framework = frameworks.load(args.backend)
     shape = (args.batch, args.timesteps, args.units)
+    times = measure(args, shape, framework)
+    result = {
+        "backend": args.backend,
+        "shape": shape,
+        "device": framework.device(),
+        "machine": machine.describe(),
+        "rows": rows(times),
+    }
+    for name, row in result["rows"].items():
+        ratio, low, high = row["ratio"]
+        print(
+            f"{name:32} {1e3 * row['median_s']:8.2f} ms  {ratio:5.2f} "
+            f"({low:.2f}-{high:.2f}) of {row['of']}"
+        )
+    if args.out:
+        args.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def measure(args, shape, framework):
+    """Returns the times of every contender, in rounds."""
+    import keras
+    import numpy as np
+
+    from benchmarks.contenders.with_keras import both_passes
+
     rng = np.random.default_rng(0)
     # Currents in [0, 2.5): a LIF neuron fires at a tenth of the timesteps.
     x = keras.ops.convert_to_tensor(2.5 * rng.random(shape, "float32"))
@@ -195,21 +216,7 @@ def main():
             if number:  # the first round compiles
                 elapsed = (time.perf_counter() - start) / args.steps
                 times[name].append(elapsed)
-    result = {
-        "backend": args.backend,
-        "shape": shape,
-        "device": framework.device(),
-        "machine": machine.describe(),
-        "rows": rows(times),
-    }
-    for name, row in result["rows"].items():
-        ratio, low, high = row["ratio"]
-        print(
-            f"{name:32} {1e3 * row['median_s']:8.2f} ms  {ratio:5.2f} "
-            f"({low:.2f}-{high:.2f}) of {row['of']}"
-        )
-    if args.out:
-        args.out.write_text(json.dumps(result, indent=1) + "\n")
+    return times
 
 
 def rows(times):

@@ -17,11 +17,18 @@ from keras_snn import (
     surrogates,
     theory,
 )
-from keras_snn.models import diagnose, profile, step_model
+from keras_snn.models import (
+    calibrate,
+    diagnose,
+    profile,
+    step_model,
+    unit_neurons,
+)
 from keras_snn.version import __version__
 
 __all__ = [
     "__version__",
+    "calibrate",
     "callbacks",
     "datasets",
     "diagnose",
@@ -39,6 +46,7 @@ __all__ = [
     "step_model",
     "surrogates",
     "theory",
+    "unit_neurons",
 ]
 
 

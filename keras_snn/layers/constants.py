@@ -1,5 +1,6 @@
 """The constants of a neuron in a layer: fixed or learnt, shared or not."""
 
+import dataclasses
 import math
 from typing import Any
 
@@ -72,9 +73,28 @@ class Constants:
         self._arrays = any(map(np.ndim, values))
         self._built_for = tuple(features)
         if not self.learn:
-            self._fixed = self._make_system(features)
-            # Computed now, because `torch.compile` cannot follow it.
-            _ = self._fixed.text
+            self._fix(features)
+
+    def set_gradient(self, surrogate, detach_reset):
+        """Replaces the surrogate, and whether the gradient stops at the reset.
+
+        A compiled model must be compiled again.
+
+        Args:
+            surrogate: See `LIF`.
+            detach_reset: See `LIF`.
+        """
+        self.neuron = dataclasses.replace(
+            self.neuron, surrogate=surrogate, detach_reset=detach_reset
+        )
+        if self.built and not self.learn:
+            self._fix(self._built_for)
+
+    def _fix(self, features):
+        """Makes the system once, if nothing in it is learnt."""
+        self._fixed = self._make_system(features)
+        # Computed now, because `torch.compile` cannot follow it.
+        _ = self._fixed.text
 
     def _system(self, features):
         """Returns the system of neurons with these features, flattened."""

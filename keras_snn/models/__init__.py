@@ -1,5 +1,6 @@
 """Functions that build spiking networks, a probe, and single timesteps."""
 
+from keras_snn.models.calibrate import calibrate
 from keras_snn.models.diagnose import Diagnosis, Finding, diagnose
 from keras_snn.models.network import (
     DATA_FORMATS,
@@ -21,6 +22,7 @@ from keras_snn.models.profile import ENERGY, Costs, Energy, Profile, profile
 from keras_snn.models.residual import BLOCKS, STEMS, residual_snn
 from keras_snn.models.sequential import sequential_snn
 from keras_snn.models.step import step_model
+from keras_snn.models.units import unit_neurons
 
 __all__ = [
     "BLOCKS",
@@ -40,12 +42,14 @@ __all__ = [
     "Profile",
     "StepModel",
     "diagnose",
+    "calibrate",
     "five_layer_snn",
     "probe",
     "profile",
     "residual_snn",
     "sequential_snn",
     "step_model",
+    "unit_neurons",
     "vgg9_dvs_snn",
     "vgg9_snn",
     "vgg11_snn",

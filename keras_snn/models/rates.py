@@ -13,7 +13,6 @@ from keras_snn.validation import check_choice, check_count
 __all__ = [
     "Batches",
     "FiringRates",
-    "SpikeCounts",
     "as_inputs",
     "count",
     "firing_rates",
@@ -279,12 +278,12 @@ class InMode(keras.Model):
 
 def count(layer, spikes, sequences, mask):
     """Returns spikes per neuron and timesteps, both for every sample."""
-    return SpikeCounts(
+    return _SpikeCounts(
         layer.return_sequences, getattr(layer, "go_backwards", False)
     )(spikes, sequences, sequences_mask=mask)
 
 
-class SpikeCounts(keras.layers.Layer):
+class _SpikeCounts(keras.layers.Layer):
     """Counts spikes and timesteps where the mask is true."""
 
     def __init__(self, sequential, backwards):
@@ -292,7 +291,6 @@ class SpikeCounts(keras.layers.Layer):
         self.sequential, self.backwards = sequential, backwards
 
     def call(self, spikes, sequences, sequences_mask=None):
-        """Returns both counts of every sample."""
         # In half precision, sums of spikes would be rounded.
         spikes = ops.cast(spikes, "float32")
         shape = ops.shape(sequences)[:2]

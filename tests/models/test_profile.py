@@ -16,7 +16,7 @@ def spikes(rng, *shape):
 
 def test_an_operation_needs_an_input_and_a_weight(rng):
     inputs = keras.Input((5, 4))
-    dense = keras.layers.Dense(3)
+    dense = keras.layers.Dense(3, name="dense")
     model = keras.Model(inputs, layers.LIF(name="lif")(dense(inputs)))
     kernel = rng.normal(size=(4, 3)) * (rng.random((4, 3)) < 0.6)
     dense.set_weights([kernel, np.ones(3)])

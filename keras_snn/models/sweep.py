@@ -1,0 +1,301 @@
+"""Goes through a network layer by layer and rescales weights on the way."""
+
+import contextlib
+import math
+
+import keras
+import numpy as np
+from keras import ops, tree
+
+from keras_snn.layers.precision import at_least_float32
+from keras_snn.models.rates import as_inputs, count, restored
+from keras_snn.models.synapses import (
+    Graph,
+    constants_of,
+    recurrent_kernels,
+    scaled_weights,
+)
+
+__all__ = ["Sweep"]
+
+DOUBLINGS = 24  # of the weights, up or down, before the search gives up
+CLOSE = 0.01  # relative deviation of the rate that counts as none
+
+
+class _InTraining(keras.layers.Layer):
+    """Runs a function with the mode that layers inside take from it."""
+
+    def __init__(self):
+        super().__init__(autocast=False)
+
+    def build(self, input_shape):
+        """Has no weights."""
+        del input_shape
+
+    def call(self, inputs, function=None, training=None):
+        """Calls the function. Keras passes on `training`."""
+        del inputs, training
+        return function()
+
+
+class _Mix(keras.layers.Layer):
+    """A current whose part from the synapses is multiplied by a factor.
+
+    Args:
+        current: The current.
+        other: The current if the weights of the synapses are 0.
+        factor: A number.
+    """
+
+    def __init__(self):
+        super().__init__(autocast=False)
+        self.supports_masking = True
+
+    def call(self, current, other, factor):
+        """Returns the current, with its mask."""
+        dtype = at_least_float32(current.dtype)
+        own = ops.cast(current, dtype)
+        other = ops.cast(other, dtype)
+        return ops.cast(other + factor * (own - other), current.dtype)
+
+
+class Sweep:
+    """Goes through a network once and calibrates each layer that it reaches.
+
+    Args:
+        model: The model.
+        batches: List of batches.
+        rate: The firing rate to reach.
+    """
+
+    def __init__(self, model, batches, rate):
+        self.model, self.target = model, rate
+        self.graph = Graph(model)
+        self.found = self.graph.neurons()
+        self.values = []  # of the tensors, by their keys, for every batch
+        for batch in batches:
+            arrays = tree.flatten(as_inputs(batch, self.graph.model))
+            pairs = zip(self.graph.inputs, arrays, strict=True)
+            self.values.append(dict(pairs))
+        self.mode, self.mix = _InTraining(), _Mix()
+        self.nothing = ops.zeros(())
+        self.timesteps = {}  # of the current of each layer of neurons
+        self.first = {}  # the first call of every layer of neurons
+        for each in reversed(self.found):
+            self.first[id(self.graph.calls[each.index].operation)] = each
+        self._plan()
+
+    def run(self):
+        """Calibrates the layers, and returns `(factor, note)` of each."""
+        here = {each.index: each for each in self.found}
+        factors = {}
+        with _without_gradient(), self._unchanged():
+            for index in range(len(self.graph.calls)):
+                if index in here:
+                    neurons = here[index]
+                    factors[neurons.name] = self._calibrate(neurons)
+                    key = self.graph.calls[index].sequences
+                    length = self.values[0][key].shape[1]
+                    self.timesteps[neurons.name] = length
+                self._run([index])
+                for values in self.values:
+                    for key in self._done.get(index, ()):
+                        values.pop(key, None)
+        return factors
+
+    def constants(self, neurons):
+        """Returns the object that holds the constants of some neurons."""
+        return constants_of(self.graph.calls[neurons.index].operation)
+
+    def _plan(self):
+        """Plans what runs again for which neurons, and what to forget when."""
+        scaled, last = set(), {}
+        self.again, self.new = {}, {}
+        for index, call in enumerate(self.graph.calls):
+            last |= dict.fromkeys(call.inputs.values(), index)
+        for neurons in self.found:
+            new = [x for x in neurons.layers if id(x) not in scaled]
+            again, changed = [], set()
+            for index in neurons.path:
+                call = self.graph.calls[index]
+                inputs = call.inputs.values()
+                own = any(x is y for x in call.synapses[0] for y in new)
+                if own or changed & set(inputs):
+                    again.append(index)
+                    changed |= set(call.outputs)
+                    last |= {x: max(last[x], neurons.index) for x in inputs}
+            scaled |= set(map(id, new))
+            self.new[neurons.name], self.again[neurons.name] = new, again
+        self._done = {}
+        for key, index in last.items():
+            self._done.setdefault(index, []).append(key)
+
+    @contextlib.contextmanager
+    def _unchanged(self):
+        """Restores all variables at the end, but for those that it scaled."""
+        scaled = {
+            id(weight)
+            for each in self.found
+            for weight in self._weights(each) + self._recurrent(each)
+        }
+        variables = [x for x in self.model.variables if id(x) not in scaled]
+        with restored(variables):
+            yield
+
+    def _weights(self, neurons):
+        """Returns the weights of the synapses that it scales."""
+        layers = self.new[neurons.name]
+        return [x for layer in layers for x in scaled_weights(layer)]
+
+    def _recurrent(self, neurons):
+        """Returns the recurrent kernel, at the first call of the neurons."""
+        layer = self.graph.calls[neurons.index].operation
+        first = self.first[id(layer)] is neurons
+        return recurrent_kernels(layer) if first else []
+
+    def _calibrate(self, neurons):
+        """Scales the synapses of some neurons, and returns `factor, note`.
+
+        The current is affine in the factor, so two runs of the synapses give it
+        for all factors.
+        """
+        again = self.again[neurons.name]
+        weights = self._weights(neurons)
+        if not weights:
+            return 1.0, "no weights of its own"
+        scale = _scaling(weights)
+        scale_recurrent = _scaling(self._recurrent(neurons))
+        key = self.graph.calls[neurons.index].sequences
+        found = []
+        for factor in (1.0, 0.0):
+            scale(factor)
+            # Both runs have the same dropout.
+            with restored(self._state(again)):
+                self._run(again)
+            found.append([values[key] for values in self.values])
+
+        def rate(factor):
+            scale_recurrent(factor)
+            return self._rate(neurons, *found, factor)
+
+        factor, note = _search(rate, self.target)
+        scale(factor)
+        scale_recurrent(factor)
+        self._run(again)
+        return factor, note
+
+    def _state(self, indices):
+        """Returns the variables that some calls may change."""
+        operations = (self.graph.calls[index].operation for index in indices)
+        layers = (x for x in operations if isinstance(x, keras.layers.Layer))
+        return [each for x in layers for each in x.non_trainable_variables]
+
+    def _run(self, indices):
+        """Runs some calls."""
+        for values in self.values:
+            for index in indices:
+                call = self.graph.calls[index]
+                outputs = tree.flatten(self._apply(call, values))
+                values.update(zip(call.outputs, outputs, strict=True))
+
+    def _apply(self, call, values):
+        args, kwargs = call.fill(values)
+        training = True if call.training is None else call.training
+        return self.mode(
+            self.nothing,
+            function=lambda: call.operation(*args, **kwargs),
+            training=training,
+        )
+
+    def _rate(self, neurons, currents, others, factor):
+        """Measures the rate of some neurons under a scaled current."""
+        call = self.graph.calls[neurons.index]
+        layer, key = call.operation, call.sequences
+        spikes = timesteps = 0.0
+        with restored(layer.non_trainable_variables):
+            for values, current, other in zip(
+                self.values, currents, others, strict=True
+            ):
+                scaled = self.mix(current, other=other, factor=factor)
+                changed = values | {key: scaled}
+                outputs = self._apply(call, changed)
+                mask = call.mask(changed)
+                found = count(layer, tree.flatten(outputs)[0], scaled, mask)
+                total, steps = map(_as_array, found)
+                spikes += total.sum()
+                timesteps += steps.sum() * total[0].size
+        return spikes / timesteps if timesteps else math.nan
+
+
+def _scaling(weights):
+    """Returns a function that sets weights to multiples of what they are."""
+    start = [np.array(ops.convert_to_numpy(x.value)) for x in weights]
+
+    def scale(factor):
+        for variable, value in zip(weights, start, strict=True):
+            variable.assign(factor * value)
+
+    return scale
+
+
+def _as_array(x):
+    return ops.convert_to_numpy(x).astype("float64")
+
+
+def _search(rate, target):
+    """Searches for the factor under which the neurons fire at a rate.
+
+    Args:
+        rate: Function of the factor.
+        target: The rate to reach.
+
+    Returns:
+        `(factor, note)`. If no factor reaches the target, the one that comes
+        closest and is closest to 1.
+    """
+    tried = {}
+
+    def high(exponent):
+        tried[exponent] = rate(2.0**exponent)
+        return tried[exponent] >= target
+
+    first = high(0.0)
+    ends = None
+    for sign in (-1, 1) if first else (1, -1):
+        for n in range(1, DOUBLINGS + 1):
+            if high(float(sign * n)) != first:
+                ends = sign * (n - 1.0), sign * float(n)
+                break
+        if ends:
+            break
+    else:
+        gaps = {x: abs(found - target) for x, found in tried.items()}
+        least = min(gaps.values()) + CLOSE * target
+        close = [x for x, gap in gaps.items() if gap <= least]
+        if not close:
+            return 1.0, "the rate is NaN"
+        best = 2.0 ** min(close, key=abs)
+        return best, f"cannot fire at {target:g}"
+    inside, outside = ends
+    while abs(outside - inside) > 1e-3:
+        middle = (inside + outside) / 2
+        if high(middle) == first:
+            inside = middle
+        else:
+            outside = middle
+        if abs(tried[middle] - target) <= CLOSE * target:
+            return 2.0**middle, ""
+    best = min((inside, outside), key=lambda x: abs(tried[x] - target))
+    return 2.0**best, ""
+
+
+@contextlib.contextmanager
+def _without_gradient():
+    """Keeps PyTorch from recording the sweep."""
+    if keras.config.backend() != "torch":
+        yield
+        return
+    import torch
+
+    with torch.no_grad():
+        yield
