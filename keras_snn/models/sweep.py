@@ -260,6 +260,8 @@ def _search(rate, target):
         return tried[exponent] >= target
 
     first = high(0.0)
+    if abs(tried[0.0] - target) <= CLOSE * target:
+        return 1.0, ""
     ends = None
     for sign in (-1, 1) if first else (1, -1):
         for n in range(1, DOUBLINGS + 1):

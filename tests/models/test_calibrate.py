@@ -314,3 +314,16 @@ def test_rates_out_of_range_are_refused(rate, spikes):
     model = model_of(dense(), LIF(**NEURON))
     with pytest.raises(ValueError, match=r"`rate` must be in \(0, 1\)"):
         calibrate(model, spikes, rate=rate)
+
+
+def test_a_layer_that_fires_at_the_rate_is_left_alone():
+    inputs = keras.Input((4, 3))
+    # Half of the current comes through a shortcut, whatever the weights.
+    x = keras.layers.Dense(3, kernel_initializer="zeros", use_bias=False)(
+        inputs
+    )
+    model = keras.Model(inputs, LIF(k=0.5, lam=1.0)(x + inputs))
+    x = np.full((2, 4, 3), 1.25, "float32")  # fires at every timestep
+    x[:, :, 0] = 0.0
+    (row,) = calibrate(model, x, rate=2 / 3)
+    assert (row.factor, row.note) == (1.0, "")
