@@ -125,7 +125,27 @@ def test_a_normalization_starts_with_the_numbers_of_eq_11():
     assert type(start["beta_initializer"]) is AsymptoteBias
 
 
-@pytest.mark.parametrize("name", initializers.NAMES[1:])
+def test_a_normalization_starts_with_the_currents_of_the_stationary_law():
+    start = initializers.for_normalization("stationary", **NEURON, timesteps=5)
+    layer = keras.layers.BatchNormalization(**start)
+    layer.build((None, 1000))
+    shift = to_numpy(layer.beta)
+    # Of a sum of many inputs that fire at a rate of 0.15.
+    law = initializers.for_layer("stationary", **NEURON, seed=0, timesteps=5)
+    kernel = to_numpy(law["kernel_initializer"]((200, 1000)))
+    np.testing.assert_array_equal(
+        shift, to_numpy(law["bias_initializer"]((1000,)))
+    )
+    spikes = np.random.default_rng(0).random((50, 200)) < 0.15
+    # The second moment is known up to about 1 %.
+    moment = np.sqrt(np.mean((spikes @ kernel) ** 2))
+    np.testing.assert_allclose(to_numpy(layer.gamma), moment, rtol=0.03)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [x for x in initializers.NAMES if x not in ("asymptote", "stationary")],
+)
 def test_a_normalization_starts_as_usual_under_other_names(name):
     start = initializers.for_normalization(name, **NEURON)
     assert start == {"gamma_initializer": "ones", "beta_initializer": "zeros"}

@@ -67,11 +67,11 @@ def test_branches_start_without_effect_on_the_shortcut(block, digits):
 @pytest.mark.parametrize("initializer", ["asymptote", "stationary"])
 def test_every_layer_fires_in_the_middle_of_a_deep_network(initializer, digits):
     options = {"initializer": initializer, "width": 1 / 4, "seed": 0}
-    model = residual_snn(38, (8, 8, 1), 10, 4, **options)
+    model = residual_snn(26, (8, 8, 1), 10, 4, **options)
     rates = callbacks.firing_rates(model, digits[0][0][:32])
-    assert len(rates) == 37
+    assert len(rates) == 25
     # The stream of currents, between the blocks.
-    stream = [rates[f"lif{i}"][0] for i in range(1, 38, 2)]
+    stream = [rates[f"lif{i}"][0] for i in range(1, 26, 2)]
     assert max(stream) < 1.5 * min(stream)
     assert min(rate for rate, _ in rates.values()) > 0.01
 
@@ -192,7 +192,9 @@ def test_a_thousand_layers_have_a_gradient_everywhere(digits):
     )
     rates = callbacks.firing_rates(model, x[:8])
     assert len(rates) == 999
-    assert min(rate for rate, _ in rates.values()) > 0.005
+    assert min(rate for rate, _ in rates.values()) > 0
+    stream = [rates[f"lif{i}"][0] for i in range(1, 1000, 2)]
+    assert max(stream) < 2 * min(stream)
     LOSS(torch.tensor(y[:8]), model(x[:8])).backward()
     norms = [float(x.value.grad.norm()) for x in model.trainable_weights]
     assert min(norms) > 0
