@@ -1,12 +1,45 @@
-"""The code of the guides runs."""
+"""The code of the guides runs, and the reference is complete."""
 
+import importlib
+import importlib.util
 import pathlib
 import re
 
+import keras
 import pytest
+from peers import library
+
+import keras_snn
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
-PAGES = ("deep.md", "exchange.md", "time_series.md")
+PAGES = (
+    "caveats.md",
+    "choosing.md",
+    "deep.md",
+    "exchange.md",
+    "index.md",
+    "moving.md",
+    "time_series.md",
+)
+# Blocks whose title begins with another library: its module, and its backend.
+LIBRARIES = {
+    "snnTorch": ("snntorch", "torch"),
+    "SpikingJelly": ("spikingjelly.activation_based.neuron", "torch"),
+    "keras-spiking": ("keras_spiking", "tensorflow"),
+}
+
+
+def run(page, capsys, title=None):
+    """Runs our blocks, and those of another library."""
+    text = (DOCS / page).read_text("utf-8")
+    blocks = re.findall(
+        r'^```python(?: title="([\w-]+).*?")?\n(.*?)^```', text, re.M | re.S
+    )
+    ours = ("", "keras_snn", title)
+    code = "\n".join(block for name, block in blocks if name in ours)
+    exec(code, {})  # noqa: S102
+    printed = capsys.readouterr().out.splitlines()
+    assert printed == re.findall(r"^\s*print\(.*\)  # (.*)$", code, re.M)
 
 
 @pytest.mark.slow
@@ -15,8 +48,39 @@ def test_the_code_runs_and_prints_what_its_comments_say(
     page, capsys, monkeypatch, tmp_path
 ):
     monkeypatch.chdir(tmp_path)  # for the files that it writes
-    text = (DOCS / page).read_text("utf-8")
-    code = "\n".join(re.findall(r"^```python\n(.*?)^```", text, re.M | re.S))
-    exec(code, {})  # noqa: S102
-    printed = capsys.readouterr().out.splitlines()
-    assert printed == re.findall(r"^\s*print\(.*\)  # (.*)$", code, re.M)
+    run(page, capsys)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("title", LIBRARIES)
+def test_the_code_beside_another_library_gives_the_same_spikes(title, capsys):
+    module, backend = LIBRARIES[title]
+    if keras.config.backend() != backend:
+        pytest.skip(f"{title} uses {backend}")
+    library(module)
+    run("moving.md", capsys, title)
+
+
+def test_every_title_is_that_of_a_library():
+    text = (DOCS / "moving.md").read_text("utf-8")
+    titles = re.findall(r'^```python title="([\w-]+)', text, re.M)
+    assert set(titles) == {"keras_snn", *LIBRARIES}
+
+
+def test_the_reference_has_every_module():
+    pages = [path.read_text("utf-8") for path in DOCS.glob("reference/*.md")]
+    shown = set(re.findall(r"^::: (\S+)$", "\n".join(pages), re.M))
+    modules = {
+        f"keras_snn.{name}"
+        for name in keras_snn.__all__
+        if importlib.util.find_spec(f"keras_snn.{name}")
+    }
+    assert modules <= shown
+    # `::: module` leaves out a function in a file of the same name.
+    for module in modules:
+        for name in importlib.import_module(module).__all__:
+            path = f"{module}.{name}"
+            if hasattr(importlib.import_module(module), "__path__") and (
+                importlib.util.find_spec(path)
+            ):
+                assert f"{path}.{name}" in shown
