@@ -7,12 +7,11 @@ import griffe
 
 __all__ = ["KerasSections"]
 
+BLOCK = r":\n(?=    )((?:    .*(?:\n|$)|\n(?=    ))+)"
 # Text without a list: griffe would take the words before a colon for a type.
-PLAIN = re.compile(
-    r"^(Returns|Yields|Reference):\n((?:    .*\n?|\n(?=    ))+)", re.M
-)
+PLAIN = re.compile(r"^(Returns|Yields|Reference)" + BLOCK, re.M)
 # In a module, also terms and their descriptions.
-TERM = re.compile(r"^(\S.*):\n((?:    .*\n?|\n(?=    ))+)", re.M)
+TERM = re.compile(r"^(\S.*)" + BLOCK, re.M)
 # Keras does not indent examples. They end with the docstring.
 EXAMPLE = re.compile(r"^Example:\n(?=.*^>>> )(.*)", re.M | re.S)
 
@@ -32,7 +31,7 @@ class KerasSections(griffe.Extension):
 
 
 def _plain(match):
-    return f"**{match[1]}:**\n\n{textwrap.dedent(match[2])}"
+    return f"**{match[1]}:**\n\n{textwrap.dedent(match[2])}\n"
 
 
 def _indented(match):
