@@ -56,7 +56,8 @@ PUBLIC = {
     "keras_snn.nir": "from_nir to_nir",
     "keras_snn.optimizers": "ASGD",
     "keras_snn.plots": """
-        STYLES codings learning_curves recording time_series
+        STYLES codings firing_rates learning_curves potentials raster recording
+        response time_series
     """,
     "keras_snn.presets": """
         decay integrate_and_fire norse norse_lif sinabs sinabs_iaf snntorch
@@ -90,7 +91,7 @@ ARROWS = {
     "replicas": set(),
     "encoders": {"replicas", "validation"},
     "optimizers": {"validation"},
-    "plots": {"validation"},
+    "plots": {"models", "theory", "validation"},
     "layers": {
         "initializers",
         "dynamics",
