@@ -1,5 +1,7 @@
 """`unit_neurons` moves `lam` and `theta` into weights, with the same spikes."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -181,6 +183,25 @@ def test_what_weights_cannot_do_is_refused(name):
     merge, message = REFUSED[name]
     with pytest.raises(ValueError, match=message):
         unit_neurons(branches(merge))
+
+
+@pytest.mark.parametrize(
+    "name", ["asymptote", "stationary", "copy", "rossbroich", "shi"]
+)
+def test_laws_in_units_of_the_threshold_build_unit_networks(name):
+    options = {"initializer": name, "surrogate": "auto", "timesteps": 4}
+    build = functools.partial(
+        sequential_snn, "FC8*2", (8, 8, 1), 10, k=0.75, seed=0, **options
+    )
+    unit = build(lam=1.0, theta=1.0)
+    copy = unit_neurons(build(lam=0.25, theta=0.5))
+    for layer in ("dense1", "dense2"):
+        one, other = (x.get_layer(layer).get_weights() for x in (unit, copy))
+        for expected, found in zip(one, other, strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-8)
+    if name != "asymptote" and name != "rossbroich":
+        one, other = (x.get_layer("lif2").surrogate for x in (unit, copy))
+        assert other.a == pytest.approx(one.a, rel=1e-9)
 
 
 @pytest.mark.parametrize("name", surrogates.NAMES)
