@@ -23,7 +23,14 @@ __all__ = [
     "surrogates",
 ]
 
-COLORS = {name: style["color"] for name, style in STYLES.items()}
+COLORS = {name: style["color"] for name, style in STYLES.items()} | {
+    "stationary": "#56B4E9",
+    "copy": "#000000",
+    "lee2020": "#F0E442",
+    "rossbroich": "#8C564B",
+    "micheli": "#7F7F7F",
+    "shi": "#17BECF",
+}
 DASHES: dict[str, Any] = {
     name: style["ls"] for name, style in STYLES.items() if "ls" in style
 }
@@ -148,7 +155,8 @@ def early_curves(gathered, title: str, limit: int, last: str):
 def curves(gathered, name: str, title: str, limit: int):
     """Draws loss or accuracy of several panels.
 
-    Panels with two labels form a grid; others come in rows of three.
+    Panels with two labels form a grid. Others come in rows of three, without
+    those that have no records.
 
     Args:
         gathered: Records by panel and method.
@@ -160,6 +168,8 @@ def curves(gathered, name: str, title: str, limit: int):
         A `matplotlib.figure.Figure`.
     """
     panels = list(gathered)
+    if len(panels[0]) != 2:
+        panels = [x for x in panels if any(gathered[x].values())]
     rows, columns = math.ceil(len(panels) / 3), min(3, len(panels))
     if len(panels[0]) == 2:
         rows, columns = (len({x[i] for x in panels}) for i in (0, 1))
@@ -169,7 +179,9 @@ def curves(gathered, name: str, title: str, limit: int):
         for method, records in gathered[panel].items():
             if records:
                 _draw_metric(axis, records, name, method, limit)
-        axis.set_title(", ".join(panel), fontsize=8)
+        # Long labels take two lines.
+        label = ", ".join(panel).replace(", k=", "\nk=")
+        axis.set_title(label, fontsize=8)
         _finish(axis, name)
         axis.label_outer()
     for axis in axes[:, 0]:

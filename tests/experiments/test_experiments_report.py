@@ -17,6 +17,7 @@ from experiments import (
 )
 from experiments.catalogue import EXPERIMENTS, METHODS, TWO
 from experiments.records import FOLDER, Store
+from keras_snn import initializers
 
 
 def test_no_runs_make_a_report(tmp_path):
@@ -327,3 +328,7 @@ def test_readings_are_ranked_by_their_distance_from_the_paper(tmp_path, fake):
     # The paper has 77.6 and 92.9; a network that does not train counts 10.
     assert "| 70.6 | – | · |" in row
     assert f"{(7 + 82.9) / 2:.1f} of 2 cells" in row
+
+
+def test_every_initialization_has_a_color():
+    assert set(initializers.NAMES) <= figures.COLORS.keys()
