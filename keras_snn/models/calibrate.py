@@ -15,6 +15,8 @@ from keras_snn.validation import check_choice, check_number
 
 __all__ = ["Calibration", "Row", "calibrate"]
 
+CLOSE = 0.1  # relative deviation of the rate that needs no note
+
 
 class Row(NamedTuple):
     """What `calibrate` did to one layer of neurons.
@@ -70,9 +72,13 @@ def calibrate(model, x, rate=0.15, batch_size=None, surrogate=True):
     its weights. What reaches neurons without weights, such as spikes through a
     shortcut, stays as it is.
 
+    Do not use it if neurons fire at every timestep on purpose, as in
+    `residual_snn(block="sew-and")`.
+
     It measures as `fit` runs the model: dropout is active, and batch
     normalization uses the statistics of each batch. Moving averages, states and
     random generators stay as they were, so the same call does the same again.
+    After an error or an interrupt, the weights are as before.
 
     It also gives all neurons the surrogate that keeps the norm of the gradient
     over many layers, `Exponential(theory.stationary_steepness(k, theta, ...))`,
@@ -124,6 +130,8 @@ def calibrate(model, x, rate=0.15, batch_size=None, surrogate=True):
         steepness = getattr(sweep.constants(neurons).surrogate, "a", None)
         rates = before[name][0], after[name][0]
         factor, note = found[name]
+        if not note and not abs(rates[1] - rate) <= CLOSE * rate:
+            note = "misses the rate: too few samples, or dropout"
         rows.append(Row(name, *rates, factor, steepness, note))
     return rows
 

@@ -7,8 +7,8 @@ import numpy as np
 from keras import ops
 
 from keras_snn.layers.walk import walk
-from keras_snn.models.probe import is_spiking
-from keras_snn.models.rates import Batches, firing_rates, restored
+from keras_snn.models.probe import is_spiking, rerun
+from keras_snn.models.rates import Batches, FiringRates, restored
 from keras_snn.models.report import table
 
 __all__ = ["Diagnosis", "Finding", "diagnose"]
@@ -114,8 +114,8 @@ def diagnose(model, x, y=None, batch_size=None):
     | silent | fires at less than 0.5 % of the timesteps in training |
     | saturated | fires at more than 80 % of the timesteps in training |
     | shifted | the rates of the two modes differ by more than a factor of 2 |
-    | nan | has a rate that is not a number |
-    | vanishing | a kernel has less than 1e-5 of the largest effect |
+    | nan | has a rate that is not a number; or the gradients are not |
+    | vanishing | a kernel has at most 1e-5 of the largest effect |
     | exploding | a kernel has 1000 times the effect of those after it |
 
     Only the first of some silent layers is the cause: those after it get no
@@ -124,17 +124,21 @@ def diagnose(model, x, y=None, batch_size=None):
 
     Args:
         model: A model that `keras_snn.models.probe` takes.
-        x: Inputs, as `callbacks.firing_rates` takes them.
-        y: Labels of `x`, an array. The gradient is that of the first batch. The
-            model must be compiled.
+        x: Inputs, as `callbacks.firing_rates` takes them. All of them are held
+            in memory.
+        y: Labels of `x`, an array of as many samples in the same order, or a
+            structure of them for several outputs. `x` must then be arrays, too,
+            and the model compiled. The gradient is that of the first batch,
+            penalties on weights included.
         batch_size: Samples per batch, at least 1. `None` means 32.
 
     Returns:
         A `Diagnosis`. `print` shows it.
 
     Raises:
-        ValueError: If `y` is given for a model that is not compiled, or `probe`
-            does not accept the model.
+        ValueError: If `y` is given for a model that is not compiled or for
+            batches, or has another number of samples, or `probe` does not
+            accept the model.
 
     Example:
     >>> from keras_snn.models import five_layer_snn
@@ -143,12 +147,13 @@ def diagnose(model, x, y=None, batch_size=None):
     >>> found.findings[0].problem, found.findings[0].layers[0]
     ('silent', 'lif1')
     """
-    batches = Batches(x, batch_size)
-    effects = {}
+    measures = FiringRates(model), FiringRates(model, training=True)
+    read = Batches(x, batch_size)
+    batches, effects = list(read), {}
     if y is not None:
+        _check_labels(y, read.samples)
         effects = _effects(model, *_first(batches, y))
-    inference = firing_rates(model, x, batch_size)
-    training = firing_rates(model, x, batch_size, training=True)
+    inference, training = (measure(batches) for measure in measures)
     rates = {
         name: (inference[name][0], training[name][0]) for name in inference
     }
@@ -199,6 +204,10 @@ def _reset_growth(model):
 def _of_effects(effects, silent, growth):
     """Yields which kernels get too much or too little of the gradient."""
     names, sizes = list(effects), np.array(list(effects.values()))
+    if len(sizes) and np.isnan(sizes[-1]):
+        text = f"The gradient of `{names[-1]}` is NaN, so the loss is, too."
+        yield Finding("nan", tuple(names), text, NOT_FINITE)
+        return
     for number in reversed(range(len(names))):
         after = sizes[number + 1 :]
         if not np.isfinite(sizes[number]) or (
@@ -216,7 +225,7 @@ def _of_effects(effects, silent, growth):
     lost = [
         x
         for x, size in zip(names, sizes, strict=True)
-        if size < VANISHING * sizes.max()
+        if size <= VANISHING * sizes.max()
     ]
     if lost:
         text = f"The gradient vanishes at {_names(lost)}: the effect on the"
@@ -231,9 +240,23 @@ def _names(names):
     return ", ".join(x if x == "..." else f"`{x}`" for x in few)
 
 
+def _check_labels(y, samples):
+    if samples is None:
+        raise ValueError(
+            "`y` must be `None` if `x` comes in batches: pass both as arrays. "
+            "Received: labels beside batches"
+        )
+    sizes = {len(np.atleast_1d(x)) for x in keras.tree.flatten(y)}
+    if sizes != {samples}:
+        raise ValueError(
+            f"`y` must have as many samples as `x`, {samples}. "
+            f"Received: {sorted(sizes)}"
+        )
+
+
 def _first(batches, y):
     """Returns the first batch and its labels."""
-    x = next(iter(batches))
+    x = batches[0]
     size = len(keras.tree.flatten(x)[0])
     return x, keras.tree.map_structure(lambda labels: labels[:size], y)
 
@@ -255,7 +278,7 @@ def _effects(model, x, y):
         )
     variables = model.trainable_variables
     before = [ops.convert_to_numpy(v.value).copy() for v in variables]
-    copy = keras.Model(model.input, model.output)  # not compiled
+    copy = rerun(model, lambda call, *args, **kwargs: call(*args, **kwargs))
     copy.compile(
         _Gradients(0.0, name="gradients"),
         model.loss,

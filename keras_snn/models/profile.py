@@ -8,19 +8,26 @@ import numpy as np
 from keras import ops
 
 from keras_snn.layers import PerTimestep
+from keras_snn.layers.over_time import OverTime
+from keras_snn.layers.walk import walk
 from keras_snn.models.probe import is_spiking, observed_outputs
 from keras_snn.models.rates import Batches, as_inputs, count, restored
 from keras_snn.models.report import table
+from keras_snn.models.synapses import constants_of
 from keras_snn.validation import check_choice
 
 __all__ = ["ENERGY", "Costs", "Energy", "Profile", "profile"]
 
-# Layers whose operations are known. A subclass counts as its base.
+# Layers whose operations are known. A subclass counts as the first of its bases
+# here.
 SYNAPSES = (
     keras.layers.Dense,
     keras.layers.Conv1D,
     keras.layers.Conv2D,
     keras.layers.Conv3D,
+    keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Conv3DTranspose,
     keras.layers.DepthwiseConv1D,
     keras.layers.DepthwiseConv2D,
 )
@@ -65,7 +72,8 @@ class Costs:
         acs: Additions of weights other than 0, where all inputs of the layer
             are -1, 0 or 1.
         dense: Synaptic operations if no input and no weight were 0.
-        updates: Updates of potentials: neurons times timesteps.
+        updates: Updates of states: neurons times timesteps, times the states of
+            a neuron.
         parameters: Number of weights.
         bytes: Their size.
         energy: Energy of the arithmetic in joules, see `profile`.
@@ -91,11 +99,14 @@ class Profile:
             `Costs`.
         total: The sum of all layers. Its rate is `None`.
         source: Where the energies come from.
+        uncounted: Names of layers with weights whose operations are not
+            counted.
     """
 
     layers: dict[str, Costs]
     total: Costs
     source: str
+    uncounted: tuple[str, ...] = ()
 
     def __str__(self):
         head = ["layer", *(x.name for x in dataclasses.fields(Costs))]
@@ -104,7 +115,10 @@ class Profile:
             [name, *_texts(costs)]
             for name, costs in [*self.layers.items(), ("total", self.total)]
         ]
-        return f"{table(head, rows)}\n\nPer sample. Energy: {self.source}."
+        text = f"{table(head, rows)}\n\nPer sample. Energy: {self.source}."
+        if self.uncounted:
+            text += f"\nNot counted: {', '.join(self.uncounted)}."
+        return text
 
 
 def _texts(costs):
@@ -137,10 +151,14 @@ def profile(model, x, batch_size=None, energy="float32"):
         batch_size: Samples per call of the model, at least 1. `None` means 32.
         energy: A name in `ENERGY`, or an `Energy`.
 
+    Masked timesteps do not count for neurons, but for the layers before them,
+    which compute them all the same.
+
     Returns:
-        A `Profile` of the neurons, and of dense layers and convolutions, also
-        depthwise ones and those in `PerTimestep`. The operations of other
-        layers with weights, such as attention, are not counted.
+        A `Profile` of neurons, leaky integrators, and `Dense`, `Conv`,
+        `DepthwiseConv` and transposed convolutional layers, also in
+        `PerTimestep`. Other layers with weights, such as `SeparableConv2D` and
+        attention, are named in `uncounted`.
 
     Raises:
         ValueError: If `energy` is unknown, or `probe` does not accept the
@@ -170,7 +188,7 @@ def profile(model, x, batch_size=None, energy="float32"):
         lambda layer, outputs, inputs, mask: _count(
             counted, layer, outputs, inputs, mask
         ),
-        lambda layer: is_spiking(layer) or _synapses(layer) is not None,
+        lambda layer: _has_states(layer) or _synapses(layer) is not None,
     )
     # Keras sorts the keys of plain dictionaries.
     counting = keras.Model(graph.input, collections.OrderedDict(found))
@@ -190,7 +208,17 @@ def profile(model, x, batch_size=None, energy="float32"):
         for x in dataclasses.fields(Costs)[1:]
     }
     sums |= {"parameters": model.count_params(), "bytes": _size(model)}
-    return Profile(costs, Costs(**sums), energy.source)
+    others = tuple(_uncounted(model, counted))
+    return Profile(costs, Costs(**sums), energy.source, others)
+
+
+def _uncounted(model, counted):
+    """Yields the names of layers with matrices as weights, but `counted`."""
+    known = {id(inside) for layer in counted for inside in walk(layer)}
+    for layer in walk(model):
+        matrices = any(x.shape and len(x.shape) > 1 for x in layer.weights)
+        if matrices and len(list(walk(layer))) == 1 and id(layer) not in known:
+            yield layer.name
 
 
 def _synapses(layer):
@@ -200,12 +228,29 @@ def _synapses(layer):
     return layer if isinstance(layer, SYNAPSES) else None
 
 
+def _has_states(layer):
+    """Returns whether a layer consists of neurons or leaky integrators."""
+    return is_spiking(layer) or isinstance(layer, OverTime)
+
+
+def _all_timesteps(layer, outputs, inputs, mask):
+    """Returns a layer and its outputs of all timesteps."""
+    if layer.return_sequences:
+        return layer, outputs
+    flags = {"return_sequences": True, "return_state": False}
+    copy = type(layer).from_config(layer.get_config() | flags)
+    outputs = copy(inputs) if mask is None else copy(inputs, mask=mask)
+    copy.set_weights(layer.get_weights())
+    return copy, outputs
+
+
 def _count(counted, layer, outputs, inputs, mask):
     """Returns the counts of a call, and the index of its layer in `counted`."""
     counted.append(layer)
     index = len(counted) - 1
     if _synapses(layer) is None:
-        spikes, steps = count(layer, outputs, inputs, mask)
+        whole, outputs = _all_timesteps(layer, outputs, inputs, mask)
+        spikes, steps = count(whole, outputs, inputs, mask)
         sums = [_sum(spikes), steps, _sum(ops.ones_like(spikes))]
         return [ops.full_like(steps, index), *sums, _recurrent(layer, outputs)]
     operations = _Operations(_synapses(layer), isinstance(layer, WRAPPERS))
@@ -218,9 +263,14 @@ def _sum(x):
     return ops.sum(x, axis=tuple(range(1, len(x.shape))))
 
 
+def _recurrent_kernel(layer):
+    """Returns the recurrent kernel of a layer or of its cell, or `None`."""
+    return getattr(getattr(layer, "cell", layer), "recurrent_kernel", None)
+
+
 def _recurrent(layer, spikes):
     """Returns the operations of a recurrent kernel, per sample."""
-    kernel = getattr(layer, "recurrent_kernel", None)
+    kernel = _recurrent_kernel(layer)
     if kernel is None:
         return _sum(ops.zeros_like(spikes[:, :1]))
     fan_out = np.count_nonzero(ops.convert_to_numpy(kernel), axis=1)
@@ -238,6 +288,7 @@ class _Operations(keras.layers.Layer):
 
     def __init__(self, layer, over_time):
         super().__init__(autocast=False)
+        self.supports_masking = True  # `count` looks at masks.
         self.over_time = over_time
         kernel = ops.convert_to_numpy(layer.kernel)
         # The same layer with weights of 0 and 1, and with weights of 1.
@@ -291,11 +342,13 @@ def _costs(counted, batches, samples, energy):
     if _synapses(layer) is None:
         spikes, steps, units, recurrent = sums
         # The number of units is the same for every sample.
-        updates = units * steps
-        found |= {"rate": spikes / updates if updates else float("nan")}
-        found |= {"spikes": spikes, "updates": updates, "acs": recurrent}
-        found["dense"] = 0.0
-        kernel = getattr(layer, "recurrent_kernel", None)
+        outputs = units * steps
+        states = len(constants_of(layer).neuron.states)
+        found |= {"updates": states * outputs, "acs": recurrent, "dense": 0.0}
+        if is_spiking(layer):
+            rate = spikes / outputs if outputs else float("nan")
+            found |= {"rate": rate, "spikes": spikes}
+        kernel = _recurrent_kernel(layer)
         if kernel is not None:
             found["dense"] = float(np.prod(kernel.shape) * (steps - 1))
     else:

@@ -65,15 +65,18 @@ class Batches:
     Args:
         x: See `firing_rates`.
         batch_size: See `firing_rates`.
+
+    Attributes:
+        samples: The number of samples, or `None` if `x` comes in batches.
     """
 
     def __init__(self, x, batch_size=None):
         leaves = keras.tree.flatten(x)
-        self._x, self._batch_size = x, None
+        self._x, self._batch_size, self.samples = x, None, None
         if leaves and all(hasattr(each, "shape") for each in leaves):
             size = 32 if batch_size is None else batch_size
             self._batch_size = check_count("batch_size", size)
-            self._samples = _check_samples(x)
+            self.samples = _check_samples(x)
             return
         single = len(leaves) == 1 and leaves[0] is x and not isinstance(x, str)
         if not (single and hasattr(x, "__iter__")) and not _is_py_dataset(x):
@@ -109,7 +112,7 @@ class Batches:
     def _raw(self):
         x, size = self._x, self._batch_size
         if size is not None:
-            for start in range(0, self._samples, size):
+            for start in range(0, self.samples, size):
                 rows = slice(start, start + size)
                 yield keras.tree.map_structure(lambda x, r=rows: x[r], x)
             return

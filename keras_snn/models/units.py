@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+from keras import tree
 
 from keras_snn import surrogates
 from keras_snn.models.probe import is_spiking
@@ -11,7 +12,7 @@ from keras_snn.models.synapses import (
     recurrent_kernels,
     scaled_weights,
 )
-from keras_snn.models.time_axis import PER_TIMESTEP, recomputed
+from keras_snn.models.time_axis import PER_TIMESTEP, is_symbolic, recomputed
 from keras_snn.surrogates.base import Steep
 
 __all__ = ["unit_neurons"]
@@ -29,6 +30,8 @@ HOMOGENEOUS = """
     Sum Swapaxes Transpose UnfoldTime UpSampling1D UpSampling2D UpSampling3D
     ZeroPadding1D ZeroPadding2D ZeroPadding3D
 """
+# Those of several inputs. None of these may be a constant.
+OF_SEVERAL = ("Add", "Concatenate", "Maximum", "Minimum", "Stack", "Subtract")
 
 
 def unit_neurons(model):
@@ -151,6 +154,10 @@ def _hindrance(call):
         *_, path = inside.upstream(inside.outputs)
         names = (_hindrance(inside.calls[index]) for index in path)
         return next((name for name in names if name is not None), None)
+    if type(layer).__name__ in OF_SEVERAL and not all(
+        map(is_symbolic, tree.flatten(call.arguments[0]))
+    ):
+        return layer.name  # a constant has no weights
     if scaled_weights(layer):
         function = getattr(layer, "activation", None)
         known = None, keras.activations.linear, keras.activations.relu

@@ -342,3 +342,50 @@ def test_a_layer_that_fires_at_the_rate_is_left_alone():
     x[:, :, 0] = 0.0
     (row,) = calibrate(model, x, rate=2 / 3)
     assert (row.factor, row.note) == (1.0, "")
+
+
+def test_a_current_that_is_not_affine_is_calibrated_too(spikes):
+    inputs = keras.Input(spikes.shape[1:])
+    start = keras.initializers.RandomNormal(seed=1)
+    x = PerTimestep(keras.layers.Dense(UNITS, kernel_initializer=start))(inputs)
+    model = keras.Model(inputs, LIF(**NEURON)(keras.ops.square(x)))
+    (row,) = calibrate(model, spikes)
+    assert row.note == ""
+    assert row.after == pytest.approx(0.15, rel=0.05)
+
+
+def test_a_rate_out_of_reach_is_named(spikes):
+    inputs = keras.Input(spikes.shape[1:])
+    dense = keras.layers.Dense(UNITS, activation="tanh")
+    # A current of at most 1 does not reach the threshold.
+    x = LIF(k=0.5, lam=0.5, theta=1.0)(PerTimestep(dense)(inputs))
+    (row,) = calibrate(keras.Model(inputs, x), spikes)
+    assert row.note == "cannot fire at 0.15"
+
+
+def test_an_interrupt_leaves_the_weights_as_they_were(spikes):
+    class Interrupting(keras.layers.Layer):
+        calls = 0
+
+        def call(self, x):
+            # The first two run when the layer and its graph are built.
+            self.calls += 1
+            if self.calls > self.limit:
+                raise KeyboardInterrupt
+            return keras.ops.copy(x)
+
+    last = Interrupting()
+    last.limit = 10**6
+    inputs = keras.Input(spikes.shape[1:])
+    x = LIF(**NEURON)(dense(kernel_initializer="glorot_uniform")(inputs))
+    x = LIF(**NEURON)(dense()(last(x)))
+    model = keras.Model(inputs, x)
+    before = model.get_weights()
+    factors = [row.factor for row in calibrate(model, spikes)]
+    assert factors[0] != 1
+    model.set_weights(before)
+    last.limit = last.calls + 4
+    with pytest.raises(KeyboardInterrupt):
+        calibrate(model, spikes)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)

@@ -144,3 +144,47 @@ def test_neurons_in_cells_are_found(digits):
     found = diagnose(model, np.ones((2, 5, 3), "float32"))
     assert problems(found) == {"silent": ("neurons",)}
     assert "0.0%" in str(found)
+
+
+def test_a_sequential_model_and_batches_are_accepted(rng):
+    model = keras.Sequential(
+        [
+            keras.Input((5, 6)),
+            keras.layers.Dense(8),
+            LIF(lam=2.0, name="neurons"),
+            keras.layers.GlobalAveragePooling1D(),
+            keras.layers.Dense(3, name="logits"),
+        ]
+    )
+    model.compile("sgd", LOSS)
+    x = rng.normal(size=(8, 5, 6)).astype("float32")
+    found = diagnose(model, x, rng.integers(0, 3, 8))
+    path = model.get_layer("logits").kernel.path
+    assert found.effects[path] > 0
+    assert diagnose(model, iter([x[:4], x[4:]])).rates == found.rates
+
+
+def test_labels_must_fit_the_samples(digits):
+    images, labels = digits
+    model = network()
+    with pytest.raises(ValueError, match=r"as `x`, 8. Received: \[5\]"):
+        diagnose(model, images, labels[:5])
+    with pytest.raises(ValueError, match="`y` must be `None` if `x` comes in"):
+        diagnose(model, iter([images]), labels)
+
+
+def test_gradients_of_zero_vanish(digits):
+    model = network()
+    model.compile("sgd", lambda _, logits: 0.0 * keras.ops.mean(logits, -1))
+    found = problems(diagnose(model, *digits))
+    names = "dense1", "dense2", "logits"
+    assert found["vanishing"] == tuple(f"{name}/kernel" for name in names)
+
+
+def test_a_loss_of_nan_is_named(digits):
+    model = network()
+    layer = model.get_layer("logits")
+    layer.kernel.assign(np.full(layer.kernel.shape, np.nan))
+    found = diagnose(model, *digits)
+    assert set(problems(found)) == {"nan"}
+    assert "`logits/kernel` is NaN" in str(found)

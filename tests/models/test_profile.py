@@ -168,3 +168,49 @@ def test_neurobench_counts_the_same(rng):
     theirs.weight.data = torch.tensor(to_numpy(dense.kernel).T)
     assert macs(torch.tensor(fired), theirs) == (2 * found["d"].acs, True)
     assert found["d"].acs > 0
+
+
+@pytest.mark.parametrize("in_a_cell", [False, True])
+def test_the_last_spikes_cost_as_much_as_all(rng, in_a_cell):
+    def network(sequences):
+        inputs = keras.Input((6, 4))
+        options = {"return_sequences": sequences, "name": "neurons"}
+        if in_a_cell:
+            cell = layers.RecurrentCell(layers.LIFRNNCell(4, k=0.5, lam=2.0))
+            neurons = keras.layers.RNN(cell, **options)
+        else:
+            neurons = layers.RecurrentLIF(4, k=0.5, lam=2.0, **options)
+        return keras.Model(inputs, neurons(inputs))
+
+    whole, last = network(True), network(False)
+    last.set_weights(whole.get_weights())
+    x = 2 * rng.random((2, 6, 4)).astype("float32")
+    found = profile(whole, x)
+    assert found.total.acs > 0
+    assert found.total.dense == 5 * 16
+    assert profile(last, x) == found
+
+
+def test_integrators_and_second_states_are_updated(rng):
+    inputs = keras.Input((5, 3))
+    x = layers.CubaLIF(name="cuba")(inputs)
+    x = layers.LeakyIntegrator(name="integrator")(x)
+    found = profile(keras.Model(inputs, x), spikes(rng, 2, 5, 3)).layers
+    assert found["cuba"].updates == 2 * 15
+    assert found["integrator"].updates == 15
+    assert found["integrator"].rate is None
+
+
+def test_what_is_not_counted_is_named(rng):
+    inputs = keras.Input((3, 6, 6, 2))
+    wrapped = layers.PerTimestep(keras.layers.SeparableConv2D(4, 3, name="sep"))
+    x = wrapped(inputs)
+    x = layers.PerTimestep(keras.layers.Conv2DTranspose(2, 2, name="up"))(x)
+    found = profile(
+        keras.Model(inputs, layers.LIF()(x)), spikes(rng, 2, 3, 6, 6, 2)
+    )
+    assert found.uncounted == ("sep",)
+    assert "Not counted: sep." in str(found)
+    # Every input of "up" reaches 2x2 outputs with 2 filters.
+    (name,) = (x for x in found.layers if "per_timestep" in x)
+    assert found.layers[name].dense == 3 * 16 * 4 * 4 * 2

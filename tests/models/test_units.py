@@ -223,3 +223,21 @@ def test_surrogates_scale_with_the_threshold(name, rng):
             )
         )
         np.testing.assert_allclose(found, 0.5 * before, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "join",
+    [
+        lambda x: x + 1.0,
+        lambda x: 1.0 - x,
+        lambda x: keras.ops.maximum(x, 1.0),
+        lambda x: keras.ops.add(x, np.ones(4, "float32")),
+    ],
+    ids=["sum", "difference", "maximum", "array"],
+)
+def test_a_constant_beside_the_current_is_refused(join):
+    inputs = keras.Input((3, 4))
+    x = join(keras.layers.Dense(4)(inputs))
+    model = keras.Model(inputs, LIF(k=0.5, lam=0.5, theta=2.0)(x))
+    with pytest.raises(ValueError, match="nothing between weights and neurons"):
+        unit_neurons(model)
