@@ -236,10 +236,12 @@ class _Steps:
 
     def refuse(self, layer):
         """Raises the error for a layer that cannot be taken apart."""
+        inside = isinstance(layer, keras.layers.Layer) and needs_time(layer)
         raise ValueError(
             f"`step_model` cannot take the layer `{layer.name}` of type "
-            f"{type(layer).__name__} apart in time. If it needs no time axis, "
-            "wrap it in `PerTimestep`."
+            f"{type(layer).__name__} apart in time."
+            + " If it needs no time axis, wrap it in `PerTimestep`."
+            * (not inside)
         )
 
     def _encode(self, encoder, image):

@@ -60,8 +60,8 @@ def neurons(recipes, layer, value, dt, reset):
     if hasattr(unit, "theta") and unit.reset != reset:
         raise refusal(
             layer,
-            f"its reset is {unit.reset!r}. If it is 'subtract', pass "
-            "`reset='subtract'`, and tell whoever reads the graph",
+            f"its reset is {unit.reset!r}, and `reset` is {reset!r}. All "
+            "neurons of a graph reset alike, to zero or by subtraction",
         )
     kernel = getattr(holder, "recurrent_kernel", None)
     if kernel is None:

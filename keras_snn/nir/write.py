@@ -10,6 +10,7 @@ from keras_snn.models.time_axis import (
     PER_TIMESTEP,
     has_graph,
     is_symbolic,
+    makes_masks,
     operations,
     recomputed,
     repeats,
@@ -72,7 +73,6 @@ def to_nir(model, dt=1e-4, *, path=None, reset="zero", target=None):
         reset: The reset of the neurons of the model. NIR only has `"zero"`.
             With `"subtract"`, a reader must know that it has to subtract the
             threshold. `from_nir` has an argument of this name.
-
         target: `"snntorch"`, `"spikingjelly"` or `"norse"` for a graph that
             this simulator reads with equal spikes, or `None`. See the page
             `docs/exchange.md`.
@@ -99,6 +99,9 @@ def to_nir(model, dt=1e-4, *, path=None, reset="zero", target=None):
             "`model` must be a functional model or a built `Sequential`. "
             f"Received: {model!r}"
         )
+    for layer in operations(model):
+        if makes_masks(layer):
+            raise refusal(layer, "a graph has no masks")
     writer = _Writer(
         check_number("dt", dt), check_choice("reset", reset, RESETS)
     )

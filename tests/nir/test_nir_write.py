@@ -174,7 +174,7 @@ def test_a_layer_becomes_nodes_that_compute_the_same(shape, layer):
 def test_reset_by_subtraction_needs_the_reader_to_know():
     model = network((3,), layers.LIF(**NEURON, reset="subtract"))
     assert_equal(model, counts(3), reset="subtract")
-    with pytest.raises(ValueError, match="pass `reset='subtract'`"):
+    with pytest.raises(ValueError, match="and `reset` is .zero."):
         to_nir(model)
 
 
@@ -269,6 +269,7 @@ REFUSED = {
     "of type BNTT": ((3,), layers.BNTT(6)),
     "of type AdaptiveLIF": ((3,), layers.AdaptiveLIF()),
     "its reset is 'none'": ((3,), layers.LIF(reset="none")),
+    "a graph has no masks": ((3,), K.Masking()),
     "sequence of its outputs": ((3,), layers.LIF(return_sequences=False)),
     "alone, in order": ((3,), layers.LIF(go_backwards=True)),
     "pads the two sides differently": (
