@@ -14,9 +14,9 @@ __all__ = ["ScaledInitializer"]
 class ScaledInitializer(keras.initializers.Initializer):
     """Multiplies the weights of another initializer by a factor.
 
-    Use it for the last layer of a residual branch. If each of `n` branches
-    starts with the factor `1 / sqrt(n)`, the variance of their sum does not
-    depend on `n`.
+    Use it for the last layer of a residual branch. With the factor `1 / n`, the
+    sum of `n` branches starts no larger than one layer, even if they agree.
+    With `1 / sqrt(n)`, its variance does not depend on `n`.
 
     Args:
         initializer: Initializer to scale: a name, a config or an object.

@@ -131,7 +131,7 @@ def calibrate(model, x, rate=0.15, batch_size=None, surrogate=True):
         rates = before[name][0], after[name][0]
         factor, note = found[name]
         if not note and not abs(rates[1] - rate) <= CLOSE * rate:
-            note = "misses the rate: too few samples, or dropout"
+            note = "misses the rate"
         rows.append(Row(name, *rates, factor, steepness, note))
     return rows
 

@@ -1,6 +1,7 @@
 """Names the layers of a network that cannot learn, and says what to change."""
 
 import dataclasses
+import warnings
 
 import keras
 import numpy as np
@@ -10,13 +11,14 @@ from keras_snn.layers.walk import walk
 from keras_snn.models.probe import is_spiking, rerun
 from keras_snn.models.rates import Batches, FiringRates, restored
 from keras_snn.models.report import table
+from keras_snn.models.synapses import constants_of
 
 __all__ = ["Diagnosis", "Finding", "diagnose"]
 
 SILENT = 0.005  # firing rate
 SATURATED = 0.8
 SHIFTED = 2.0  # ratio of the firing rates of the two modes
-# Of the effect of a layer on the loss, see `LayerRow`.
+# Of `Diagnosis.effects`.
 VANISHING, EXPLODING = 1e-5, 1e3
 
 WEAK = (
@@ -33,7 +35,7 @@ AVERAGES = (
     "batches. Train for longer, or lower its `momentum`."
 )
 LOST = (
-    "Too little of the gradient passes the layers above it. Use a less steep "
+    "Too little of the gradient passes the layers after it. Use a less steep "
     'surrogate, such as `surrogate="auto"` of the builders. Networks of more '
     "than 20 layers need shortcuts or `CopyInitializer`."
 )
@@ -193,11 +195,11 @@ def _reset_growth(model):
     """Returns the largest `theory.reset_growth` of the neurons of a model."""
     largest = 0.0
     for layer in filter(is_spiking, walk(model)):
-        cell = getattr(layer, "cell", layer)  # of an `RNN`
-        cell = getattr(cell, "cell", cell)  # of a `RecurrentCell`
+        cell = constants_of(layer)
         if cell.reset != "none" and not cell.detach_reset:
-            peak = cell.surrogate.derivative(ops.zeros(()))
-            largest = max(largest, float(ops.max(cell.k * cell.theta * peak)))
+            peak = float(cell.surrogate.derivative(ops.zeros(())))
+            k, theta = map(ops.convert_to_numpy, (cell.k, cell.theta))
+            largest = max(largest, float(np.max(k * theta)) * peak)
     return largest
 
 
@@ -271,17 +273,21 @@ class _Gradients(keras.optimizers.Optimizer):
 
 def _effects(model, x, y):
     """Returns the effect of every kernel on the loss, by its path."""
-    if not model.compiled:
+    if not model.compiled or model.loss is None:
         raise ValueError(
-            "`y` needs a compiled model, whose loss it is for. Received: "
-            f"model {model.name!r}, which is not compiled"
+            "`y` needs a model that is compiled with a loss. Received: model "
+            f"{model.name!r}, loss={getattr(model, 'loss', None)!r}"
         )
     variables = model.trainable_variables
     before = [ops.convert_to_numpy(v.value).copy() for v in variables]
     copy = rerun(model, lambda call, *args, **kwargs: call(*args, **kwargs))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras would rather not write lambdas.
+        weights = model.get_compile_config()["loss_weights"]
     copy.compile(
         _Gradients(0.0, name="gradients"),
         model.loss,
+        loss_weights=weights,
         # On TensorFlow, a single step does not repay the time to compile it.
         jit_compile=keras.config.backend() == "jax",
         auto_scale_loss=False,
@@ -294,5 +300,5 @@ def _effects(model, x, y):
         for variable, weights, gradient in zip(
             variables, before, gradients, strict=True
         )
-        if weights.ndim > 1
+        if variable.name.endswith("kernel")
     }

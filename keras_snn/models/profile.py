@@ -2,6 +2,8 @@
 
 import collections
 import dataclasses
+import inspect
+import math
 
 import keras
 import numpy as np
@@ -13,7 +15,7 @@ from keras_snn.layers.walk import walk
 from keras_snn.models.probe import is_spiking, observed_outputs
 from keras_snn.models.rates import Batches, as_inputs, count, restored
 from keras_snn.models.report import table
-from keras_snn.models.synapses import constants_of
+from keras_snn.models.synapses import constants_of, recurrent_kernel
 from keras_snn.validation import check_choice
 
 __all__ = ["ENERGY", "Costs", "Energy", "Profile", "profile"]
@@ -252,7 +254,10 @@ def _count(counted, layer, outputs, inputs, mask):
         whole, outputs = _all_timesteps(layer, outputs, inputs, mask)
         spikes, steps = count(whole, outputs, inputs, mask)
         sums = [_sum(spikes), steps, _sum(ops.ones_like(spikes))]
-        return [ops.full_like(steps, index), *sums, _recurrent(layer, outputs)]
+        # The last spikes go nowhere. At masked timesteps, they are repeated.
+        sent = spikes - ops.cast(outputs[:, -1], spikes.dtype)
+        sums += [_recurrent(layer, sent), ops.maximum(steps - 1, 0)]
+        return [ops.full_like(steps, index), *sums]
     operations = _Operations(_synapses(layer), isinstance(layer, WRAPPERS))
     counts = operations(inputs)
     return [ops.full_like(counts[0], index), *counts]
@@ -263,19 +268,18 @@ def _sum(x):
     return ops.sum(x, axis=tuple(range(1, len(x.shape))))
 
 
-def _recurrent_kernel(layer):
-    """Returns the recurrent kernel of a layer or of its cell, or `None`."""
-    return getattr(getattr(layer, "cell", layer), "recurrent_kernel", None)
-
-
 def _recurrent(layer, spikes):
-    """Returns the operations of a recurrent kernel, per sample."""
-    kernel = _recurrent_kernel(layer)
+    """Returns the operations of a recurrent kernel, per sample.
+
+    Args:
+        layer: The layer.
+        spikes: Spikes of every neuron that the kernel takes.
+    """
+    kernel = recurrent_kernel(layer)
     if kernel is None:
-        return _sum(ops.zeros_like(spikes[:, :1]))
+        return _sum(ops.zeros_like(spikes))
     fan_out = np.count_nonzero(ops.convert_to_numpy(kernel), axis=1)
-    # The spikes of the last timestep go nowhere.
-    return _sum(spikes[:, :-1] * fan_out.astype("float32"))
+    return _sum(spikes * fan_out.astype("float32"))
 
 
 class _Operations(keras.layers.Layer):
@@ -295,7 +299,9 @@ class _Operations(keras.layers.Layer):
         self.ones = np.ones(kernel.shape), (kernel != 0)
         base = next(x for x in SYNAPSES if isinstance(layer, x))
         plain = {"use_bias": False, "activation": None, "dtype": "float32"}
-        config = layer.get_config() | plain
+        names = inspect.signature(base.__init__).parameters
+        config = {x: y for x, y in layer.get_config().items() if x in names}
+        config |= plain
         self.copies = [base.from_config(config) for _ in self.ones]
 
     def build(self, shape):
@@ -311,9 +317,10 @@ class _Operations(keras.layers.Layer):
         if self.over_time:
             x = ops.reshape(x, (-1, *x.shape[2:]))
         active = ops.cast(x != 0, "float32")
-        # Whole numbers, exact up to 2^24 per output. Their sums are larger.
+        # Whole numbers, exact up to 2^24 per output. A sum over one axis fits
+        # int32. `_costs` adds these up in float64.
         dense, effective = (
-            _sum(ops.cast(copy(inputs), "int32"))
+            ops.reshape(ops.sum(ops.cast(copy(inputs), "int32"), -1), (-1,))
             for copy, inputs in zip(
                 self.copies, (ops.ones_like(active), active), strict=True
             )
@@ -340,7 +347,7 @@ def _costs(counted, batches, samples, energy):
     }
     sums = [float(x.sum(dtype="float64")) / samples for x in columns]
     if _synapses(layer) is None:
-        spikes, steps, units, recurrent = sums
+        spikes, steps, units, recurrent, sent = sums
         # The number of units is the same for every sample.
         outputs = units * steps
         states = len(constants_of(layer).neuron.states)
@@ -348,9 +355,9 @@ def _costs(counted, batches, samples, energy):
         if is_spiking(layer):
             rate = spikes / outputs if outputs else float("nan")
             found |= {"rate": rate, "spikes": spikes}
-        kernel = _recurrent_kernel(layer)
+        kernel = recurrent_kernel(layer)
         if kernel is not None:
-            found["dense"] = float(np.prod(kernel.shape) * (steps - 1))
+            found["dense"] = float(np.prod(kernel.shape) * sent)
     else:
         dense, effective, _ = sums
         kind = "acs" if columns[2].all() else "macs"
@@ -363,9 +370,9 @@ def _costs(counted, batches, samples, energy):
 
 def _size(layer):
     """Returns the size of the weights in bytes."""
+    sizes = ((x.shape, x.dtype) for x in layer.weights)
     return sum(
-        int(np.prod(x.shape)) * np.dtype("uint16").itemsize
-        if x.dtype == "bfloat16"
-        else int(np.prod(x.shape)) * np.dtype(x.dtype).itemsize
-        for x in layer.weights
+        # NumPy does not know this type.
+        math.prod(shape) * (2 if x == "bfloat16" else np.dtype(x).itemsize)
+        for shape, x in sizes
     )

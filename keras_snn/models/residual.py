@@ -60,8 +60,8 @@ def residual_snn(
     with the number of blocks per stage, as soon as the branches fire. The
     outputs of the other two are spikes.
 
-    The first block of a stage doubles the filters and, except in the first
-    stage, halves the sides of the image. Odd sides are rounded up, so an image
+    Except in the first stage, the first block of a stage doubles the filters
+    and halves the sides of the image. Odd sides are rounded up, so an image
     never gets smaller than 1x1. In such a block, the shortcut is a 1x1
     convolution with normalization and, unless `block="ms"`, neurons. All other
     shortcuts pass their input on.
@@ -106,7 +106,8 @@ def residual_snn(
         encoder: `"constant"`, `"poisson"`, `"retina"` or `None`.
         normalization: `None`, `"batch"`, `"bntt"`, `"tdbn"` or a function, as
             in `sequential_snn`. The layers that a function returns keep their
-            own start. `"bntt"` has no shift, so `"sew-and"` does not take it.
+            own start. `"sew-and"` needs a large shift, so it takes neither
+            functions nor `"bntt"`.
         readout: `"mean"`, `"rate"` or `"sequence"`. A dense layer follows the
             mean over the whole image.
         width: Factor for the numbers of filters, above 0. The results are
@@ -165,8 +166,8 @@ def _stages(depth):
         rest = None
     if rest != 0:
         raise ValueError(
-            "`depth` must be 18, 34, 6 n + 2, or a tuple of the numbers of "
-            f"blocks in each stage. Received: depth={depth!r}"
+            "`depth` must be 18, 34, 6 n + 2 with n above 0, or a tuple of the "
+            f"numbers of blocks in each stage. Received: depth={depth!r}"
         )
     return (blocks,) * 3
 
@@ -192,10 +193,11 @@ class _ResidualNetwork(Network):
         self.factor = 1 / blocks
         self.shift = keras.initializers.Zeros()
         if block == "sew-and":
-            if self.normalization == "bntt":
+            if self.normalization == "bntt" or callable(self.normalization):
                 raise ValueError(
-                    "`normalization` must have a shift under `block='sew-and'`."
-                    " Received: normalization='bntt'"
+                    "`normalization` must be None, 'batch' or 'tdbn' under "
+                    "`block='sew-and'`, whose last shift is large. Received: "
+                    f"normalization={self.normalization!r}"
                 )
             # Twice the current that fires at every timestep.
             current = 2 * self.neuron["theta"] / self.neuron["lam"]

@@ -12,7 +12,7 @@ from keras_snn.models.rates import as_inputs, count, restored
 from keras_snn.models.synapses import (
     Graph,
     constants_of,
-    recurrent_kernels,
+    recurrent_kernel,
     scaled_weights,
 )
 
@@ -162,7 +162,9 @@ class Sweep:
         """Returns the recurrent kernel, at the first call of the neurons."""
         layer = self.graph.calls[neurons.index].operation
         first = self.first[id(layer)] is neurons
-        return recurrent_kernels(layer) if first else []
+        kernel = recurrent_kernel(layer)
+        learns = kernel is not None and kernel.trainable
+        return [kernel] if first and learns else []
 
     def _calibrate(self, neurons):
         """Scales the synapses of some neurons, and returns `factor, note`.
@@ -282,10 +284,15 @@ def _search(rate, target):
 
     def high(exponent):
         tried[exponent] = rate(2.0**exponent)
-        return tried[exponent] >= target
+        # NaN comes from weights that are too large.
+        return not tried[exponent] < target
+
+    def gap(exponent):
+        found = tried[exponent]
+        return math.inf if math.isnan(found) else abs(found - target)
 
     first = high(0.0)
-    if abs(tried[0.0] - target) <= CLOSE * target:
+    if gap(0.0) <= CLOSE * target:
         return 1.0, ""
     ends = None
     for sign in (-1, 1) if first else (1, -1):
@@ -296,11 +303,10 @@ def _search(rate, target):
         if ends:
             break
     else:
-        gaps = {x: abs(found - target) for x, found in tried.items()}
-        least = min(gaps.values()) + CLOSE * target
-        close = [x for x, gap in gaps.items() if gap <= least]
-        if not close:
+        least = min(map(gap, tried)) + CLOSE * target
+        if math.isinf(least):
             return 1.0, "the rate is NaN"
+        close = [x for x in tried if gap(x) <= least]
         best = 2.0 ** min(close, key=abs)
         return best, f"cannot fire at {target:g}"
     inside, outside = ends
@@ -310,9 +316,9 @@ def _search(rate, target):
             inside = middle
         else:
             outside = middle
-        if abs(tried[middle] - target) <= CLOSE * target:
+        if gap(middle) <= CLOSE * target:
             return 2.0**middle, ""
-    best = min((inside, outside), key=lambda x: abs(tried[x] - target))
+    best = min((inside, outside), key=gap)
     return 2.0**best, ""
 
 

@@ -28,7 +28,7 @@ __all__ = [
     "Graph",
     "Neurons",
     "constants_of",
-    "recurrent_kernels",
+    "recurrent_kernel",
     "scaled_weights",
 ]
 
@@ -308,8 +308,6 @@ def constants_of(layer):
     return layer
 
 
-def recurrent_kernels(layer):
-    """Returns a list of the recurrent kernel of neurons, if they learn one."""
-    cell = getattr(layer, "cell", layer)
-    kernel = getattr(cell, "recurrent_kernel", None)
-    return [] if kernel is None or not kernel.trainable else [kernel]
+def recurrent_kernel(layer):
+    """Returns the recurrent kernel of a layer or of its cell, or `None`."""
+    return getattr(getattr(layer, "cell", layer), "recurrent_kernel", None)

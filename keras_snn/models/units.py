@@ -9,7 +9,7 @@ from keras_snn.models.probe import is_spiking
 from keras_snn.models.synapses import (
     Graph,
     constants_of,
-    recurrent_kernels,
+    recurrent_kernel,
     scaled_weights,
 )
 from keras_snn.models.time_axis import PER_TIMESTEP, is_symbolic, recomputed
@@ -84,7 +84,8 @@ def _factors(graph):
     for neurons in graph.neurons():
         layer = graph.calls[neurons.index].operation
         factor = _ratio(layer)
-        for kernel in recurrent_kernels(layer):
+        kernel = recurrent_kernel(layer)
+        if kernel is not None:
             found[id(kernel)] = kernel, factor
         if factor == 1:
             factor = 1.0
@@ -128,7 +129,7 @@ def _ratio(layer):
 
 
 def _check_path(graph, neurons):
-    """Raises an error if something between weights and neurons is not linear.
+    """Raises an error if something before the neurons is not homogeneous.
 
     Strictly speaking, its output must grow with its inputs.
     """

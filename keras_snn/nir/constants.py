@@ -25,20 +25,20 @@ def from_node(name, node, shape, dt, firing):
         value = getattr(node, parameter, default)
         return _channels_last(name, parameter, value, shape)
 
-    found, offset = {"k": np.ones(shape)}, 0.0
-    found["lam"] = get("r") * dt
+    _check(name, "r", get("r"), get("r") > 0, "above 0")
+    found, offset = {"k": np.ones(shape), "lam": get("r") * dt}, 0.0
     v_reset = get("v_reset", 0.0)
     if hasattr(node, "v_leak"):
         rate = _rate(name, node, get, dt)
         found = {"k": 1 - rate, "lam": get("r") * rate}
         offset = (get("v_leak") - v_reset) / get("r")
     if hasattr(node, "tau_syn"):
-        rate = dt / get("tau_syn")
-        found["alpha"] = 1 - rate
-        gain = get("w_in") * rate
+        tau = get("tau_syn")
+        _check(name, "tau_syn", tau, tau >= dt, f"at least `dt`, {dt:g}")
+        _check(name, "w_in", get("w_in"), get("w_in") > 0, "above 0")
+        found["alpha"] = 1 - dt / tau
+        gain = get("w_in") * dt / tau
         found["lam"], offset = found["lam"] * gain, offset / gain
-        _check(name, "tau_syn", get("tau_syn"), rate <= 1, "at least `dt`")
-    _check(name, "r", get("r"), found["lam"] > 0, "such that `lam` is above 0")
     if hasattr(node, "v_threshold"):
         theta = get("v_threshold") - v_reset
         _check(name, "v_threshold", theta, theta > 0, "above `v_reset`")

@@ -37,8 +37,9 @@ def neurons(recipes, layer, value, dt, reset):
     Raises:
         ValueError: If NIR cannot express the layer.
     """
-    activation = getattr(layer, "activation", None)
-    fires = isinstance(activation, surrogates.Surrogate)
+    fires = type(layer) is keras.layers.Activation and isinstance(
+        layer.activation, surrogates.Surrogate
+    )
     unit = layer.cell if type(layer) is keras.layers.RNN else layer
     holder = unit
     if type(unit) is layers.RecurrentCell:

@@ -139,7 +139,10 @@ class _Builder:
             return keras.Input((None, *space, channels), name=label)
         before = [self.tensors[x] for x in self.graph.before[name]]
         if not before:
-            raise ValueError(f"Node {name!r} must have an input.")
+            raise ValueError(
+                "Every node but an Input must have an input. Received: node "
+                f"{name!r} without one"
+            )
         x = before[0]
         if before[1:]:
             x = keras.layers.Add(name=f"{label}_sum")(before)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_snn.layers import LIF
+from keras_snn.layers import LIF, LIFRNNCell, RecurrentCell
 from keras_snn.models import diagnose, probe, sequential_snn
 from keras_snn.surrogates import Arctan
 
@@ -133,16 +133,20 @@ def test_the_model_stays_as_it_was(digits):
 
 def test_labels_need_a_compiled_model(digits):
     model = sequential_snn("FC4", (8, 8, 1), 10, timesteps=2)
-    with pytest.raises(ValueError, match=r"`y` needs a compiled model"):
+    with pytest.raises(ValueError, match="`y` needs a model that is compiled"):
         diagnose(model, *digits)
 
 
-def test_neurons_in_cells_are_found(digits):
+def test_neurons_in_cells_are_found():
     inputs = keras.Input((5, 3))
     x = keras.layers.Dense(4, kernel_initializer="zeros")(inputs)
-    model = keras.Model(inputs, LIF(name="neurons")(x))
-    found = diagnose(model, np.ones((2, 5, 3), "float32"))
-    assert problems(found) == {"silent": ("neurons",)}
+    cell = RecurrentCell(LIFRNNCell(4))
+    rnn = keras.layers.RNN(cell, return_sequences=True, name="neurons")
+    model = keras.Model(inputs, rnn(x))
+    model.compile("sgd", "mse")
+    x = np.ones((2, 5, 3), "float32")
+    found = diagnose(model, x, np.ones((2, 5, 4), "float32"))
+    assert problems(found)["silent"] == ("neurons",)
     assert "0.0%" in str(found)
 
 
@@ -188,3 +192,27 @@ def test_a_loss_of_nan_is_named(digits):
     found = diagnose(model, *digits)
     assert set(problems(found)) == {"nan"}
     assert "`logits/kernel` is NaN" in str(found)
+
+
+def test_constants_may_be_arrays(digits):
+    inputs = keras.Input((3, 4))
+    neurons = LIF(k=[0.5, 0.6, 0.7, 0.8], lam=2.0, theta=[1.0, 1.0, 2.0, 2.0])
+    model = keras.Model(inputs, keras.layers.Dense(2)(neurons(inputs)))
+    model.compile("sgd", "mse")
+    found = diagnose(model, np.ones((2, 3, 4), "float32"), np.ones((2, 3, 2)))
+    assert list(found.effects) == [model.layers[-1].kernel.path]
+
+
+def test_the_effect_has_the_weight_of_the_loss(digits):
+    model = network()
+    once = diagnose(model, *digits).effects
+    model.compile("sgd", LOSS, loss_weights=[3.0])
+    for name, effect in diagnose(model, *digits).effects.items():
+        assert effect == pytest.approx(3 * once[name], rel=1e-4)
+
+
+def test_labels_need_a_loss(digits):
+    model = sequential_snn("FC4", (8, 8, 1), 10, timesteps=2)
+    model.compile("sgd")
+    with pytest.raises(ValueError, match="compiled with a loss"):
+        diagnose(model, *digits)

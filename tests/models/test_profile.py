@@ -214,3 +214,24 @@ def test_what_is_not_counted_is_named(rng):
     # Every input of "up" reaches 2x2 outputs with 2 filters.
     (name,) = (x for x in found.layers if "per_timestep" in x)
     assert found.layers[name].dense == 3 * 16 * 4 * 4 * 2
+
+
+def test_many_operations_do_not_overflow():
+    inputs = keras.Input((300, 4096))
+    dense = keras.layers.Dense(4096, name="dense")
+    model = keras.Model(inputs, layers.LIF()(dense(inputs)))
+    found = profile(model, np.zeros((1, 300, 4096), "float32"))
+    assert found.layers["dense"].dense == 300 * 4096**2 > 2**32
+
+
+def test_masked_timesteps_send_no_spikes(rng):
+    inputs = keras.Input((6, 4))
+    masked = keras.layers.Masking()(inputs)
+    neurons = layers.RecurrentLIF(4, k=0.5, lam=2.0, name="neurons")
+    model = keras.Model(inputs, neurons(masked))
+    x = 2 * rng.random((2, 6, 4)).astype("float32")
+    x[:, 3:] = 0.0
+    short = keras.Input((3, 4))
+    expected = profile(keras.Model(short, neurons(short)), x[:, :3])
+    assert expected.layers["neurons"].acs > 0
+    assert profile(model, x).layers["neurons"] == expected.layers["neurons"]

@@ -204,7 +204,7 @@ def test_a_thousand_layers_have_a_gradient_everywhere(digits):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"depth": 19}, "`depth` must be 18, 34, 6 n . 2, or a tuple .*=19"),
+        ({"depth": 19}, "`depth` must be 18, 34, 6 n . 2 with .*=19"),
         ({"depth": 2}, "`depth` must be 18, .*Received: depth=2"),
         ({"depth": ()}, r"`depth` must be 18, .*Received: depth=\(\)"),
         ({"depth": "18"}, "`depth` must be 18, .*Received: depth='18'"),
@@ -221,7 +221,7 @@ def test_a_thousand_layers_have_a_gradient_everywhere(digits):
         ({"normalization": "group"}, "`normalization` must be one of None"),
         (
             {"block": "sew-and", "normalization": "bntt"},
-            "`normalization` must have a shift under `block='sew-and'`",
+            "`normalization` must be None, 'batch' or 'tdbn' under",
         ),
         ({"readout": "last"}, "`readout` must be one of 'mean'"),
         ({"data_format": "NCHW"}, "`data_format` must be one of"),

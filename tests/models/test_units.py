@@ -5,6 +5,7 @@ import functools
 import keras
 import numpy as np
 import pytest
+from backend import to_numpy
 
 from keras_snn import surrogates
 from keras_snn.layers import (
@@ -241,3 +242,15 @@ def test_a_constant_beside_the_current_is_refused(join):
     model = keras.Model(inputs, LIF(k=0.5, lam=0.5, theta=2.0)(x))
     with pytest.raises(ValueError, match="nothing between weights and neurons"):
         unit_neurons(model)
+
+
+def test_a_frozen_recurrent_kernel_is_scaled(rng):
+    inputs = keras.Input((6, 4))
+    neurons = RecurrentLIF(4, k=0.5, lam=0.5, theta=2.0)
+    model = keras.Model(inputs, neurons(keras.layers.Dense(4)(inputs)))
+    neurons.set_weights([2 * rng.normal(size=(4, 4))])
+    neurons.trainable = False
+    x = 8 * rng.normal(size=(8, 6, 4)).astype("float32")
+    spikes = to_numpy(model(x))
+    assert 0 < spikes.mean() < 1
+    np.testing.assert_array_equal(to_numpy(unit_neurons(model)(x)), spikes)
