@@ -183,6 +183,7 @@ def test_a_network_of_spikingjelly_has_the_same_spikes_here(kind):
     import torch
 
     library("spikingjelly.activation_based.neuron")
+    library("nirtorch")  # SpikingJelly exports with it.
     from spikingjelly.activation_based import functional, layer, neuron
     from spikingjelly.activation_based.nir_exchange import export_to_nir
 
