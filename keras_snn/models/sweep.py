@@ -90,7 +90,7 @@ class Sweep:
         here = {each.index: each for each in self.found}
         factors = {}
         with _without_gradient(), self._unchanged():
-            for index in range(len(self.graph.calls)):
+            for index in range(self.found[-1].index + 1):
                 if index in here:
                     neurons = here[index]
                     factors[neurons.name] = self._calibrate(neurons)
