@@ -132,9 +132,7 @@ def _differentiate(
     if at_once:
         _accumulate_at_once(gradient, learnt)
     if single:
-        at_current.copy_(gradient * gain) if torch.is_tensor(
-            gain
-        ) else torch.mul(gradient, gain, out=at_current)
+        torch.mul(gradient, gain, out=at_current)
     return [leak * after[0], *after[1:], *fed]
 
 

@@ -1,4 +1,4 @@
-"""Functions that build spiking networks, a probe, and single timesteps."""
+"""Functions that build spiking networks, and functions that examine them."""
 
 from keras_snn.models.calibrate import calibrate
 from keras_snn.models.diagnose import Diagnosis, Finding, diagnose
@@ -32,17 +32,17 @@ __all__ = [
     "NORMALIZATIONS",
     "POOLING",
     "READOUTS",
+    "STEMS",
     "Costs",
     "Diagnosis",
     "Energy",
     "Finding",
-    "STEMS",
     "ImageModel",
     "PortableModel",
     "Profile",
     "StepModel",
-    "diagnose",
     "calibrate",
+    "diagnose",
     "five_layer_snn",
     "probe",
     "profile",

@@ -126,12 +126,12 @@ def runs_its_graph(layer):
 def numbered(names):
     """Returns unique names: the second `lif` becomes `lif:2`, and so on."""
     found = {}
-    for layer in names:
-        name, number = layer, 1
-        while name in found:
+    for name in names:
+        unique, number = name, 1
+        while unique in found:
             number += 1
-            name = f"{layer}:{number}"
-        found[name] = None
+            unique = f"{name}:{number}"
+        found[unique] = None
     return list(found)
 
 

@@ -30,6 +30,7 @@ from keras_snn.models.time_axis import (
     operations,
     recomputed,
     repeats,
+    replay,
     takes_images,
     treats_alike,
 )
@@ -41,17 +42,6 @@ TIME = "the second axis"
 FOLDED = "folded into the batch"
 STILL = "none so far: the same at every timestep"
 REDUCED = "gone: the timesteps so far in one"
-
-
-class _End(keras.layers.Layer):
-    """Marks the end of a graph: its inputs are the outputs of the model."""
-
-    def call(self, inputs):
-        return inputs
-
-
-class _Ended(Exception):
-    """Raised at the end of a graph, with the outputs."""
 
 
 def step_model(model: keras.Model) -> StepModel:
@@ -121,17 +111,7 @@ def _take_apart(model, kinds, name):
         steps.input(x, kind)
         for x, kind in zip(model.inputs, kinds, strict=True)
     ]
-    # A list, because the inputs of `model` may be a dictionary.
-    ended = keras.Model(list(model.inputs), _End()(list(model.outputs)))
-    try:
-        keras.models.clone_model(
-            ended,
-            input_tensors=inputs,
-            clone_function=lambda layer: layer,
-            call_function=steps,
-        )
-    except _Ended as end:
-        (outputs,) = end.args
+    outputs = replay(model, inputs, steps)
     taken, given = zip(*steps.states, strict=True) if steps.states else ((), ())
     step = StepModel([*inputs, *taken], [*outputs, *given], name=name)
     return step, [steps.kind(x) for x in outputs]
@@ -171,8 +151,6 @@ class _Steps:
 
     def __call__(self, layer, *args, **kwargs):
         """Calls a layer on tensors without time axis."""
-        if isinstance(layer, _End):
-            raise _Ended(tree.flatten(args))
         layer = recomputed(layer)
         tensors = [x for x in tree.flatten((args, kwargs)) if is_symbolic(x)]
         kinds = {self.kind(x) for x in tensors}
@@ -251,15 +229,15 @@ class _Steps:
 
     def _clocked(self, encoder, image):
         once = OneCode(encoder, name=self._name(encoder))
-        count = [((1,), "float32")], [f"{encoder.name}_count"]
-        (spikes,) = self._stateful(once, [image], *count)
+        likes, names = [((1,), "float32")], [f"{encoder.name}_count"]
+        (spikes,) = self._stateful(once, [image], likes, names)
         return spikes
 
     def _compare(self, encoder, x):
         once = OneDelta(encoder, name=self._name(encoder))
         like = x.shape[1:], "float32"
         likes = [like, like, ((1,), "float32")]
-        names = [f"{encoder.name}_{x}" for x in ("first", "level", "count")]
+        names = [f"{encoder.name}_{n}" for n in ("first", "level", "count")]
         (spikes,) = self._stateful(once, [x], likes, names)
         return spikes
 

@@ -1,4 +1,4 @@
-"""What layers do with the time axis, for `step_model`."""
+"""What layers do with the time axis, and a graph run layer by layer."""
 
 import numbers
 
@@ -23,6 +23,7 @@ __all__ = [
     "operations",
     "recomputed",
     "repeats",
+    "replay",
     "takes_images",
     "treats_alike",
 ]
@@ -87,6 +88,49 @@ def repeats(operation):
     """Returns whether an operation repeats a still image over time."""
     # The class is not public. Its name and attribute are those of `ops.repeat`.
     return type(operation).__name__ == "Repeat" and operation.axis == 1
+
+
+class _End(keras.layers.Layer):
+    """Marks the end of a graph: its inputs are the outputs of the model."""
+
+    def call(self, inputs):
+        return inputs
+
+
+class _Ended(Exception):
+    """Raised at the end of a graph, with the outputs."""
+
+
+def replay(model, inputs, call):
+    """Runs the graph of a model with a function in place of its layers.
+
+    Unlike in a clone, the outputs may have any shape and number of axes.
+
+    Args:
+        model: A model of which `has_graph` is true.
+        inputs: List of symbolic tensors for its inputs.
+        call: Function of a layer and its arguments. Returns symbolic tensors.
+
+    Returns:
+        List of the tensors that stand for the outputs of the model.
+    """
+
+    def call_until_end(layer, *args, **kwargs):
+        if isinstance(layer, _End):
+            raise _Ended(tree.flatten(args))
+        return call(layer, *args, **kwargs)
+
+    # A list, because the inputs of `model` may be a dictionary.
+    ended = keras.Model(list(model.inputs), _End()(list(model.outputs)))
+    try:
+        keras.models.clone_model(
+            ended,
+            input_tensors=inputs,
+            clone_function=lambda layer: layer,
+            call_function=call_until_end,
+        )
+    except _Ended as end:
+        return end.args[0]
 
 
 def has_graph(layer):

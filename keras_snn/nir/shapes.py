@@ -4,17 +4,13 @@ import keras
 import numpy as np
 
 from keras_snn import encoders, layers
+from keras_snn.models.time_axis import CLOCKED, STATIONARY
 from keras_snn.nir.recipes import channels_last
 from keras_snn.nir.weights import refusal
 
-__all__ = ["IMAGE_ENCODERS", "added", "encoded", "is_sum", "moved"]
+__all__ = ["added", "encoded", "is_sum", "moved"]
 
-IMAGE_ENCODERS = (
-    encoders.ConstantEncoder,
-    encoders.LatencyEncoder,
-    encoders.PoissonEncoder,
-    encoders.RetinaEncoder,
-)
+IMAGE_ENCODERS = (*STATIONARY, *CLOCKED)
 # Layers that do nothing, in inference or to one timestep.
 NOTHING = (
     keras.layers.ActivityRegularization,

@@ -13,14 +13,15 @@ from keras_snn.models.time_axis import (
     makes_masks,
     operations,
     recomputed,
-    repeats,
+    replay,
+    takes_images,
 )
 from keras_snn.nir import weights, windows
 from keras_snn.nir.graph import package
 from keras_snn.nir.neurons import neurons
 from keras_snn.nir.read import RESETS
 from keras_snn.nir.recipes import Recipes, Value, channels_last
-from keras_snn.nir.shapes import IMAGE_ENCODERS, added, encoded, is_sum, moved
+from keras_snn.nir.shapes import added, encoded, is_sum, moved
 from keras_snn.nir.targets import TARGETS, adapt
 from keras_snn.nir.weights import flattened, refusal
 from keras_snn.validation import check_choice, check_number
@@ -115,17 +116,6 @@ def to_nir(model, dt=1e-4, *, path=None, reset="zero", target=None):
     return graph
 
 
-class _End(keras.layers.Layer):
-    """Marks the end of a graph."""
-
-    def call(self, inputs):
-        return inputs
-
-
-class _Ended(Exception):
-    """Raised at the end of a graph, with the values of its outputs."""
-
-
 class _Writer:
     """Writes the nodes of the layers of a model.
 
@@ -142,7 +132,7 @@ class _Writer:
 
     def write(self, model):
         """Writes the nodes of a model."""
-        lead = 1 if _takes_images(model) else 2
+        lead = 1 if takes_images(model) else 2
         inputs = [
             self._input(x, lead, "input" if len(model.inputs) == 1 else x.name)
             for x in model.inputs
@@ -184,17 +174,8 @@ class _Writer:
         inputs = [keras.Input(x.shape[1:], dtype=x.dtype) for x in model.inputs]
         for tensor, value in zip(inputs, values, strict=True):
             self._keep(tensor, value)
-        # A list, because the inputs of `model` may be a dictionary.
-        ended = keras.Model(list(model.inputs), _End()(list(model.outputs)))
-        try:
-            keras.models.clone_model(
-                ended,
-                input_tensors=inputs,
-                clone_function=lambda layer: layer,
-                call_function=self._call,
-            )
-        except _Ended as end:
-            return end.args[0]
+        outputs = replay(model, inputs, self._call)
+        return [self._values[id(x)] for x in outputs]
 
     def _keep(self, tensor, value):
         self._values[id(tensor)] = value
@@ -204,8 +185,6 @@ class _Writer:
         """Writes a layer, and returns its symbolic outputs."""
         tensors = [x for x in tree.flatten((args, kwargs)) if is_symbolic(x)]
         values = [self._values[id(x)] for x in tensors]
-        if isinstance(layer, _End):
-            raise _Ended(values)
         shape, rank = tuple(tensors[0].shape), values[0].where.ndim
         found = self._write(layer, values, shape[: len(shape) - rank])
         outputs = layer(*args, **kwargs)
@@ -241,13 +220,3 @@ class _Writer:
             if found is not None:
                 return [found]
         return [neurons(self.recipes, layer, value, self.dt, self.reset)]
-
-
-def _takes_images(model):
-    """Returns whether an encoder, or a repetition, makes the time axis."""
-    return any(
-        isinstance(x, IMAGE_ENCODERS)
-        or repeats(x)
-        or (has_graph(x) and _takes_images(x))
-        for x in map(recomputed, operations(model))
-    )
