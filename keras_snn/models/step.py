@@ -3,7 +3,7 @@
 import collections
 
 import keras
-from keras import ops, tree
+from keras import tree
 
 from keras_snn import encoders, layers
 from keras_snn.layers.over_time import OverTime
@@ -77,8 +77,8 @@ def step_model(model: keras.Model) -> StepModel:
     >>> inputs = keras.Input((None, 2))
     >>> spikes = layers.LIF(k=0.5, lam=1.0, theta=1.25)(inputs)
     >>> step = step_model(keras.Model(inputs, spikes))
-    >>> spikes = step.stream([ops.ones((1, 2))] * 4)
-    >>> [ops.convert_to_numpy(x)[0, 0].item() for x in spikes]
+    >>> spikes = step.stream([keras.ops.ones((1, 2))] * 4)
+    >>> [keras.ops.convert_to_numpy(x)[0, 0].item() for x in spikes]
     [0.0, 1.0, 0.0, 1.0]
     """
     if not has_graph(model):
@@ -169,7 +169,7 @@ class _Steps:
             return self._as(TIME, _same(layer, *args))
         if kind != REDUCED:
             if repeats(layer) and args[0].shape[1] == 1:
-                return self._as(TIME, ops.squeeze(args[0], 1))
+                return self._as(TIME, self._now(layer, args[0]))
             if kind == STILL and isinstance(layer, STATIONARY):
                 return self._as(TIME, self._encode(layer, *args))
             if kind == STILL and isinstance(layer, CLOCKED):
@@ -186,7 +186,7 @@ class _Steps:
             # Such as an initial state.
             self.refuse(layer)
         if isinstance(layer, PER_TIMESTEP):
-            return self._as(TIME, _once(layer, *args))
+            return self._as(TIME, self._once(layer, *args))
         if isinstance(layer, layers.FoldTime):
             return self._as(FOLDED, _same(layer, *args))
         if type(layer) is keras.layers.Permute and layer.dims[0] == 1:
@@ -209,7 +209,7 @@ class _Steps:
         if is_direct(layer, args):
             return self._as(TIME, layer(*args))
         if treats_alike(layer, args):
-            return self._as(TIME, _once(layer, *args))
+            return self._as(TIME, self._once(layer, *args))
         return self.refuse(layer)
 
     def refuse(self, layer):
@@ -222,10 +222,25 @@ class _Steps:
             * (not inside)
         )
 
+    def _once(self, layer, inputs):
+        """Calls a layer over time on sequences of one timestep."""
+        # Operations named by Keras may have the name of one from a file.
+        once = tree.map_structure(
+            lambda x: layers.UnfoldTime(
+                1, dtype=x.dtype, name=self._name(layer)
+            )(x),
+            inputs,
+        )
+        return tree.map_structure(lambda x: self._now(layer, x), layer(once))
+
+    def _now(self, layer, x):
+        """Removes the time axis of the single timestep of a layer."""
+        return layers.FoldTime(dtype=x.dtype, name=self._name(layer))(x)
+
     def _encode(self, encoder, image):
         config = encoder.get_config() | {"timesteps": 1}
         once = type(encoder).from_config(config)
-        return ops.squeeze(once(image), 1)
+        return self._now(encoder, once(image))
 
     def _clocked(self, encoder, image):
         once = OneCode(encoder, name=self._name(encoder))
@@ -311,12 +326,6 @@ class _Steps:
         self._names[name] += 1
         count = self._names[name]
         return name if count == 1 else f"{name}{count}"
-
-
-def _once(layer, inputs):
-    """Calls a layer over time on sequences of one timestep."""
-    once = tree.map_structure(lambda x: ops.expand_dims(x, 1), inputs)
-    return tree.map_structure(lambda x: ops.squeeze(x, 1), layer(once))
 
 
 def _label(state):
