@@ -40,17 +40,25 @@ def as_intensity(images):
     if is_uint8:
         return images / 255
     # Both comparisons are false for NaN.
-    intensities = ops.all((images >= 0) & (images <= 1))
+    intensities = _all((images >= 0) & (images <= 1))
     whole = ops.equal(images, ops.floor(images))
-    bytes_ = ops.all((images >= 0) & (images <= 255) & whole)
+    bytes_ = _all((images >= 0) & (images <= 255) & whole)
     if _is_concrete(images) and not (bool(intensities) or bool(bytes_)):
         low, high = float(ops.min(images)), float(ops.max(images))
         raise ValueError(
             "Images must be floats in [0, 1] or whole numbers in [0, 255]. "
             f"Received: values in [{low:g}, {high:g}]"
         )
-    scaled = ops.where(bytes_, images / 255, float("nan"))
-    return ops.where(intensities, images, scaled)
+    # NaN comes last: `tf2onnx` adds both branches, one of them times 0.
+    scaled = ops.where(intensities, images, images / 255)
+    known = ops.logical_or(intensities, bytes_)
+    return ops.where(known, scaled, float("nan"))
+
+
+def _all(condition):
+    """Does the same as `ops.all`, which ONNX lacks on PyTorch."""
+    failures = ops.sum(ops.cast(ops.logical_not(condition), "int32"))
+    return ops.equal(failures, 0)
 
 
 def _is_concrete(tensor):
@@ -91,8 +99,8 @@ class Encoder(keras.layers.Layer):
         intensity = ops.expand_dims(as_intensity(inputs), 1)
         encoded = ops.cast(self.encode(intensity), self.compute_dtype)
         # An encoder's comparisons would turn NaN into 0.
-        wrong = ops.any(ops.isnan(intensity))
-        return ops.where(wrong, float("nan"), encoded)
+        numbers = _all(ops.logical_not(ops.isnan(intensity)))
+        return ops.where(numbers, encoded, float("nan"))
 
     def clock(self, intensity):
         """Returns 0, 1, ... along the time axis, to compare with `intensity`.
