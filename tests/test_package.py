@@ -41,7 +41,7 @@ PUBLIC = {
         AdaptiveLIF AdaptiveLIFCell BNTT Conv2D CubaLIF CubaLIFCell FoldTime
         LIF LIFRNNCell LeakyIntegrator LeakyIntegratorCell PerTimestep Recompute
         RecurrentAdaptiveLIF RecurrentCell RecurrentCubaLIF RecurrentLIF
-        SumPooling2D TDBN UnfoldTime reset_states
+        SumPooling2D TDBN UnfoldTime reset_states unrolled
     """,
     "keras_snn.losses": """
         CountCrossentropy CountMeanSquaredError FiringRateRegularizer

@@ -15,7 +15,9 @@
 import importlib
 
 import keras
+from keras import ops
 
+from keras_snn.dynamics import reference
 from keras_snn.dynamics.neuron import Adaptive, Cuba, Integrator, Neuron
 from keras_snn.dynamics.system import RESETS, System
 
@@ -38,7 +40,9 @@ _backend = importlib.import_module(
 )
 
 
-def run(system: System, current, states, mask=None, recurrent=None):
+def run(
+    system: System, current, states, mask=None, recurrent=None, unroll=False
+):
     """Runs neurons over time.
 
     A neuron whose potential becomes NaN emits NaN from then on, so the loss
@@ -54,10 +58,21 @@ def run(system: System, current, states, mask=None, recurrent=None):
         recurrent: Optional kernel `(units, units)` from the spikes of a
             timestep to the current of the next. The spikes before the first
             timestep are then the last of the `states`.
+        unroll: Whether to run the definition instead of the fused loop: plain
+            operations, which every export format has. It may round in another
+            way. The number of timesteps must be known.
 
     Returns:
         `(spikes, states)`: the spikes, 0 or 1, in the shape and dtype of
         `current`, and the states after the last timestep. A system without
         spikes returns its potential in place of them.
     """
-    return _backend.run(system, current, tuple(states), mask, recurrent)
+    backend = _backend
+    if unroll:
+        backend, dtype = reference, states[0].dtype
+        entries = [
+            x if isinstance(x, float) else ops.convert_to_tensor(x, dtype)
+            for x in system.entries
+        ]
+        system = system.with_entries(entries)
+    return backend.run(system, current, tuple(states), mask, recurrent)

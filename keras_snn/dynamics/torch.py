@@ -292,9 +292,11 @@ def run(system, current, states, mask=None, recurrent=None):
             "outside `torch.compile`."
         )
     unrolled = compiling and (several or recurrent is not None)
-    if torch.compiler.is_exporting() or unrolled:
-        # An exported program runs where our operators are not installed. And
-        # the operator has no gradient at tensors of constants or a kernel.
+    in_onnx = torch.onnx.is_in_onnx_export()
+    if in_onnx or torch.compiler.is_exporting() or unrolled:
+        # An exported program runs where our operators are not installed, and
+        # its trace would miss writes in place. And the operator has no gradient
+        # at tensors of constants or a kernel.
         return reference.run(system, current, states, mask, recurrent)
     if compiling:
         spikes, final, _ = _forward_operator(

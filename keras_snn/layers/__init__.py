@@ -23,6 +23,7 @@ from keras_snn.layers.recurrent import (
     RecurrentLIF,
 )
 from keras_snn.layers.states import reset_states
+from keras_snn.layers.unroll import unrolled
 
 __all__ = [
     "BNTT",
@@ -46,4 +47,5 @@ __all__ = [
     "SumPooling2D",
     "UnfoldTime",
     "reset_states",
+    "unrolled",
 ]

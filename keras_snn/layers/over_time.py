@@ -50,8 +50,9 @@ class OverTime(Constants, Stateful, keras.layers.Layer):
         self.go_backwards = check_choice("go_backwards", go_backwards, flags)
         # `keras.layers.Bidirectional` sets this attribute.
         self.zero_output_for_mask = False
-        self.states = self._features = None
+        self.states = self._features = self._timesteps = None
         self.supports_masking = True
+        self.unroll = False  # `unrolled` sets it.
         # `call` casts: Keras would round the initial states, too.
         self.autocast = False
 
@@ -63,7 +64,8 @@ class OverTime(Constants, Stateful, keras.layers.Layer):
     def build(self, sequences_shape):
         """Checks the time axis. Adds learnt constants and carried states."""
         check_time_axis(self, sequences_shape)
-        self._features = tuple(sequences_shape[2:])
+        _, self._timesteps, *features = sequences_shape
+        self._features = tuple(features)
         self._build_constants(self._features)
         if self.stateful:
             state_shape = _without_time(sequences_shape)
@@ -100,6 +102,15 @@ class OverTime(Constants, Stateful, keras.layers.Layer):
     ):
         """Runs the neurons over time."""
         check_time_axis(self, sequences.shape)
+        known = None not in (self._timesteps, sequences.shape[1])
+        if self.unroll and (self.stateful or not known):
+            # PyTorch would trace one timestep for an unknown number.
+            raise ValueError(
+                f"`{self.name}` can be unrolled only over a fixed number of "
+                "timesteps, and not if it is stateful. Export "
+                "`step_model(model)` instead. Received: "
+                f"timesteps={self._timesteps}, stateful={self.stateful}"
+            )
         mask = sequences_mask if mask is None else mask
         if mask is not None:
             mask = ops.cast(mask, "bool")
@@ -121,7 +132,9 @@ class OverTime(Constants, Stateful, keras.layers.Layer):
             units = math.prod(shape[2:])
             sequences = ops.reshape(sequences, (*shape[:2], units))
             states = [ops.reshape(x, (shape[0], units)) for x in states]
-        spikes, states = self._run(sequences, states, mask, features)
+        spikes, states = self._run(
+            sequences, states, mask, features, self.unroll
+        )
         if not flat and (self.return_state or self.stateful):
             states = [ops.reshape(x, state_shape) for x in states]
         if self.stateful:
@@ -136,9 +149,10 @@ class OverTime(Constants, Stateful, keras.layers.Layer):
         output = output if flat else ops.reshape(output, shape)
         return (output, *states) if self.return_state else output
 
-    def _run(self, sequences, states, mask, features):
+    def _run(self, sequences, states, mask, features, unroll):
         """Runs the neurons on `(batch, timesteps, units)`."""
-        return dynamics.run(self._system(features), sequences, states, mask)
+        system = self._system(features)
+        return dynamics.run(system, sequences, states, mask, unroll=unroll)
 
     def _start(self, sequences, initial_state):
         """Returns the states before the first timestep."""

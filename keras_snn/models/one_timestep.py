@@ -5,6 +5,8 @@ import math
 import keras
 from keras import ops
 
+from keras_snn.models.portable import PortableModel
+
 __all__ = [
     "STATE",
     "OneBNTT",
@@ -19,7 +21,7 @@ STATE = "step_state"  # the beginning of the names of the states
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
-class StepModel(keras.Model):
+class StepModel(PortableModel):
     """A network of one timestep, as returned by `step_model`.
 
     Call arguments:
@@ -116,6 +118,7 @@ class OneTimestep(_Wrapper):
             [ops.reshape(x, (shape[0], units)) for x in states],
             None,
             features,
+            self.layer.unroll,
         )
         return [ops.reshape(x, shape) for x in (spikes, *states)]
 

@@ -1,8 +1,12 @@
 """Functional models whose files load on every backend."""
 
+import contextlib
+
 import keras
 
-from keras_snn.encoders import as_intensity
+from keras_snn.encoders import PoissonEncoder, as_intensity
+from keras_snn.layers import unrolled
+from keras_snn.layers.walk import walk
 
 __all__ = ["ImageModel", "PortableModel"]
 
@@ -27,6 +31,58 @@ class PortableModel(keras.Model):
                 optimizer["registered_name"] = None
             optimizer = optimizer["config"].get("inner_optimizer")
         return config
+
+    def export(
+        self,
+        filepath,
+        format="tf_saved_model",
+        verbose=None,
+        input_signature=None,
+        **kwargs,
+    ):
+        """Exports the model for inference, see `keras.Model.export`.
+
+        For ONNX, it unrolls the neurons over time, because converters cannot
+        read their compiled loops. See `keras_snn.layers.unrolled`.
+
+        Args:
+            filepath: Path of the file or folder.
+            format: See `keras.Model.export`.
+            verbose: Whether to print a message.
+            input_signature: Shapes and dtypes of the inputs. The default is
+                those of the model.
+            **kwargs: See `keras.Model.export`.
+
+        Raises:
+            ValueError: If the format cannot express the model: random numbers
+                in ONNX and LiteRT, carried states or an unknown number of
+                timesteps in ONNX.
+        """
+        if format in ("onnx", "litert"):
+            _refuse_noise(self, format)
+        if input_signature is None:
+            # Keras looks for it only in models that have been called.
+            input_signature = [keras.tree.map_structure(_spec, self.input)]
+        loops = format in ("tf_saved_model", "litert")
+        with contextlib.nullcontext() if loops else unrolled(self):
+            super().export(filepath, format, verbose, input_signature, **kwargs)
+
+
+def _refuse_noise(model, format):
+    """Raises an error if a model draws random numbers in inference."""
+    for layer in walk(model):
+        if isinstance(layer, PoissonEncoder):
+            raise ValueError(
+                f"`{layer.name}` draws random numbers, which the format cannot "
+                "express. Build the network with `encoder=None`, give it the "
+                "weights, and encode the images before it. Received: "
+                f"format={format!r}"
+            )
+
+
+def _spec(x):
+    """Returns the specification of an input, for any batch size."""
+    return keras.InputSpec(x.dtype, (None, *x.shape[1:]), name=x.name)
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
