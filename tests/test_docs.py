@@ -28,6 +28,9 @@ LIBRARIES = {
     "keras-spiking": ("keras_spiking", "tensorflow"),
 }
 
+# What Keras needs for ONNX.
+CONVERTERS = {"tensorflow": "tf2onnx", "torch": "onnx"}
+
 
 def run(page, capsys, title=None):
     """Runs our blocks, and those of another library."""
@@ -49,6 +52,19 @@ def test_the_code_runs_and_prints_what_its_comments_say(
 ):
     monkeypatch.chdir(tmp_path)  # for the files that it writes
     run(page, capsys)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    keras.config.backend() not in CONVERTERS, reason="no converter to ONNX"
+)
+# The converters warn about the packages that they use.
+@pytest.mark.filterwarnings("ignore")
+def test_the_guide_to_deployment_runs(capsys, monkeypatch, tmp_path):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip(CONVERTERS[keras.config.backend()])
+    monkeypatch.chdir(tmp_path)
+    run("deployment.md", capsys)
 
 
 @pytest.mark.slow
