@@ -15,6 +15,7 @@ from backend import gradients
 from drive import exact_current, lif, run, unrolled
 from hypothesis import given
 from hypothesis import strategies as st
+from pairs import pairs
 
 from keras_snn import dynamics, surrogates
 
@@ -183,11 +184,10 @@ def test_final_potential_alone_has_a_gradient():
     assert at_potential.item() == 0.125
 
 
-@pytest.mark.parametrize(("reset", "detach"), CASES)
-@pytest.mark.parametrize("surrogate", SURROGATES)
+@pairs(case=[case.values for case in CASES], surrogate=SURROGATES)
 @pytest.mark.parametrize("masked", [False, True], ids=["", "masked"])
 def test_the_fused_loop_is_the_one_that_runs(
-    rng, reset, detach, surrogate, masked, monkeypatch
+    rng, case, surrogate, masked, monkeypatch
 ):
     def forbidden(*args):
         raise AssertionError("the definition ran, step by step")
@@ -196,9 +196,7 @@ def test_the_fused_loop_is_the_one_that_runs(
     monkeypatch.setattr(dynamics.System, "step", forbidden)
     monkeypatch.setattr(surrogates.Surrogate, "__call__", forbidden)
     # A threshold of its own: nothing compiled before is taken.
-    neuron = dynamics.Neuron(
-        0.5, 0.5, 1.25, SURROGATES[surrogate](), reset, detach
-    )
+    neuron = dynamics.Neuron(0.5, 0.5, 1.25, SURROGATES[surrogate](), *case)
     current = exact_current(rng, (2, 4, 3))
     potential = np.zeros((2, 3), "float32")
     mask = keras.ops.convert_to_tensor(rng.random((2, 4)) < 0.7)

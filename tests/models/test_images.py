@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from backend import to_numpy
+from pairs import pairs
 
 from keras_snn import callbacks, datasets, models
 from keras_snn.models import five_layer_snn
@@ -71,8 +72,7 @@ def predict(model, x):
     return model.predict(x, verbose=0)
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("encoder", ENCODERS)
+@pairs(way=WAYS, encoder=ENCODERS)
 def test_every_kind_of_image_takes_every_way(way, encoder, images):
     expected = predict(network(encoder), images["intensities"])
     assert np.ptp(expected, axis=0).max() > 0.01  # The network fires.

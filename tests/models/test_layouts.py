@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import reference
 from backend import to_numpy
+from pairs import pairs
 
 import keras_snn
 from keras_snn import models
@@ -81,10 +82,12 @@ def test_readouts_agree(encoder, rng):
     assert len(neurons) == 2
 
 
-@pytest.mark.parametrize("encoder", models.ENCODERS)
-@pytest.mark.parametrize(
-    "layout",
-    ["D0.5 FC7", "FC20", "FC20 D0.5 FC6", "P C4 G", "P C4 P", "C3 G D0.5 FC5"],
+@pairs(
+    layout=(
+        *("D0.5 FC7", "FC20", "FC20 D0.5 FC6"),
+        *("P C4 G", "P C4 P", "C3 G D0.5 FC5"),
+    ),
+    encoder=models.ENCODERS,
 )
 def test_every_layout_trains(layout, encoder, rng):
     model = sequential_snn(

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import reference
 from backend import to_numpy
+from pairs import pairs
 
 from keras_snn import datasets, initializers, models, surrogates
 from keras_snn.layers import LIF, PerTimestep
@@ -223,8 +224,7 @@ def test_it_learns_from_the_first_iterations(digits):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("encoder", models.ENCODERS)
-@pytest.mark.parametrize("pooling", ["average", "max"])
+@pairs(encoder=models.ENCODERS, pooling=["average", "max"])
 def test_every_variant_trains_saves_and_loads(encoder, pooling, tmp_path, rng):
     model = small(encoder=encoder, pooling=pooling, initializer="wu")
     model.compile("adam", LOSS, metrics=["accuracy"])
