@@ -53,7 +53,9 @@ PUBLIC = {
         PortableModel probe Profile profile READOUTS residual_snn sequential_snn
         STEMS step_model StepModel unit_neurons vgg11_snn vgg9_dvs_snn vgg9_snn
     """,
-    "keras_snn.nir": "from_nir to_nir",
+    "keras_snn.nir": """
+        Difference compatibility first_difference from_nir record to_nir
+    """,
     "keras_snn.optimizers": "ASGD",
     "keras_snn.plots": """
         STYLES codings firing_rates learning_curves potentials raster recording

@@ -34,7 +34,15 @@ Reference:
     Communications 15:8122, 2024.
 """
 
+from keras_snn.nir.compare import Difference, first_difference, record
 from keras_snn.nir.read import from_nir
-from keras_snn.nir.write import to_nir
+from keras_snn.nir.write import compatibility, to_nir
 
-__all__ = ["from_nir", "to_nir"]
+__all__ = [
+    "Difference",
+    "compatibility",
+    "first_difference",
+    "from_nir",
+    "record",
+    "to_nir",
+]

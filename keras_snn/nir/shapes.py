@@ -8,9 +8,10 @@ from keras_snn.models.time_axis import CLOCKED, STATIONARY
 from keras_snn.nir.recipes import channels_last
 from keras_snn.nir.weights import refusal
 
-__all__ = ["added", "encoded", "is_sum", "moved"]
+__all__ = ["ENCODERS", "added", "encoded", "is_sum", "moved"]
 
 IMAGE_ENCODERS = (*STATIONARY, *CLOCKED)
+ENCODERS = (*IMAGE_ENCODERS, encoders.DeltaEncoder)
 # Layers that do nothing, in inference or to one timestep.
 NOTHING = (
     keras.layers.ActivityRegularization,
@@ -52,7 +53,7 @@ def added(layer, values):
 
 def encoded(recipes, layer, value, lead):
     """Leaves out an encoder: the graph starts behind it."""
-    if type(layer) not in (*IMAGE_ENCODERS, encoders.DeltaEncoder):
+    if type(layer) not in ENCODERS:
         return None
     (name, *others), kinds = value.sources, recipes.nodes
     used = any(start == name for start, _ in recipes.edges)

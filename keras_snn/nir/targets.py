@@ -5,7 +5,8 @@ the same number. So every simulator gets the `r` that it knows.
 
 The functions that read graphs are `snntorch.import_nir.import_from_nir` of
 snnTorch 1.0, `spikingjelly.activation_based.nir_exchange.import_from_nir` of
-SpikingJelly 2.0 and `norse.torch.from_nir` of Norse 1.1.
+SpikingJelly 2.0, `norse.torch.from_nir` of Norse 1.1 and `sinabs.nir.from_nir`
+of sinabs 3.1.
 """
 
 import dataclasses
@@ -40,6 +41,9 @@ class Target:
         uniform: Whether all neurons of a node must be alike.
         at_threshold: Whether it fires at the threshold, too.
         dt: The only length of a timestep that it knows, or `None`.
+        reset: Its reset.
+        exponential: Whether a potential decays by `exp(-dt / tau)`.
+        unlike: When its spikes differ, as a sentence. Empty if they do not.
         why_not: Reasons why it does not read a kind.
     """
 
@@ -49,6 +53,9 @@ class Target:
     uniform: bool = True
     at_threshold: bool = False
     dt: float | None = None
+    reset: str = "zero"
+    exponential: bool = False
+    unlike: str = ""
     why_not: dict = dataclasses.field(default_factory=dict)
 
 
@@ -71,21 +78,38 @@ TARGETS = {
         at_threshold=True,
     ),
     "norse": Target((*COMMON, "IF"), "SumPool2d", _of_norse, uniform=False),
+    "sinabs": Target(
+        ("Affine", "Conv2d", "Flatten", "IF", "Input", "LIF", "Output"),
+        "SumPool2d",
+        _without_gain,
+        at_threshold=True,
+        dt=1.0,
+        reset="subtract",
+        exponential=True,
+        unlike="a potential of twice the threshold gives two spikes at once, "
+        "and that of an IF node ends at minus the threshold",
+    ),
 }
 
 
-def adapt(recipes, name, dt):
+def adapt(recipes, name, dt, reset):
     """Changes nodes so that a simulator reads them.
 
     Args:
         recipes: The nodes of a graph.
         name: A key of `TARGETS`.
         dt: Length of a timestep.
+        reset: The reset of all neurons.
 
     Raises:
         ValueError: If the simulator cannot read the graph.
     """
     target = TARGETS[name]
+    if target.reset != reset:
+        raise ValueError(
+            f"`reset` must be {target.reset!r} for {name}. "
+            f"Received: reset={reset!r}"
+        )
     if target.dt not in (None, dt):
         raise ValueError(
             f"`dt` must be {target.dt:g} for {name}. Received: dt={dt:g}"
@@ -114,6 +138,10 @@ def _neurons(node, kind, parameters, target, name, dt):
     theta = parameters["v_threshold"] * (r / parameters["r"])
     if target.at_threshold:
         theta = np.nextafter(theta.astype("float32"), np.float32(np.inf))
+    if target.exponential and kind == "LIF":
+        # Decays by `k = 1 - dt / tau`, as the layer does.
+        tau = -dt / np.log1p(-dt / parameters["tau"])
+        parameters = parameters | {"tau": tau}
     return parameters | {"r": r, "v_threshold": theta.astype("float64")}
 
 

@@ -26,7 +26,7 @@ from keras_snn.nir.targets import TARGETS, adapt
 from keras_snn.nir.weights import flattened, refusal
 from keras_snn.validation import check_choice, check_number
 
-__all__ = ["to_nir"]
+__all__ = ["Writer", "compatibility", "to_nir"]
 
 # Layers without a state that have a node, and the functions that write it.
 STATELESS = {
@@ -74,9 +74,8 @@ def to_nir(model, dt=1e-4, *, path=None, reset="zero", target=None):
         reset: The reset of the neurons of the model. NIR only has `"zero"`.
             With `"subtract"`, a reader must know that it has to subtract the
             threshold. `from_nir` has an argument of this name.
-        target: `"snntorch"`, `"spikingjelly"` or `"norse"` for a graph that
-            this simulator reads with equal spikes, or `None`. See the page
-            `docs/exchange.md`.
+        target: `"snntorch"`, `"spikingjelly"`, `"norse"` or `"sinabs"` for a
+            graph that this simulator reads, or `None`. See `compatibility`.
 
     Returns:
         An `nir.NIRGraph`. Its nodes have the names of the layers. Recurrent
@@ -95,20 +94,12 @@ def to_nir(model, dt=1e-4, *, path=None, reset="zero", target=None):
     """
     nir = package()
     check_choice("target", target, (None, *TARGETS))
-    if not has_graph(model):
-        raise ValueError(
-            "`model` must be a functional model or a built `Sequential`. "
-            f"Received: {model!r}"
-        )
-    for layer in operations(model):
-        if makes_masks(layer):
-            raise refusal(layer, "a graph has no masks")
-    writer = _Writer(
+    writer = Writer(
         check_number("dt", dt), check_choice("reset", reset, RESETS)
     )
     writer.write(model)
     if target is not None:
-        adapt(writer.recipes, target, writer.dt)
+        adapt(writer.recipes, target, writer.dt, reset)
     graph = writer.recipes.graph()
     if path is not None:
         with replacing(path) as partial:
@@ -116,22 +107,74 @@ def to_nir(model, dt=1e-4, *, path=None, reset="zero", target=None):
     return graph
 
 
-class _Writer:
+def compatibility(model):
+    """Says which simulators read a model, and whether its spikes stay equal.
+
+    Args:
+        model: See `to_nir`.
+
+    Returns:
+        A dictionary. It maps each `target` of `to_nir` to `"equal spikes"`, to
+        `"approximate: ..."` with what differs, or to `"refused: ..."` with the
+        error of `to_nir`.
+
+    Raises:
+        ImportError: If the package `nir` is not installed.
+
+    Example:
+    >>> inputs = keras.Input((None, 3))
+    >>> model = keras.Model(inputs, layers.LIF(k=1.0, name="a")(inputs))
+    >>> found = compatibility(model)
+    >>> found["norse"]
+    'equal spikes'
+    >>> found["snntorch"]
+    "refused: snntorch cannot read IF nodes: it gives these neurons a leak. \
+Received: node 'a'"
+    """
+    found = {}
+    for name, target in TARGETS.items():
+        dt = 1e-4 if target.dt is None else target.dt
+        try:
+            to_nir(model, dt, reset=target.reset, target=name)
+        except ValueError as error:
+            found[name] = f"refused: {error}"
+        else:
+            equal = not target.unlike
+            found[name] = (
+                "equal spikes" if equal else f"approximate: {target.unlike}"
+            )
+    return found
+
+
+class Writer:
     """Writes the nodes of the layers of a model.
 
     Args:
         dt: See `to_nir`.
         reset: See `to_nir`.
+
+    Attributes:
+        recipes: The nodes.
+        spikes: Pairs of an encoder or a layer of neurons, and the `Value` of
+            its outputs.
     """
 
     def __init__(self, dt, reset):
         self.dt, self.reset = dt, reset
-        self.recipes = Recipes()
+        self.recipes, self.spikes = Recipes(), []
         self._values = {}  # by the identities of tensors
         self._tensors = []  # Keeps them alive, and so their identities.
 
     def write(self, model):
         """Writes the nodes of a model."""
+        if not has_graph(model):
+            raise ValueError(
+                "`model` must be a functional model or a built `Sequential`. "
+                f"Received: {model!r}"
+            )
+        for layer in operations(model):
+            if makes_masks(layer):
+                raise refusal(layer, "a graph has no masks")
         lead = 1 if takes_images(model) else 2
         inputs = [
             self._input(x, lead, "input" if len(model.inputs) == 1 else x.name)
@@ -215,8 +258,11 @@ class _Writer:
             raise refusal(layer, "it stands behind padding with zeros")
         if write is not None:
             return [write(self.recipes, layer, value, lead)]
-        for other in (encoded, moved):
-            found = other(self.recipes, layer, value, lead)
-            if found is not None:
-                return [found]
-        return [neurons(self.recipes, layer, value, self.dt, self.reset)]
+        found = moved(self.recipes, layer, value, lead)
+        if found is not None:
+            return [found]
+        found = encoded(self.recipes, layer, value, lead)
+        if found is None:
+            found = neurons(self.recipes, layer, value, self.dt, self.reset)
+        self.spikes.append((layer, found))
+        return [found]

@@ -11,7 +11,7 @@ from peers import library, needs_peers
 
 from keras_snn import datasets, layers
 from keras_snn.encoders import as_intensity
-from keras_snn.nir import from_nir, to_nir
+from keras_snn.nir import compatibility, from_nir, to_nir
 
 nir = pytest.importorskip("nir", reason="nir is not installed")
 
@@ -115,6 +115,18 @@ def in_spikingjelly(graph, inputs):
     return over_time(exchange.import_from_nir(graph, dt=DT), inputs)
 
 
+def in_sinabs(graph, inputs):
+    """Runs a network whose layers take samples and timesteps in one axis."""
+    import torch
+
+    library("nirtorch")  # sinabs reads graphs with it.
+    samples, timesteps = inputs.shape[:2]
+    net = library("sinabs.nir").from_nir(graph, batch_size=samples)
+    with torch.no_grad():
+        spikes, *_ = net(torch.tensor(inputs).flatten(0, 1))
+    return spikes.numpy().reshape(samples, timesteps, -1)
+
+
 RUNS = {
     "norse": in_norse,
     "snntorch": in_snntorch,
@@ -151,6 +163,57 @@ def test_a_network_of_ours_has_the_same_spikes_there(target, make):
     theirs = RUNS[target](graph, np.moveaxis(inputs, -1, 2))
     assert ours.mean() > 0.01
     np.testing.assert_array_equal(theirs, ours)
+
+
+def subtracting(k, *lams):
+    """A network whose potentials stay below twice the threshold."""
+    neurons = (layers.LIF(k, lam, reset="subtract") for lam in lams)
+    model = dense(*neurons)
+    for layer in model.layers:
+        if isinstance(layer, K.Dense):
+            kernel, bias = layer.get_weights()
+            # No potential is negative: that of an IF node would be cut off.
+            layer.set_weights([np.round(16 * abs(kernel)) / 64, bias])
+    return model
+
+
+@needs_peers
+@ignoring
+@pytest.mark.parametrize(("k", "lams"), [(0.75, (0.75, 1.0)), (1.0, (0.5,))])
+def test_sinabs_has_the_same_spikes_while_it_fires_once(k, lams):
+    model, inputs = subtracting(k, *lams), frames() / 4
+    graph = to_nir(model, 1.0, reset="subtract", target="sinabs")
+    theirs = in_sinabs(graph, np.moveaxis(inputs, -1, 2))
+    assert theirs.mean() > 0.01
+    assert theirs.max() == 1
+    np.testing.assert_array_equal(theirs, to_numpy(model(inputs)))
+
+
+@needs_peers
+@ignoring
+def test_sinabs_differs_as_compatibility_says():
+    inputs = keras.Input((TIMESTEPS, 1))
+    neuron = layers.LIF(1.0, 1.0, reset="subtract")
+    model = keras.Model(inputs, neuron(inputs))
+    graph = to_nir(model, 1.0, reset="subtract", target="sinabs")
+    x = np.array([[2.5, 0, -9, 2.5, 0, 0, 0, 0]], "float32")[..., None]
+    assert to_numpy(model(x)).ravel().tolist() == [1, 1, 0, 0, 0, 0, 0, 0]
+    # Two spikes at once, and -1 instead of -8.5.
+    theirs = in_sinabs(graph, x).ravel().tolist()
+    assert theirs == [2, 0, 0, 1, 0, 0, 0, 0]
+
+
+def test_compatibility_says_how_far_each_simulator_goes():
+    found = compatibility(lif())
+    assert list(found) == ["snntorch", "spikingjelly", "norse", "sinabs"]
+    assert found["norse"] == "equal spikes"
+    assert found["sinabs"].startswith("refused: NIR cannot express")
+    assert "its reset is 'zero'" in found["sinabs"]
+    found = compatibility(integrate_and_fire())
+    assert found["snntorch"].startswith("refused: snntorch cannot read IF")
+    found = compatibility(subtracting(0.75, 0.5))
+    assert found["sinabs"].startswith("approximate: a potential of twice")
+    assert "its reset is 'subtract'" in found["norse"]
 
 
 @pytest.mark.parametrize("target", RUNS)
