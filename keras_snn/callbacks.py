@@ -2,14 +2,21 @@
 
 import collections.abc
 import json
+import os
 import pathlib
+import time
 
 import keras
 import numpy as np
 
 from keras_snn.files import replacing
 from keras_snn.layers.walk import walk
-from keras_snn.models.rates import Batches, FiringRates, firing_rates
+from keras_snn.models.rates import (
+    Batches,
+    FiringRates,
+    firing_rates,
+    rate_and_silent,
+)
 from keras_snn.validation import check_choice, check_count, check_seed
 
 __all__ = [
@@ -30,7 +37,8 @@ class FiringRateMonitor(keras.callbacks.Callback):
     `<layer>_firing_rate` (mean spikes per neuron and timestep) and
     `<layer>_silent_fraction` (fraction of neurons that emit no spike for `x`).
     Put it before `CSVLogger` and `TensorBoard` in the list of callbacks, so
-    that they see these values.
+    that they see these values. Or give it a `log_dir` of TensorBoard, and the
+    order does not matter.
 
     It measures in inference, like Keras's `val_` metrics. With `training=True`
     it measures in training, and all keys start with `training_`. A list of
@@ -45,6 +53,9 @@ class FiringRateMonitor(keras.callbacks.Callback):
         batch_size: Samples per call of the model, at least 1. `None` means 32.
             It must be `None` if `x` comes in batches.
         training: Whether the model runs in training instead of inference.
+        log_dir: Folder for TensorBoard, or `None`. Every measurement writes the
+            two values of each layer there, and the distribution of the firing
+            rates of its neurons. It needs the package `tensorboard`.
 
     Attributes:
         history: Dictionary of lists under `"iteration"` and the two keys of
@@ -60,8 +71,11 @@ class FiringRateMonitor(keras.callbacks.Callback):
     ['lif1_firing_rate', 'lif1_silent_fraction']
     """
 
-    def __init__(self, x, every=None, batch_size=None, training=False):
+    def __init__(
+        self, x, every=None, batch_size=None, training=False, log_dir=None
+    ):
         super().__init__()
+        self._writer = None if log_dir is None else _EventWriter(log_dir)
         if every is not None:
             every = check_count("every", every)
         if isinstance(x, collections.abc.Iterator):
@@ -81,17 +95,27 @@ class FiringRateMonitor(keras.callbacks.Callback):
 
     def measure(self):
         """Measures the model now and returns a dictionary of logs."""
+        return self._logs(self._neurons())
+
+    def _neurons(self):
         # On JAX, reading `model` during `fit` updates its weights.
         assert self.model is not None
+        return self._rates.of_neurons(self._batches)
+
+    def _logs(self, neurons):
         mode = "training_" if self.training else ""
         logs = {}
-        for name, (rate, silent) in self._rates(self._batches).items():
+        for name, rates in neurons.items():
+            rate, silent = rate_and_silent(rates)
             logs[f"{mode}{name}_firing_rate"] = rate
             logs[f"{mode}{name}_silent_fraction"] = silent
         return logs
 
     def _record(self):
-        logs = self.measure()
+        neurons = self._neurons()
+        logs = self._logs(neurons)
+        if self._writer is not None:
+            self._writer.write(self._iteration, logs, neurons)
         for key, value in ({"iteration": self._iteration} | logs).items():
             self.history.setdefault(key, []).append(value)
         return logs
@@ -99,6 +123,8 @@ class FiringRateMonitor(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         """Measures the network before training."""
         self.history.clear()
+        if self._writer is not None:
+            self._writer.open()
         self._iteration = self._before_epoch = 0
         self._record()
 
@@ -121,6 +147,56 @@ class FiringRateMonitor(keras.callbacks.Callback):
             last = {key: values[-1] for key, values in self.history.items()}
             del last["iteration"]
             logs.update(last)
+
+    def on_train_end(self, logs=None):
+        """Closes TensorBoard's file."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+class _EventWriter:
+    """Writes what TensorBoard shows, without TensorFlow."""
+
+    def __init__(self, folder):
+        try:
+            from tensorboard.compat.proto import event_pb2
+            from tensorboard.plugins.histogram import summary_v2 as histogram
+            from tensorboard.plugins.scalar import summary_v2 as scalar
+            from tensorboard.summary.writer import event_file_writer
+        except ImportError:
+            raise ImportError(
+                "`log_dir` needs the package `tensorboard`. Install it with "
+                "`pip install tensorboard`."
+            ) from None
+        self._event = event_pb2.Event
+        self._scalar, self._histogram = scalar.scalar_pb, histogram.histogram_pb
+        self._open = event_file_writer.EventFileWriter
+        self._folder = os.fspath(folder)
+
+    def open(self):
+        self._file = self._open(self._folder)
+
+    def write(self, iteration, logs, neurons):
+        """Writes a measurement.
+
+        Args:
+            iteration: Number of iterations before it.
+            logs: Dictionary of numbers.
+            neurons: Dictionary of arrays of firing rates.
+        """
+        summaries = [self._scalar(name, value) for name, value in logs.items()]
+        for name, rates in neurons.items():
+            if np.isfinite(rates).all():
+                tag = f"{name}_firing_rates_of_neurons"
+                summaries.append(self._histogram(tag, rates.ravel()))
+        for summary in summaries:
+            now = time.time()
+            event = self._event(wall_time=now, step=iteration, summary=summary)
+            self._file.add_event(event)
+        self._file.flush()  # An interrupted `fit` does not close the file.
+
+    def close(self):
+        self._file.close()
 
 
 def _ended(callback, batch):

@@ -1,3 +1,4 @@
+import sys
 import warnings
 
 import keras
@@ -8,7 +9,7 @@ from backend import to_numpy
 
 from keras_snn import callbacks, datasets
 from keras_snn.layers import LIF, LIFRNNCell, PerTimestep
-from keras_snn.models import five_layer_snn
+from keras_snn.models import five_layer_snn, probe
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
@@ -150,6 +151,41 @@ def test_monitor_refuses_what_can_be_read_only_once(data):
     x, _ = data
     with pytest.raises(ValueError, match="`x` must be readable more than once"):
         callbacks.FiringRateMonitor(batch for batch in [x])
+
+
+def test_tensorboard_shows_rates_and_those_of_neurons(tmp_path, rng):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing import event_accumulator
+    from tensorboard.util import tensor_util
+
+    model, x = dense_lif(rate=0.1), 3 * rng.random((6, 4, 3)).astype("float32")
+    monitor = callbacks.FiringRateMonitor(x, every=2, log_dir=tmp_path)
+    # The order does not matter: this one saves the logs before the monitor.
+    before = callbacks.EpochLog(tmp_path / "log.jsonl")
+    model.fit(x, x, 2, epochs=2, verbose=0, callbacks=[before, monitor])
+    found = event_accumulator.EventAccumulator(
+        str(tmp_path), {event_accumulator.TENSORS: 0}
+    )
+    found.Reload()
+    name = "lif_firing_rate"
+    events = found.Tensors(name)
+    assert [x.step for x in events] == monitor.history["iteration"]
+    assert [x.step for x in events] == [0, 2, 3, 4, 6]
+    values = [tensor_util.make_ndarray(x.tensor_proto) for x in events]
+    np.testing.assert_allclose(values, monitor.history[name], rtol=1e-6)
+    (*_, last) = found.Tensors("lif_firing_rates_of_neurons")
+    low, high, counts = tensor_util.make_ndarray(last.tensor_proto).T
+    rates = to_numpy(probe(model)(x)["lif"]).mean((0, 1))
+    assert counts.sum() == rates.size == 3
+    assert low.min() == pytest.approx(rates.min())
+    assert high.max() == pytest.approx(rates.max())
+
+
+def test_tensorboard_must_be_installed(data, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard.compat.proto", None)
+    with pytest.raises(ImportError, match="pip install tensorboard"):
+        callbacks.FiringRateMonitor(data[0], log_dir=tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(

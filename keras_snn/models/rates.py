@@ -16,6 +16,7 @@ __all__ = [
     "as_inputs",
     "count",
     "firing_rates",
+    "rate_and_silent",
     "restored",
 ]
 
@@ -205,6 +206,13 @@ class FiringRates:
 
     def __call__(self, batches):
         """Returns the rates, see `firing_rates`."""
+        return {
+            name: rate_and_silent(rates)
+            for name, rates in self.of_neurons(batches).items()
+        }
+
+    def of_neurons(self, batches):
+        """Returns the firing rate of every neuron, an array per layer."""
         totals, timesteps = {}, {}
         with self._restored():
             for batch in batches:
@@ -222,10 +230,12 @@ class FiringRates:
                     before += total
                     steps = steps.sum(dtype="float64")
                     timesteps[name] = timesteps.get(name, 0.0) + steps
-        return {
-            name: _rate(total, timesteps[name])
-            for name, total in totals.items()
-        }
+        # NaN if all timesteps are masked.
+        with np.errstate(invalid="ignore"):
+            return {
+                name: total / np.float64(timesteps[name])
+                for name, total in totals.items()
+            }
 
     def _restored(self):
         """Restores the state of the model at the end."""
@@ -254,18 +264,11 @@ def restored(variables):
             variable.assign(value)
 
 
-def _rate(total, timesteps):
-    """Returns the rate and the fraction of silent neurons.
-
-    Args:
-        total: Spikes of every neuron.
-        timesteps: Number of timesteps that `total` covers.
-    """
-    if not timesteps:
-        return float("nan"), float("nan")
+def rate_and_silent(rates):
+    """Returns the mean of the rates, and the fraction of silent neurons."""
     # NaN where a rate is NaN.
-    silent = np.where(np.isnan(total), total, total == 0)
-    return float(np.mean(total / timesteps)), float(np.mean(silent))
+    silent = np.where(np.isnan(rates), rates, rates == 0)
+    return float(np.mean(rates)), float(np.mean(silent))
 
 
 class InMode(keras.Model):
