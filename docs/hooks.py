@@ -1,8 +1,12 @@
-"""Adds the pages of the site that lie outside this folder."""
+"""Adds pages that lie outside this folder, and notebooks of the guides."""
 
 import pathlib
+import sys
 
 from mkdocs.structure.files import File
+
+sys.path.append(str(pathlib.Path(__file__).parent))
+from notebooks import GUIDES, notebook  # noqa: E402
 
 ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = ROOT / "experiments/results"
@@ -15,9 +19,22 @@ def on_files(files, config):
         pages[f"report/{path.relative_to(RESULTS).as_posix()}"] = path
     for name, path in pages.items():
         files.append(File.generated(config, name, abs_src_path=str(path)))
+    for page in GUIDES:
+        content = notebook(files.get_file_from_path(page).content_string)
+        files.append(File.generated(config, _file(page), content=content))
     return files
 
 
-def on_page_markdown(markdown, **_):
-    """Leads links to the report to its place in the site."""
-    return markdown.replace("../experiments/results/", "report/")
+def on_page_markdown(markdown, page, **_):
+    """Leads links to the report to its place, and offers the notebook."""
+    markdown = markdown.replace("../experiments/results/", "report/")
+    if page.file.src_uri in GUIDES:
+        title, text = markdown.split("\n", 1)
+        name = _file(page.file.src_uri)
+        return f"{title}\n\n[As a notebook]({name})\n{text}"
+    return markdown
+
+
+def _file(page):
+    """Returns the name of the notebook of a page."""
+    return page.replace(".md", ".ipynb")

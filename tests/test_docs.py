@@ -2,25 +2,18 @@
 
 import importlib
 import importlib.util
+import json
 import pathlib
 import re
 
 import keras
+import notebooks
 import pytest
 from peers import library
 
 import keras_snn
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
-PAGES = (
-    "caveats.md",
-    "choosing.md",
-    "deep.md",
-    "exchange.md",
-    "index.md",
-    "moving.md",
-    "time_series.md",
-)
 # Blocks whose title begins with another library: its module, and its backend.
 LIBRARIES = {
     "snnTorch": ("snntorch", "torch"),
@@ -32,21 +25,28 @@ LIBRARIES = {
 CONVERTERS = {"tensorflow": "tf2onnx", "torch": "onnx"}
 
 
-def run(page, capsys, title=None):
-    """Runs our blocks, and those of another library."""
+def code_of(page, title=None):
+    """Returns our blocks, and those of another library."""
     text = (DOCS / page).read_text("utf-8")
     blocks = re.findall(
         r'^```python(?: title="([\w-]+).*?")?\n(.*?)^```', text, re.M | re.S
     )
     ours = ("", "keras_snn", title)
-    code = "\n".join(block for name, block in blocks if name in ours)
+    return "\n".join(block for name, block in blocks if name in ours)
+
+
+def run(page, capsys, title=None):
+    """Runs the code of a page."""
+    code = code_of(page, title)
     exec(code, {})  # noqa: S102
     printed = capsys.readouterr().out.splitlines()
     assert printed == re.findall(r"^\s*print\(.*\)  # (.*)$", code, re.M)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize(
+    "page", [x for x in notebooks.GUIDES if x != "deployment.md"]
+)
 def test_the_code_runs_and_prints_what_its_comments_say(
     page, capsys, monkeypatch, tmp_path
 ):
@@ -75,6 +75,27 @@ def test_the_code_beside_another_library_gives_the_same_spikes(title, capsys):
         pytest.skip(f"{title} uses {backend}")
     library(module)
     run("moving.md", capsys, title)
+
+
+@pytest.mark.parametrize("page", notebooks.GUIDES)
+def test_the_notebook_of_a_page_runs_the_same(page):
+    text = (DOCS / page).read_text("utf-8")
+    cells = json.loads(notebooks.notebook(text))["cells"]
+    sources = {"code": [], "markdown": []}
+    for cell in cells:
+        sources[cell["cell_type"]].append("".join(cell["source"]) + "\n")
+    assert "\n".join(sources["code"]) == code_of(page)
+    text = "".join(sources["markdown"])
+    assert text.startswith("# ")
+    assert not re.findall(r"\]\((?!https?:)", text)
+
+
+def test_every_example_is_on_its_page():
+    text = (DOCS / "examples.md").read_text("utf-8")
+    scripts = {path.name for path in DOCS.parent.glob("examples/*.py")}
+    assert set(re.findall(r"^python examples/(\w+\.py)", text, re.M)) == scripts
+    for picture in re.findall(r"^!\[.+\]\((.+)\)$", text, re.M):
+        assert (DOCS / picture).exists()
 
 
 def test_every_title_is_that_of_a_library():
