@@ -1,5 +1,6 @@
-"""Adds pages that lie outside this folder, and notebooks of the guides."""
+"""Adds files from elsewhere, and notebooks of the guides."""
 
+import logging
 import pathlib
 import sys
 
@@ -7,14 +8,29 @@ from mkdocs.structure.files import File
 
 sys.path.append(str(pathlib.Path(__file__).parent))
 from notebooks import GUIDES, notebook  # noqa: E402
+from runtime import FILES, runtime  # noqa: E402
 
 ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = ROOT / "experiments/results"
 
 
+def on_config(config):
+    """Takes `live.md` out of the menu if its runtime is not there."""
+    if runtime() is None:
+        logging.getLogger("mkdocs").info("Without npm, there is no `live.md`.")
+        config.nav = [x for x in config.nav if "live.md" not in x.values()]
+    return config
+
+
 def on_files(files, config):
-    """Adds the changelog and the report with its figures."""
+    """Adds the changelog, the report with its figures, and the runtime."""
     pages = {"CHANGELOG.md": ROOT / "CHANGELOG.md"}
+    folder = runtime()
+    if folder is None:
+        for file in [x for x in files if x.src_uri.startswith("live")]:
+            files.remove(file)
+    else:
+        pages |= {f"live/{name}": folder / name for name in FILES}
     for path in (RESULTS / "REPORT.md", *RESULTS.glob("figures/*.png")):
         pages[f"report/{path.relative_to(RESULTS).as_posix()}"] = path
     for name, path in pages.items():

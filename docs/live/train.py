@@ -1,0 +1,58 @@
+"""Trains the network of the page `live.md` and exports it to `digit.onnx`.
+
+    python docs/live/train.py
+
+It learns MNIST under Poisson coding. The exported network is one timestep: its
+inputs are the spikes of the pixels and the states, its outputs the logits so
+far, the spikes of three layers, and the states. Prints the test accuracy. Takes
+about five minutes on two CPU cores. Export needs `keras-snn[export]`.
+"""
+
+import pathlib
+
+import keras
+
+from keras_snn import datasets, step_model
+from keras_snn.layers import LIF
+from keras_snn.models import PortableModel, sequential_snn
+
+TIMESTEPS = 16
+LAYOUT = "C8 P C16 P FC64"
+FILE = pathlib.Path(__file__).parent / "digit.onnx"
+
+
+def network(encoder):
+    return sequential_snn(
+        *(LAYOUT, (28, 28, 1), 10, TIMESTEPS),
+        k=0.8,
+        lam=1.0,
+        encoder=encoder,
+        seed=0,
+        data_format="channels_last",
+    )
+
+
+def main():
+    keras.utils.set_random_seed(0)
+    (x, y), test = datasets.load("mnist")
+    model = network("poisson")
+    model.compile(
+        keras.optimizers.Adam(
+            keras.optimizers.schedules.CosineDecay(2e-3, 5625)
+        ),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    model.fit(x, y, batch_size=32, epochs=3, verbose=2)
+    print(f"test accuracy {model.evaluate(*test, verbose=0)[1]:.4f}")
+
+    # The page draws the spikes of the pixels.
+    inference = network(None)
+    inference.set_weights(model.get_weights())
+    spikes = [x.output for x in inference.layers if isinstance(x, LIF)]
+    watched = PortableModel(inference.input, [inference.output, *spikes])
+    step_model(watched).export(str(FILE), format="onnx", verbose=False)
+
+
+if __name__ == "__main__":
+    main()
