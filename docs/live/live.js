@@ -200,10 +200,12 @@ function draw(spikes, potentials) {
 
   const last = spikes.at(-1);
   const totals = Array.from(last[0], (_, i) => last.reduce((sum, now) => sum + now[i], 0));
-  const busiest = [...totals.keys()].sort((a, b) => totals[b] - totals[a]).slice(0, 3);
+  // Those that fire about every third timestep show the most.
+  const unlike = (neuron) => Math.abs(totals[neuron] / last.length - 0.3);
+  const typical = [...totals.keys()].sort((a, b) => unlike(a) - unlike(b)).slice(0, 3);
   const [lines] = cleared("potentials", 3 * 60 + 20);
   lines.fillText("potentials of three dense neurons; dots are spikes", 0, 12);
-  busiest.forEach((neuron, row) => {
+  typical.forEach((neuron, row) => {
     const base = 20 + row * 60 + 50;
     const y = (value) => base - 40 * Math.max(-0.2, Math.min(1.1, value));
     lines.globalAlpha = 0.4;
