@@ -17,7 +17,7 @@ RESULTS = ROOT / "experiments/results"
 def on_config(config):
     """Takes `live.md` out of the menu if its runtime is not there."""
     if runtime() is None:
-        logging.getLogger("mkdocs").info("Without npm, there is no `live.md`.")
+        logging.getLogger("mkdocs").info("`live.md` is left out: no npm")
         config.nav = [x for x in config.nav if "live.md" not in x.values()]
     return config
 
@@ -42,7 +42,7 @@ def on_files(files, config):
 
 
 def on_page_markdown(markdown, page, **_):
-    """Leads links to the report to its place, and offers the notebook."""
+    """Rewrites links to the report, and adds one to the notebook."""
     markdown = markdown.replace("../experiments/results/", "report/")
     if page.file.src_uri in GUIDES:
         title, text = markdown.split("\n", 1)

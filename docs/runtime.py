@@ -17,7 +17,7 @@ FILES = "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"
 
 @functools.cache
 def runtime():
-    """Returns the folder of the runtime, from npm, or `None` without npm."""
+    """Returns the folder of the runtime, or `None` if npm cannot get it."""
     folder, npm = BUILD / PACKAGE, shutil.which("npm")
     if folder.exists() or npm is None:
         return folder if folder.exists() else None

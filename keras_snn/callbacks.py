@@ -37,8 +37,8 @@ class FiringRateMonitor(keras.callbacks.Callback):
     `<layer>_firing_rate` (mean spikes per neuron and timestep) and
     `<layer>_silent_fraction` (fraction of neurons that emit no spike for `x`).
     Put it before `CSVLogger` and `TensorBoard` in the list of callbacks, so
-    that they see these values. Or give it a `log_dir` of TensorBoard, and the
-    order does not matter.
+    that they see these values. With `log_dir`, it writes for TensorBoard
+    itself, in any order of callbacks.
 
     It measures in inference, like Keras's `val_` metrics. With `training=True`
     it measures in training, and all keys start with `training_`. A list of

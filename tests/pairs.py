@@ -8,8 +8,7 @@ import pytest
 def pairs(**choices):
     """Parametrizes a test by two arguments, with every value of each.
 
-    A test of every combination would take several times as long. One of the
-    arguments must have at least as many values as the other.
+    A test of every combination would take several times as long.
     """
     count = max(map(len, choices.values()))
     rows = zip(*map(itertools.cycle, choices.values()), strict=False)

@@ -78,7 +78,7 @@ def test_the_code_beside_another_library_gives_the_same_spikes(title, capsys):
 
 
 @pytest.mark.parametrize("page", notebooks.GUIDES)
-def test_the_notebook_of_a_page_runs_the_same(page):
+def test_the_notebook_of_a_page_has_its_code(page):
     text = (DOCS / page).read_text("utf-8")
     cells = json.loads(notebooks.notebook(text))["cells"]
     sources = {"code": [], "markdown": []}

@@ -35,8 +35,8 @@ def digits():
 @once
 @pytest.mark.slow
 def test_the_exported_network_reads_digits(digits):
-    runtime = pytest.importorskip("onnxruntime")
-    session = runtime.InferenceSession(LIVE / "digit.onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    session = onnxruntime.InferenceSession(LIVE / "digit.onnx")
     images, labels = digits[0][:500, ..., 0] / 255, digits[1][:500]
     rng = np.random.default_rng(0)
     pixels, *states = session.get_inputs()

@@ -83,6 +83,7 @@ function centred(context) {
 
 // The network.
 
+element("status").textContent = "Loading the network ...";
 const url = (file) => new URL(file, import.meta.url).href;
 ort.env.wasm.wasmPaths = { wasm: url("ort-wasm-simd-threaded.wasm") };
 ort.env.wasm.numThreads = 1;

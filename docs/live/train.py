@@ -16,14 +16,17 @@ from keras_snn import datasets, step_model
 from keras_snn.layers import LIF
 from keras_snn.models import PortableModel, sequential_snn
 
-TIMESTEPS = 16
+TIMESTEPS, EPOCHS, BATCH = 16, 3, 32
 LAYOUT = "C8 P C16 P FC64"
 FILE = pathlib.Path(__file__).parent / "digit.onnx"
 
 
 def network(encoder):
     return sequential_snn(
-        *(LAYOUT, (28, 28, 1), 10, TIMESTEPS),
+        LAYOUT,
+        (28, 28, 1),
+        10,
+        TIMESTEPS,
         k=0.8,
         lam=1.0,
         encoder=encoder,
@@ -36,14 +39,14 @@ def main():
     keras.utils.set_random_seed(0)
     (x, y), test = datasets.load("mnist")
     model = network("poisson")
+    steps = EPOCHS * len(x) // BATCH
+    rate = keras.optimizers.schedules.CosineDecay(2e-3, steps)
     model.compile(
-        keras.optimizers.Adam(
-            keras.optimizers.schedules.CosineDecay(2e-3, 5625)
-        ),
+        keras.optimizers.Adam(rate),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
-    model.fit(x, y, batch_size=32, epochs=3, verbose=2)
+    model.fit(x, y, batch_size=BATCH, epochs=EPOCHS, verbose=2)
     print(f"test accuracy {model.evaluate(*test, verbose=0)[1]:.4f}")
 
     # The page draws the spikes of the pixels.

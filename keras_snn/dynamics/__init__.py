@@ -59,8 +59,8 @@ def run(
             timestep to the current of the next. The spikes before the first
             timestep are then the last of the `states`.
         unroll: Whether to run the definition instead of the fused loop: plain
-            operations, which every export format has. It may round in another
-            way. The number of timesteps must be known.
+            operations, which every export format has. Rounding may differ. The
+            number of timesteps must be known.
 
     Returns:
         `(spikes, states)`: the spikes, 0 or 1, in the shape and dtype of

@@ -292,11 +292,14 @@ def run(system, current, states, mask=None, recurrent=None):
             "outside `torch.compile`."
         )
     unrolled = compiling and (several or recurrent is not None)
-    in_onnx = torch.onnx.is_in_onnx_export()
-    if in_onnx or torch.compiler.is_exporting() or unrolled:
-        # An exported program runs where our operators are not installed, and
-        # its trace would miss writes in place. And the operator has no gradient
-        # at tensors of constants or a kernel.
+    if torch.onnx.is_in_onnx_export():
+        raise ValueError(
+            "Neurons go into an ONNX file only if they are unrolled. Export "
+            "inside `with keras_snn.layers.unrolled(model):`."
+        )
+    if torch.compiler.is_exporting() or unrolled:
+        # An exported program runs where our operators are not installed. And
+        # the operator has no gradient at tensors of constants or a kernel.
         return reference.run(system, current, states, mask, recurrent)
     if compiling:
         spikes, final, _ = _forward_operator(

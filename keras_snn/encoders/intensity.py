@@ -56,7 +56,7 @@ def as_intensity(images):
 
 
 def _all(condition):
-    """Does the same as `ops.all`, which ONNX lacks on PyTorch."""
+    """Like `ops.all`, which PyTorch's export to ONNX does not support."""
     failures = ops.sum(ops.cast(ops.logical_not(condition), "int32"))
     return ops.equal(failures, 0)
 
@@ -99,8 +99,8 @@ class Encoder(keras.layers.Layer):
         intensity = ops.expand_dims(as_intensity(inputs), 1)
         encoded = ops.cast(self.encode(intensity), self.compute_dtype)
         # An encoder's comparisons would turn NaN into 0.
-        numbers = _all(ops.logical_not(ops.isnan(intensity)))
-        return ops.where(numbers, encoded, float("nan"))
+        valid = _all(ops.logical_not(ops.isnan(intensity)))
+        return ops.where(valid, encoded, float("nan"))
 
     def clock(self, intensity):
         """Returns 0, 1, ... along the time axis, to compare with `intensity`.

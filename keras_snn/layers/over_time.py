@@ -132,9 +132,7 @@ class OverTime(Constants, Stateful, keras.layers.Layer):
             units = math.prod(shape[2:])
             sequences = ops.reshape(sequences, (*shape[:2], units))
             states = [ops.reshape(x, (shape[0], units)) for x in states]
-        spikes, states = self._run(
-            sequences, states, mask, features, self.unroll
-        )
+        spikes, states = self._run(sequences, states, mask, features)
         if not flat and (self.return_state or self.stateful):
             states = [ops.reshape(x, state_shape) for x in states]
         if self.stateful:
@@ -149,10 +147,10 @@ class OverTime(Constants, Stateful, keras.layers.Layer):
         output = output if flat else ops.reshape(output, shape)
         return (output, *states) if self.return_state else output
 
-    def _run(self, sequences, states, mask, features, unroll):
+    def _run(self, sequences, states, mask, features):
         """Runs the neurons on `(batch, timesteps, units)`."""
         system = self._system(features)
-        return dynamics.run(system, sequences, states, mask, unroll=unroll)
+        return dynamics.run(system, sequences, states, mask, unroll=self.unroll)
 
     def _start(self, sequences, initial_state):
         """Returns the states before the first timestep."""

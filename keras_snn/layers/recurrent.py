@@ -44,10 +44,12 @@ class _Recurrent:
         super().build(sequences_shape)
         _add_kernel(self, self.neuron)
 
-    def _run(self, sequences, states, mask, features, unroll):
+    def _run(self, sequences, states, mask, features):
         kernel = keras.ops.convert_to_tensor(self.recurrent_kernel)
         system = self._system(features)
-        return dynamics.run(system, sequences, states, mask, kernel, unroll)
+        return dynamics.run(
+            system, sequences, states, mask, kernel, self.unroll
+        )
 
     def get_config(self):
         """Returns the constructor's arguments."""

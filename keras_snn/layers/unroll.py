@@ -13,12 +13,13 @@ __all__ = ["unrolled"]
 
 @contextlib.contextmanager
 def unrolled(model: keras.layers.Layer) -> Iterator[None]:
-    """Unrolls all neurons in a model over time, within a `with` block.
+    """Unrolls the layers of neurons in a model, within a `with` block.
 
     Neurons then compute the same by plain operations, one timestep after
-    another, instead of a compiled loop. Converters to ONNX need that on
-    TensorFlow. `export` of the models of `keras_snn` does it by itself; use
-    this for models of your own. The number of timesteps must be fixed.
+    another, instead of a compiled loop. Converters to ONNX need that. An `RNN`
+    of a cell stays as it is. `export` of the models of `keras_snn` does it by
+    itself; use this for models of your own. The number of timesteps must be
+    fixed.
 
     Args:
         model: Any model or layer. Layers of neurons inside it are unrolled, at

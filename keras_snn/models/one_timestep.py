@@ -118,7 +118,6 @@ class OneTimestep(_Wrapper):
             [ops.reshape(x, (shape[0], units)) for x in states],
             None,
             features,
-            self.layer.unroll,
         )
         return [ops.reshape(x, shape) for x in (spikes, *states)]
 

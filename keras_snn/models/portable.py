@@ -42,8 +42,9 @@ class PortableModel(keras.Model):
     ):
         """Exports the model for inference, see `keras.Model.export`.
 
-        For ONNX, it unrolls the neurons over time, because converters cannot
-        read their compiled loops. See `keras_snn.layers.unrolled`.
+        It unrolls the neurons over time, except for SavedModel and LiteRT,
+        because other converters cannot read their compiled loops. See
+        `keras_snn.layers.unrolled`.
 
         Args:
             filepath: Path of the file or folder.
@@ -62,7 +63,7 @@ class PortableModel(keras.Model):
             _refuse_noise(self, format)
         if input_signature is None:
             # Keras looks for it only in models that have been called.
-            input_signature = [keras.tree.map_structure(_spec, self.input)]
+            input_signature = [self.input]
         loops = format in ("tf_saved_model", "litert")
         with contextlib.nullcontext() if loops else unrolled(self):
             super().export(filepath, format, verbose, input_signature, **kwargs)
@@ -78,11 +79,6 @@ def _refuse_noise(model, format):
                 "weights, and encode the images before it. Received: "
                 f"format={format!r}"
             )
-
-
-def _spec(x):
-    """Returns the specification of an input, for any batch size."""
-    return keras.InputSpec(x.dtype, (None, *x.shape[1:]), name=x.name)
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")

@@ -21,6 +21,7 @@ from keras_snn.models.time_axis import (
     CLOCKED,
     PER_TIMESTEP,
     STATIONARY,
+    check_has_graph,
     has_graph,
     is_direct,
     is_elementwise,
@@ -81,11 +82,7 @@ def step_model(model: keras.Model) -> StepModel:
     >>> [keras.ops.convert_to_numpy(x)[0, 0].item() for x in spikes]
     [0.0, 1.0, 0.0, 1.0]
     """
-    if not has_graph(model):
-        raise ValueError(
-            "`model` must be a functional model or a built `Sequential`. "
-            f"Received: {model!r}"
-        )
+    check_has_graph(model)
     kinds = [STILL if takes_images(model) else TIME] * len(model.inputs)
     step, _ = _take_apart(model, kinds, f"{model.name}_step")
     return step

@@ -14,6 +14,7 @@ __all__ = [
     "CLOCKED",
     "PER_TIMESTEP",
     "STATIONARY",
+    "check_has_graph",
     "has_graph",
     "is_direct",
     "is_elementwise",
@@ -131,6 +132,15 @@ def replay(model, inputs, call):
         )
     except _Ended as end:
         return end.args[0]
+
+
+def check_has_graph(model):
+    """Raises an error unless `has_graph` is true of a model."""
+    if not has_graph(model):
+        raise ValueError(
+            "`model` must be a functional model or a built `Sequential`. "
+            f"Received: {model!r}"
+        )
 
 
 def has_graph(layer):

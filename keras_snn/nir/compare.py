@@ -12,17 +12,15 @@ from keras import tree
 from keras_snn.models.probe import is_spiking, numbered, observed_outputs
 from keras_snn.models.time_axis import takes_images
 from keras_snn.nir.graph import package
-from keras_snn.nir.read import RESETS
 from keras_snn.nir.shapes import ENCODERS
 from keras_snn.nir.write import Writer
-from keras_snn.validation import check_choice, check_number
 
 __all__ = ["Difference", "first_difference", "record"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """Where two recordings first differ. Print it.
+    """Where two recordings first differ.
 
     Attributes:
         node: Name of the node, as in the first recording.
@@ -77,11 +75,14 @@ def record(model, x, dt=1e-4, *, reset="zero", batch_size=32):
             model.
     """
     nir = package()
-    writer = Writer(
-        check_number("dt", dt), check_choice("reset", reset, RESETS)
-    )
+    writer = Writer(dt, reset)
     writer.write(model)
     spikes = [pair for pair in writer.spikes if _observes(pair[0])]
+    if not spikes:
+        raise ValueError(
+            "`model` must have neurons that spike, or an encoder. "
+            f"Received: {model.name!r}"
+        )
     names = numbered(layer.name for layer, _ in spikes)
     values = dict(zip(names, (value for _, value in spikes), strict=True))
     graph, found = observed_outputs(
@@ -102,7 +103,11 @@ def record(model, x, dt=1e-4, *, reset="zero", batch_size=32):
         nodes[name] = {"input": each.reshape(*each.shape[:2], -1)}
     for name, each in arrays.items():
         node, order = values[name].sources[0], values[name].where.ravel()
-        # Under constant coding, the time axis begins behind the encoder.
+        if np.isnan(each).any():
+            raise ValueError(
+                f"`model` must give no NaN for `x`. Received: NaN at {node!r}"
+            )
+        # Under constant coding, the outputs of the encoder have one timestep.
         size = len(each), timesteps, order.size
         outputs = np.empty(size, each.dtype if node in inputs else bool)
         outputs[:, :, order] = each.reshape(*each.shape[:2], -1)
@@ -110,7 +115,10 @@ def record(model, x, dt=1e-4, *, reset="zero", batch_size=32):
     return nir.NIRGraphData(
         {
             node: nir.NIRNodeData(
-                {key: nir.TimeGriddedData(y, dt) for key, y in observed.items()}
+                {
+                    key: nir.TimeGriddedData(y, writer.dt)
+                    for key, y in observed.items()
+                }
             )
             for node, observed in nodes.items()
         }
@@ -128,17 +136,19 @@ def first_difference(ours, theirs):
     differ there, it is in the one that comes first in `ours`.
 
     Args:
-        ours: An `nir.NIRGraphData` of `record`, or a path of its file.
-        theirs: Another. It may lack nodes. Events are put into the timesteps
-            of `ours`. A node has one observable, or one called `"spikes"`.
-            A node `a.b` is also found as `a_b`, as `from_nir` calls its layer.
+        ours: An `nir.NIRGraphData` of `record`.
+        theirs: Another, or the path of its file. It may lack nodes of `ours`,
+            and must have no others. Events are put into the timesteps of
+            `ours`. A node has one observable, or one called `"spikes"`. The
+            node `a.b` may be called `a_b`, as `from_nir` calls its layer, and
+            the neurons `a.lif` of a recurrent layer `a`.
 
     Returns:
-        A `Difference`, or `None` if all common nodes are equal.
+        A `Difference`, or `None` if all nodes of `theirs` are equal.
 
     Raises:
-        ValueError: If no node or not the same samples, timesteps and neurons
-            are in both.
+        ValueError: If the nodes do not match, or the samples, timesteps and
+            neurons are not the same.
 
     Example:
     >>> from keras_snn.layers import LIF
@@ -152,34 +162,33 @@ def first_difference(ours, theirs):
     'a' differs first, at timestep 1: neuron 0 of sample 0 has 0 and 1. \
 50.00 % of its outputs differ.
     """
-    ours, theirs = (dict(_nodes(_read(each))) for each in (ours, theirs))
-    found = {}
-    by_key = {_key(name): node for name, node in theirs.items()}
-    for name, node in ours.items():
-        other = theirs.get(name, by_key.get(_key(name)))
-        if other is not None:
-            data = _observed(name, node)
-            if hasattr(data, "idx"):
-                raise ValueError(
-                    "`ours` must have timesteps, as in `record`. "
-                    f"Received: events at {name!r}"
-                )
-            first = data.data
-            second = _array(name, _observed(name, other), data)
-            if first.shape != second.shape:
-                raise ValueError(
-                    "Both recordings must have the same samples, timesteps and "
-                    f"neurons. Received: {first.shape} and {second.shape} at "
-                    f"{name!r}"
-                )
-            found[name] = first, second
+    nodes, found = dict(_nodes(_checked(ours))), {}
+    for name, other in _nodes(_read(theirs)):
+        node = _match(name, nodes)
+        if node is None or node in found:
+            raise ValueError(
+                "Every node of `theirs` must be one of `ours`, "
+                f"{list(nodes)}. Received: {name!r}"
+            )
+        data = _observed(node, nodes[node])
+        if hasattr(data, "idx"):
+            raise ValueError(
+                "`ours` must have timesteps, as in `record`. "
+                f"Received: events at {node!r}"
+            )
+        values = _array(name, _observed(name, other), data)
+        if data.shape != values.shape:
+            raise ValueError(
+                "Both recordings must have the same samples, timesteps and "
+                f"neurons. Received: {data.shape} and {values.shape} at "
+                f"{node!r}"
+            )
+        found[node] = data.data, values
     if not found:
-        raise ValueError(
-            "The recordings must have a node in common. "
-            f"Received: {list(ours)} and {list(theirs)}"
-        )
+        raise ValueError("`theirs` must have a node. Received: none")
     shares, where = {}, []
-    for name, (first, second) in found.items():
+    for name in filter(found.get, nodes):
+        first, second = found[name]
         unequal = first != second
         shares[name] = float(unequal.mean())
         if unequal.any():
@@ -195,13 +204,16 @@ def first_difference(ours, theirs):
 
 
 def _read(data):
-    nir = package()
+    """Returns a recording, from its file if it is a path."""
     if isinstance(data, (str, os.PathLike)):
-        data = nir.read_data(os.fspath(data))
-    if not isinstance(data, nir.NIRGraphData):
+        data = package().read_data(os.fspath(data))
+    return _checked(data)
+
+
+def _checked(data):
+    if not isinstance(data, package().NIRGraphData):
         raise TypeError(
-            "A recording must be an `nir.NIRGraphData` or a path of one. "
-            f"Received: {data!r}"
+            f"A recording must be an `nir.NIRGraphData`. Received: {data!r}"
         )
     return data
 
@@ -215,11 +227,16 @@ def _nodes(data, before=""):
             yield before + name, node
 
 
-def _key(name):
-    """Returns what the names of a node have in common.
+def _match(name, nodes):
+    """Returns the one of some nodes that a name stands for, or `None`."""
+    if name in nodes:
+        return name
+    alike = [node for node in nodes if _key(node) == _key(name)]
+    return alike[0] if len(alike) == 1 else None
 
-    The neurons of a recurrent layer `a` are called `a.lif` by `to_nir`.
-    """
+
+def _key(name):
+    """Returns what the names of a node have in common."""
     name = re.sub(r"\W", "_", name, flags=re.ASCII)
     while name.endswith("_lif"):
         name = name.removesuffix("_lif")
@@ -245,11 +262,13 @@ def _array(name, data, like):
     samples, numbers = np.nonzero(data.idx >= 0)
     # A time on the boundary may have been rounded down.
     steps = np.floor(data.time[samples, numbers] / like.dt + 1e-6).astype(int)
-    if (steps >= like.n_time_steps).any():
+    outside = (steps < 0) | (steps >= like.n_time_steps)
+    if outside.any():
         raise ValueError(
             f"Events must lie within {like.n_time_steps} timesteps of "
-            f"{like.dt:g}. Received: one in timestep {steps.max()} of {name!r}"
+            f"{like.dt:g}. Received: one in timestep {steps[outside][0]} of "
+            f"{name!r}"
         )
-    size = getattr(data, "value", np.ones(data.idx.shape))
-    values[samples, steps, data.idx[samples, numbers]] = size[samples, numbers]
+    size = getattr(data, "value", np.ones(data.idx.shape))[samples, numbers]
+    np.add.at(values, (samples, steps, data.idx[samples, numbers]), size)
     return values

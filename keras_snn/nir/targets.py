@@ -43,7 +43,8 @@ class Target:
         dt: The only length of a timestep that it knows, or `None`.
         reset: Its reset.
         exponential: Whether a potential decays by `exp(-dt / tau)`.
-        unlike: When its spikes differ, as a sentence. Empty if they do not.
+        unlike: How its spikes differ, or an empty string.
+        padding: Whether it reads the padding of pooling.
         why_not: Reasons why it does not read a kind.
     """
 
@@ -56,6 +57,7 @@ class Target:
     reset: str = "zero"
     exponential: bool = False
     unlike: str = ""
+    padding: bool = True
     why_not: dict = dataclasses.field(default_factory=dict)
 
 
@@ -87,7 +89,8 @@ TARGETS = {
         reset="subtract",
         exponential=True,
         unlike="a potential of twice the threshold gives two spikes at once, "
-        "and that of an IF node ends at minus the threshold",
+        "and the potential of an IF node is clipped at minus the threshold",
+        padding=False,
     ),
 }
 
@@ -115,6 +118,10 @@ def adapt(recipes, name, dt, reset):
             f"`dt` must be {target.dt:g} for {name}. Received: dt={dt:g}"
         )
     for node in recipes.of_kind("AvgPool2d", "SumPool2d"):
+        if not target.padding and np.any(recipes.nodes[node][1]["padding"]):
+            raise ValueError(
+                f"{name} ignores padding in pooling. Received: node {node!r}"
+            )
         _change_pooling(recipes, node, target, name)
     for node, (kind, parameters) in list(recipes.nodes.items()):
         if kind not in (*target.kinds, target.pooling):

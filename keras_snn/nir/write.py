@@ -8,6 +8,7 @@ from keras_snn import layers
 from keras_snn.files import replacing
 from keras_snn.models.time_axis import (
     PER_TIMESTEP,
+    check_has_graph,
     has_graph,
     is_symbolic,
     makes_masks,
@@ -94,9 +95,7 @@ def to_nir(model, dt=1e-4, *, path=None, reset="zero", target=None):
     """
     nir = package()
     check_choice("target", target, (None, *TARGETS))
-    writer = Writer(
-        check_number("dt", dt), check_choice("reset", reset, RESETS)
-    )
+    writer = Writer(dt, reset)
     writer.write(model)
     if target is not None:
         adapt(writer.recipes, target, writer.dt, reset)
@@ -108,7 +107,7 @@ def to_nir(model, dt=1e-4, *, path=None, reset="zero", target=None):
 
 
 def compatibility(model):
-    """Says which simulators read a model, and whether its spikes stay equal.
+    """Lists which simulators can read a model, and with which spikes.
 
     Args:
         model: See `to_nir`.
@@ -120,6 +119,7 @@ def compatibility(model):
 
     Raises:
         ImportError: If the package `nir` is not installed.
+        ValueError: If `model` is not a functional or `Sequential` model.
 
     Example:
     >>> inputs = keras.Input((None, 3))
@@ -131,6 +131,7 @@ def compatibility(model):
     "refused: snntorch cannot read IF nodes: it gives these neurons a leak. \
 Received: node 'a'"
     """
+    check_has_graph(model)
     found = {}
     for name, target in TARGETS.items():
         dt = 1e-4 if target.dt is None else target.dt
@@ -160,18 +161,15 @@ class Writer:
     """
 
     def __init__(self, dt, reset):
-        self.dt, self.reset = dt, reset
+        self.dt = check_number("dt", dt)
+        self.reset = check_choice("reset", reset, RESETS)
         self.recipes, self.spikes = Recipes(), []
         self._values = {}  # by the identities of tensors
         self._tensors = []  # Keeps them alive, and so their identities.
 
     def write(self, model):
         """Writes the nodes of a model."""
-        if not has_graph(model):
-            raise ValueError(
-                "`model` must be a functional model or a built `Sequential`. "
-                f"Received: {model!r}"
-            )
+        check_has_graph(model)
         for layer in operations(model):
             if makes_masks(layer):
                 raise refusal(layer, "a graph has no masks")

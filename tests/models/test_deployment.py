@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from backend import to_numpy
 
-from keras_snn import datasets, layers, step_model
+from keras_snn import datasets, dynamics, layers, step_model
 from keras_snn.models import PortableModel, five_layer_snn
 
 BACKEND = keras.config.backend()
@@ -224,6 +224,7 @@ def every_neuron():
     return inputs, layers.LeakyIntegrator(k=0.5, lam=1.0)(x)
 
 
+@pytest.mark.slow
 @onnx_only
 def test_every_kind_of_neuron_runs_in_onnx(tmp_path, rng):
     model = PortableModel(*every_neuron())
@@ -238,28 +239,39 @@ def test_every_kind_of_neuron_runs_in_onnx(tmp_path, rng):
     )
 
 
+@pytest.mark.slow
 @onnx_only
 def test_models_of_the_user_run_in_onnx(tmp_path, rng):
     inputs = keras.Input((TIMESTEPS, 3))
     model = keras.Model(inputs, layers.LIF(k=0.5, lam=1.0)(inputs))
     x = rng.integers(0, 9, (5, TIMESTEPS, 3)).astype("float32") / 4
     expected = to_numpy(model(x))
-    if BACKEND == "torch":  # It can see that it is traced.
+    with layers.unrolled(model):
         run = exported(model, tmp_path, "onnx")
-    else:
-        with layers.unrolled(model):
-            run = exported(model, tmp_path, "onnx")
     np.testing.assert_array_equal(run([x])[0], expected)
 
 
-def test_unrolled_neurons_give_the_same_and_roll_up_again(rng):
+@pytest.mark.slow
+@pytest.mark.skipif(BACKEND != "torch", reason="PyTorch's exporter says so")
+def test_neurons_that_are_not_unrolled_are_refused(tmp_path):
+    pytest.importorskip("onnx")
+    inputs = keras.Input((None, 3))
+    model = keras.Model(inputs, layers.LIF(k=0.5, lam=1.0)(inputs))
+    model(np.zeros((1, 2, 3), "float32"))
+    # The exporter shows our error inside its own.
+    with pytest.raises(Exception, match="only if they are unrolled"):
+        model.export(str(tmp_path / "x.onnx"), format="onnx", verbose=False)
+
+
+def test_unrolled_neurons_give_the_same_and_roll_up_again(rng, monkeypatch):
     model = keras.Model(*every_neuron())
     neurons = [x for x in model.layers if hasattr(x, "unroll")]
     assert len(neurons) == 5
     x = rng.integers(-2, 5, (5, TIMESTEPS, 3)).astype("float32")
     expected = to_numpy(model(x))
-    with layers.unrolled(model):
+    with layers.unrolled(model), monkeypatch.context() as patch:
         assert all(x.unroll for x in neurons)
+        patch.setattr(dynamics, "_backend", None)  # the compiled loops
         np.testing.assert_allclose(to_numpy(model(x)), expected, rtol=1e-5)
     assert not any(x.unroll for x in neurons)
 

@@ -203,6 +203,21 @@ def test_sinabs_differs_as_compatibility_says():
     assert theirs == [2, 0, 0, 1, 0, 0, 0, 0]
 
 
+def test_padding_that_sinabs_ignores_is_refused():
+    x = inputs = keras.Input((TIMESTEPS, 8, 8, 1))
+    for layer in (K.ZeroPadding2D(1), K.AveragePooling2D(2), K.Flatten()):
+        x = layers.PerTimestep(layer)(x)
+    neuron = layers.LIF(1.0, reset="subtract")
+    model = keras.Model(inputs, neuron(K.Dense(3)(x)))
+    found = compatibility(model)["sinabs"]
+    assert found.startswith("refused: sinabs ignores padding in pooling")
+
+
+def test_what_is_no_graph_has_no_compatibility():
+    with pytest.raises(ValueError, match="must be a functional model or"):
+        compatibility(keras.layers.Dense(2))
+
+
 def test_compatibility_says_how_far_each_simulator_goes():
     found = compatibility(lif())
     assert list(found) == ["snntorch", "spikingjelly", "norse", "sinabs"]
