@@ -55,7 +55,8 @@ class FiringRateMonitor(keras.callbacks.Callback):
         training: Whether the model runs in training instead of inference.
         log_dir: Folder for TensorBoard, or `None`. Every measurement writes the
             two values of each layer there, and the distribution of the firing
-            rates of its neurons. It needs the package `tensorboard`.
+            rates of its neurons. Every `fit` starts again at iteration 0, so
+            give each a folder of its own. It needs the package `tensorboard`.
 
     Attributes:
         history: Dictionary of lists under `"iteration"` and the two keys of
@@ -75,6 +76,12 @@ class FiringRateMonitor(keras.callbacks.Callback):
         self, x, every=None, batch_size=None, training=False, log_dir=None
     ):
         super().__init__()
+        if log_dir is not None and (
+            not isinstance(log_dir, (str, os.PathLike)) or not str(log_dir)
+        ):
+            raise TypeError(
+                f"`log_dir` must be a path or `None`. Received: {log_dir!r}"
+            )
         self._writer = None if log_dir is None else _EventWriter(log_dir)
         if every is not None:
             every = check_count("every", every)
@@ -115,7 +122,8 @@ class FiringRateMonitor(keras.callbacks.Callback):
         neurons = self._neurons()
         logs = self._logs(neurons)
         if self._writer is not None:
-            self._writer.write(self._iteration, logs, neurons)
+            prefix = "training_" if self.training else ""
+            self._writer.write(self._iteration, logs, neurons, prefix)
         for key, value in ({"iteration": self._iteration} | logs).items():
             self.history.setdefault(key, []).append(value)
         return logs
@@ -171,23 +179,24 @@ class _EventWriter:
         self._event = event_pb2.Event
         self._scalar, self._histogram = scalar.scalar_pb, histogram.histogram_pb
         self._open = event_file_writer.EventFileWriter
-        self._folder = os.fspath(folder)
+        self._folder, self._file = os.fspath(folder), None
 
     def open(self):
         self._file = self._open(self._folder)
 
-    def write(self, iteration, logs, neurons):
+    def write(self, iteration, logs, neurons, prefix):
         """Writes a measurement.
 
         Args:
             iteration: Number of iterations before it.
             logs: Dictionary of numbers.
             neurons: Dictionary of arrays of firing rates.
+            prefix: What the names of all arrays start with.
         """
         summaries = [self._scalar(name, value) for name, value in logs.items()]
         for name, rates in neurons.items():
             if np.isfinite(rates).all():
-                tag = f"{name}_firing_rates_of_neurons"
+                tag = f"{prefix}{name}_firing_rates_of_neurons"
                 summaries.append(self._histogram(tag, rates.ravel()))
         for summary in summaries:
             now = time.time()
@@ -197,6 +206,7 @@ class _EventWriter:
 
     def close(self):
         self._file.close()
+        self._file = None  # It cannot be copied.
 
 
 def _ended(callback, batch):

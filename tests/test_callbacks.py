@@ -179,6 +179,29 @@ def test_tensorboard_shows_rates_and_those_of_neurons(tmp_path, rng):
     assert high.max() == pytest.approx(rates.max())
 
 
+def test_both_modes_share_a_folder(tmp_path, rng):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing import event_accumulator
+
+    model, x = dense_lif(), rng.random((4, 4, 3)).astype("float32")
+    monitors = [
+        callbacks.FiringRateMonitor(x, training=mode, log_dir=tmp_path)
+        for mode in (False, True)
+    ]
+    model.fit(x, x, verbose=0, callbacks=monitors)
+    found = event_accumulator.EventAccumulator(str(tmp_path))
+    found.Reload()
+    tags = set(found.Tags()["tensors"])
+    assert len(tags) == 6
+    assert {f"training_{x}" for x in tags if "training" not in x} < tags
+
+
+@pytest.mark.parametrize("folder", [3, "", b"logs"])
+def test_log_dir_must_be_a_path(folder, data):
+    with pytest.raises(TypeError, match="`log_dir` must be a path or `None`"):
+        callbacks.FiringRateMonitor(data[0], log_dir=folder)
+
+
 def test_tensorboard_must_be_installed(data, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard.compat.proto", None)
     with pytest.raises(ImportError, match="pip install tensorboard"):

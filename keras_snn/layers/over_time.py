@@ -109,7 +109,8 @@ class OverTime(Constants, Stateful, keras.layers.Layer):
                 f"`{self.name}` can be unrolled only over a fixed number of "
                 "timesteps, and not if it is stateful. Export "
                 "`step_model(model)` instead. Received: "
-                f"timesteps={self._timesteps}, stateful={self.stateful}"
+                f"declared timesteps={self._timesteps}, "
+                f"stateful={self.stateful}"
             )
         mask = sequences_mask if mask is None else mask
         if mask is not None:

@@ -25,6 +25,9 @@ def unrolled(model: keras.layers.Layer) -> Iterator[None]:
         model: Any model or layer. Layers of neurons inside it are unrolled, at
             any depth.
 
+    Raises:
+        TypeError: If `model` is not a model or layer.
+
     Example:
     >>> from keras_snn.layers import LIF
     >>> model = keras.Sequential([keras.Input((4, 1)), LIF(lam=1.0)])
@@ -33,6 +36,10 @@ def unrolled(model: keras.layers.Layer) -> Iterator[None]:
     >>> keras.ops.convert_to_numpy(spikes).ravel().tolist()
     [1.0, 1.0, 1.0, 1.0]
     """
+    if not isinstance(model, keras.layers.Layer):
+        raise TypeError(
+            f"`model` must be a Keras model or layer. Received: model={model!r}"
+        )
     neurons = [x for x in walk(model) if isinstance(x, OverTime)]
     before = [x.unroll for x in neurons]
     try:

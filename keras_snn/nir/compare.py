@@ -10,6 +10,7 @@ import numpy as np
 from keras import tree
 
 from keras_snn.models.probe import is_spiking, numbered, observed_outputs
+from keras_snn.models.rates import Batches
 from keras_snn.models.time_axis import takes_images
 from keras_snn.nir.graph import package
 from keras_snn.nir.shapes import ENCODERS
@@ -75,6 +76,7 @@ def record(model, x, dt=1e-4, *, reset="zero", batch_size=32):
             model.
     """
     nir = package()
+    Batches(x, batch_size)  # checks both
     writer = Writer(dt, reset)
     writer.write(model)
     spikes = [pair for pair in writer.spikes if _observes(pair[0])]
@@ -258,17 +260,20 @@ def _array(name, data, like):
     """Returns data as an array, events in the timesteps of other data."""
     if not hasattr(data, "idx"):
         return data.data
-    values = np.zeros((data.n_samples, like.n_time_steps, data.n_neurons))
-    samples, numbers = np.nonzero(data.idx >= 0)
+    samples, numbers = np.nonzero(data.idx != -1)
+    neurons, times = data.idx[samples, numbers], data.time[samples, numbers]
     # A time on the boundary may have been rounded down.
-    steps = np.floor(data.time[samples, numbers] / like.dt + 1e-6).astype(int)
-    outside = (steps < 0) | (steps >= like.n_time_steps)
-    if outside.any():
+    times = times / like.dt + 1e-6
+    inside = (neurons >= 0) & (neurons < data.n_neurons)
+    inside &= (times >= 0) & (times < like.n_time_steps)
+    if not inside.all():
         raise ValueError(
-            f"Events must lie within {like.n_time_steps} timesteps of "
-            f"{like.dt:g}. Received: one in timestep {steps[outside][0]} of "
-            f"{name!r}"
+            f"Events of {name!r} must lie within {like.n_time_steps} timesteps "
+            f"of {like.dt:g} and {data.n_neurons} neurons. Received: timestep "
+            f"{times[~inside][0]:.6g}, neuron {neurons[~inside][0]}"
         )
     size = getattr(data, "value", np.ones(data.idx.shape))[samples, numbers]
-    np.add.at(values, (samples, steps, data.idx[samples, numbers]), size)
+    values = np.zeros((data.n_samples, like.n_time_steps, data.n_neurons))
+    # Several events in one timestep add up.
+    np.add.at(values, (samples, times.astype(int), neurons), size)
     return values

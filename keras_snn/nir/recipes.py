@@ -107,6 +107,14 @@ class Recipes:
     def graph(self):
         """Returns the `nir.NIRGraph`."""
         nir = package()
+        for name, (_, parameters) in self.nodes.items():
+            arrays = map(np.asarray, parameters.values())
+            numbers = [x for x in arrays if x.dtype.kind == "f"]
+            if not all(np.isfinite(x).all() for x in numbers):
+                raise ValueError(
+                    "`model` must have finite weights and constants. "
+                    f"Received: others at node {name!r}"
+                )
         nodes = {
             name: getattr(nir, kind)(**parameters)
             for name, (kind, parameters) in self.nodes.items()

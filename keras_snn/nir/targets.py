@@ -117,6 +117,12 @@ def adapt(recipes, name, dt, reset):
         raise ValueError(
             f"`dt` must be {target.dt:g} for {name}. Received: dt={dt:g}"
         )
+    for which in ("Input", "Output"):
+        ends = recipes.of_kind(which)
+        if len(ends) != 1:
+            raise ValueError(
+                f"{name} reads graphs of one {which}. Received: {ends}"
+            )
     for node in recipes.of_kind("AvgPool2d", "SumPool2d"):
         if not target.padding and np.any(recipes.nodes[node][1]["padding"]):
             raise ValueError(

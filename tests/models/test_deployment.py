@@ -276,6 +276,14 @@ def test_unrolled_neurons_give_the_same_and_roll_up_again(rng, monkeypatch):
     assert not any(x.unroll for x in neurons)
 
 
+def test_only_layers_are_unrolled():
+    with (
+        pytest.raises(TypeError, match="`model` must be a Keras model or"),
+        layers.unrolled("model"),
+    ):
+        pass
+
+
 def test_neurons_roll_up_again_after_an_error():
     layer = layers.LIF()
     with pytest.raises(ValueError, match="inside"), layers.unrolled(layer):

@@ -1,5 +1,7 @@
 """Recordings of two simulators, and where they first differ."""
 
+import copy
+
 import keras
 import numpy as np
 import pytest
@@ -20,7 +22,13 @@ def network():
     x = PerTimestep(keras.layers.Flatten())(x)
     x = RecurrentLIF(6, 0.75, 1.0, name="around")(keras.layers.Dense(6)(x))
     x = LIF(0.75, 1.0, name="last")(keras.layers.Dense(3)(x))
-    return keras.Model(inputs, x)
+    model = keras.Model(inputs, x)
+    rng = np.random.default_rng(0)
+    # Sums of eighths are exact.
+    model.set_weights(
+        [np.round(4 * rng.normal(size=w.shape)) / 8 for w in model.weights]
+    )
+    return model
 
 
 @pytest.fixture
@@ -130,9 +138,17 @@ def test_an_event_on_the_boundary_belongs_to_the_timestep_after():
     # Two spikes at once are not one.
     events.time[0, 3] = events.time[0, 2]
     assert first_difference(ours, theirs).values == (1, 2)
-    events.time[0, -1] = 3.0
-    with pytest.raises(ValueError, match="within 30 timesteps of 0.1"):
-        first_difference(ours, theirs)
+    for key, wrong in (
+        ("time", 3.0),
+        ("time", -1e-4),
+        ("time", np.nan),
+        ("idx", 2),
+        ("idx", -5),
+    ):
+        changed = copy.deepcopy(theirs)
+        getattr(changed.nodes["a"].observables["spikes"], key)[0, -1] = wrong
+        with pytest.raises(ValueError, match="of 'a' must lie within 30 time"):
+            first_difference(ours, changed)
     with pytest.raises(ValueError, match="`ours` must have timesteps"):
         first_difference(theirs, ours)
 
@@ -211,6 +227,10 @@ def test_what_cannot_be_recorded_is_refused(inputs):
     model = keras.Model(x, keras.layers.Dense(2)(x))
     with pytest.raises(ValueError, match="must have neurons that spike"):
         record(model, np.zeros((1, 3, 2)))
+    with pytest.raises(ValueError, match="`batch_size` must be at least 1"):
+        record(network(), inputs, DT, batch_size=0)
+    with pytest.raises(ValueError, match="`x` must hold at least one sample"):
+        record(network(), inputs[:0], DT)
     inputs[1, 2] = np.nan
     with pytest.raises(
         ValueError, match="no NaN for `x`. Received: NaN at 'im"

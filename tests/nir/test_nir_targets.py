@@ -213,6 +213,19 @@ def test_padding_that_sinabs_ignores_is_refused():
     assert found.startswith("refused: sinabs ignores padding in pooling")
 
 
+def test_several_inputs_or_outputs_are_refused():
+    x, y = keras.Input((TIMESTEPS, 3)), keras.Input((TIMESTEPS, 3))
+    both = layers.LIF()(K.Add()([K.Dense(2)(x), K.Dense(2)(y)]))
+    first = layers.LIF()(K.Dense(2)(x))
+    for model, which in (
+        (keras.Model([x, y], both), "Input"),
+        (keras.Model(x, [first, layers.LIF()(K.Dense(2)(first))]), "Output"),
+    ):
+        for target in ("snntorch", "spikingjelly", "norse"):
+            message = f"refused: {target} reads graphs of one {which}. Received"
+            assert compatibility(model)[target].startswith(message)
+
+
 def test_what_is_no_graph_has_no_compatibility():
     with pytest.raises(ValueError, match="must be a functional model or"):
         compatibility(keras.layers.Dense(2))

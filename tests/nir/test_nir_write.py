@@ -336,3 +336,12 @@ def test_images_of_unknown_size_are_refused():
 def test_a_model_without_graph_is_refused():
     with pytest.raises(ValueError, match="must be a functional model"):
         to_nir(keras.Sequential([K.Dense(2)]))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_refused(value):
+    inputs = keras.Input((3, 2))
+    model = keras.Model(inputs, keras.layers.Dense(2, name="d")(inputs))
+    model.layers[-1].bias.assign([0.0, value])
+    with pytest.raises(ValueError, match="finite weights.*at node 'd'"):
+        to_nir(model)
