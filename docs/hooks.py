@@ -14,21 +14,12 @@ ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = ROOT / "experiments/results"
 
 
-def on_config(config):
-    """Takes `live.md` out of the menu if its runtime is not there."""
-    if runtime() is None:
-        logging.getLogger("mkdocs").info("`live.md` is left out: no npm")
-        config.nav = [x for x in config.nav if "live.md" not in x.values()]
-    return config
-
-
 def on_files(files, config):
     """Adds the changelog, the report with its figures, and the runtime."""
     pages = {"CHANGELOG.md": ROOT / "CHANGELOG.md"}
     folder = runtime()
     if folder is None:
-        for file in [x for x in files if x.src_uri.startswith("live")]:
-            files.remove(file)
+        logging.getLogger("mkdocs").info("`live.md` does not run: no npm")
     else:
         pages |= {f"live/{name}": folder / name for name in FILES}
     for path in (RESULTS / "REPORT.md", *RESULTS.glob("figures/*.png")):
