@@ -184,6 +184,8 @@ def curves(gathered, name: str, title: str, limit: int):
         axis.set_title(label, fontsize=8)
         _finish(axis, name)
         axis.label_outer()
+    for axis in axes.flat[len(panels) :]:
+        axis.set_axis_off()
     for axis in axes[:, 0]:
         axis.set_ylabel(METRICS[name].replace(", ", ",\n"), fontsize=7)
     _legend(figure, max(axes.flat, key=lambda x: len(x.lines)))

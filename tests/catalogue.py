@@ -18,6 +18,7 @@ from keras_snn import (
     layers,
     losses,
     models,
+    nir,
     optimizers,
     surrogates,
 )
@@ -386,5 +387,6 @@ OTHERS = {
     models.Profile,
     models.StepModel,
     models.PortableModel,
+    nir.Difference,
     surrogates.Surrogate,
 }

@@ -235,11 +235,14 @@ def _has_states(layer):
     return is_spiking(layer) or isinstance(layer, OverTime)
 
 
-def _all_timesteps(layer, outputs, inputs, mask):
-    """Returns a layer and its outputs of all timesteps."""
+def _all_timesteps(layer, outputs, inputs, mask, name):
+    """Returns a layer and its outputs of all timesteps, from a copy if needed.
+
+    The model may hold the layer itself, too, so the copy has another name.
+    """
     if layer.return_sequences:
         return layer, outputs
-    flags = {"return_sequences": True, "return_state": False}
+    flags = {"return_sequences": True, "return_state": False, "name": name}
     copy = type(layer).from_config(layer.get_config() | flags)
     outputs = copy(inputs) if mask is None else copy(inputs, mask=mask)
     copy.set_weights(layer.get_weights())
@@ -251,7 +254,8 @@ def _count(counted, layer, outputs, inputs, mask):
     counted.append(layer)
     index = len(counted) - 1
     if _synapses(layer) is None:
-        whole, outputs = _all_timesteps(layer, outputs, inputs, mask)
+        name = f"{layer.name}_of_call_{index}"
+        whole, outputs = _all_timesteps(layer, outputs, inputs, mask, name)
         spikes, steps = count(whole, outputs, inputs, mask)
         sums = [_sum(spikes), steps, _sum(ops.ones_like(spikes))]
         # The last spikes go nowhere. At masked timesteps, they are repeated.

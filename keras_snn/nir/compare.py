@@ -191,7 +191,7 @@ def first_difference(ours, theirs):
     shares, where = {}, []
     for name in filter(found.get, nodes):
         first, second = found[name]
-        unequal = first != second
+        unequal = _unequal(first, second)
         shares[name] = float(unequal.mean())
         if unequal.any():
             timestep = int(unequal.any((0, 2)).argmax())
@@ -200,9 +200,14 @@ def first_difference(ours, theirs):
         return None
     timestep, name = min(where, key=lambda pair: pair[0])
     first, second = (values[:, timestep] for values in found[name])
-    sample, neuron = map(int, np.argwhere(first != second)[0])
+    sample, neuron = map(int, np.argwhere(_unequal(first, second))[0])
     values = first[sample, neuron].item(), second[sample, neuron].item()
     return Difference(name, sample, timestep, neuron, values, shares)
+
+
+def _unequal(first, second):
+    # Intensities may be rounded. Numbers of spikes are integers.
+    return ~np.isclose(first, second, rtol=1e-5, atol=1e-6)
 
 
 def _read(data):

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import reference
 
 from keras_snn import layers
 from keras_snn.models import five_layer_snn, profile
@@ -235,3 +236,17 @@ def test_masked_timesteps_send_no_spikes(rng):
     expected = profile(keras.Model(short, neurons(short)), x[:, :3])
     assert expected.layers["neurons"].acs > 0
     assert profile(model, x).layers["neurons"] == expected.layers["neurons"]
+
+
+@pytest.mark.parametrize("reset", ["zero", "subtract"])
+def test_layers_behind_the_last_spikes_are_counted(reset, rng):
+    neuron = {"k": 0.5, "lam": 1.0, "theta": 1.0, "reset": reset}
+    inputs = keras.Input((5, 4))
+    last = layers.LIF(**neuron, return_sequences=False)(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(3, name="out")(last))
+    x = rng.integers(0, 8, (6, 5, 4)).astype("float32") / 4
+    spikes, _ = reference.lif(x, **neuron)
+    found = profile(model, x).layers
+    assert found["out"].acs == pytest.approx(3 * spikes[:, -1].sum() / 6)
+    assert found["out"].dense == 12
+    assert found[model.layers[1].name].updates == 5 * 4

@@ -236,3 +236,12 @@ def test_what_cannot_be_recorded_is_refused(inputs):
         ValueError, match="no NaN for `x`. Received: NaN at 'im"
     ):
         record(network(), inputs, DT)
+
+
+def test_rounded_intensities_are_equal(inputs):
+    ours = record(network(), inputs / 3, DT)
+    values = ours.nodes["input"].observables["input"].data
+    theirs = recording({"input": values * np.float32(1 + 1e-6)})
+    assert first_difference(ours, theirs) is None
+    theirs = recording({"input": values * np.float32(1 + 1e-4)})
+    assert first_difference(ours, theirs).node == "input"
