@@ -78,25 +78,29 @@ def server(tmp_path):
         thread.join()
 
 
-def opened(address):
-    """Returns the page after its timers have run, as a browser shows it."""
+@pytest.fixture(scope="module")
+def opened():
+    """A function that returns a page after its timers have run."""
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("no browser")
     flags = "--headless --no-sandbox --disable-gpu --virtual-time-budget=60000"
-    done = subprocess.run(
-        [browser, *flags.split(), "--dump-dom", address],
-        capture_output=True,
-        check=True,
-        text=True,
-        timeout=120,
-    )
-    return done.stdout
+
+    def run(address):
+        command = [browser, *flags.split(), "--dump-dom", address]
+        options = {"capture_output": True, "check": True, "text": True}
+        return subprocess.run(command, timeout=120, **options).stdout
+
+    try:
+        run("about:blank")
+    except subprocess.SubprocessError:
+        pytest.skip("the browser does not start")
+    return run
 
 
 @once
 @pytest.mark.slow
-def test_a_browser_reads_a_real_digit(digits, server):
+def test_a_browser_reads_a_real_digit(digits, server, opened):
     images, labels = digits
     right = 0
     for image, label in zip(images[:5], labels[:5], strict=True):
@@ -111,6 +115,6 @@ def test_a_browser_reads_a_real_digit(digits, server):
 
 @once
 @pytest.mark.slow
-def test_a_browser_says_why_the_network_does_not_run(server, tmp_path):
+def test_a_browser_says_why_the_network_does_not_run(server, opened, tmp_path):
     (tmp_path / "digit.onnx").write_bytes(b"damaged")
     assert "The network does not run here: " in opened(server)
