@@ -102,28 +102,21 @@ class FiringRateMonitor(keras.callbacks.Callback):
 
     def measure(self):
         """Measures the model now and returns a dictionary of logs."""
-        return self._logs(self._neurons())
+        return _logs(self._neurons())
 
     def _neurons(self):
+        """Returns the firing rate of every neuron, an array per layer."""
         # On JAX, reading `model` during `fit` updates its weights.
         assert self.model is not None
-        return self._rates.of_neurons(self._batches)
-
-    def _logs(self, neurons):
         mode = "training_" if self.training else ""
-        logs = {}
-        for name, rates in neurons.items():
-            rate, silent = rate_and_silent(rates)
-            logs[f"{mode}{name}_firing_rate"] = rate
-            logs[f"{mode}{name}_silent_fraction"] = silent
-        return logs
+        found = self._rates.of_neurons(self._batches)
+        return {f"{mode}{name}": rates for name, rates in found.items()}
 
     def _record(self):
         neurons = self._neurons()
-        logs = self._logs(neurons)
+        logs = _logs(neurons)
         if self._writer is not None:
-            prefix = "training_" if self.training else ""
-            self._writer.write(self._iteration, logs, neurons, prefix)
+            self._writer.write(self._iteration, logs, neurons)
         for key, value in ({"iteration": self._iteration} | logs).items():
             self.history.setdefault(key, []).append(value)
         return logs
@@ -162,6 +155,16 @@ class FiringRateMonitor(keras.callbacks.Callback):
             self._writer.close()
 
 
+def _logs(neurons):
+    """Returns the two values of every layer."""
+    logs = {}
+    for name, rates in neurons.items():
+        rate, silent = rate_and_silent(rates)
+        logs[f"{name}_firing_rate"] = rate
+        logs[f"{name}_silent_fraction"] = silent
+    return logs
+
+
 class _EventWriter:
     """Writes what TensorBoard shows, without TensorFlow."""
 
@@ -184,19 +187,18 @@ class _EventWriter:
     def open(self):
         self._file = self._open(self._folder)
 
-    def write(self, iteration, logs, neurons, prefix):
+    def write(self, iteration, logs, neurons):
         """Writes a measurement.
 
         Args:
             iteration: Number of iterations before it.
             logs: Dictionary of numbers.
             neurons: Dictionary of arrays of firing rates.
-            prefix: What the names of all arrays start with.
         """
         summaries = [self._scalar(name, value) for name, value in logs.items()]
         for name, rates in neurons.items():
             if np.isfinite(rates).all():
-                tag = f"{prefix}{name}_firing_rates_of_neurons"
+                tag = f"{name}_firing_rates_of_neurons"
                 summaries.append(self._histogram(tag, rates.ravel()))
         for summary in summaries:
             now = time.time()

@@ -140,10 +140,9 @@ Received: node 'a'"
         except ValueError as error:
             found[name] = f"refused: {error}"
         else:
-            equal = not target.unlike
-            found[name] = (
-                "equal spikes" if equal else f"approximate: {target.unlike}"
-            )
+            found[name] = "equal spikes"
+            if target.unlike:
+                found[name] = f"approximate: {target.unlike}"
     return found
 
 
