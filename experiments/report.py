@@ -64,9 +64,7 @@ def write(records: dict[str, Record], folder: str | pathlib.Path) -> str:
         *report.table("tableA7", "neuron, surrogate", published.TABLE_A7),
         *report.table("tableA8", "VGG11", published.TABLE_A8),
         *report.rates(),
-        *report.beyond("depth"),
-        *report.beyond("stationary"),
-        *report.beyond("normalization"),
+        *(x for name in beyond.TEXTS for x in report.beyond(name)),
         *report.figures(),
     ]
     with replacing(folder / "REPORT.md") as partial:
