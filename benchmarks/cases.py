@@ -40,6 +40,8 @@ class Case:
         trains: `True` times a training step on images: Poisson coding,
             cross-entropy, Adam. `False` times a forward and a backward pass.
         dtype: Keras dtype policy.
+        builder: The function of `keras_snn.models` that builds this network, if
+            there is one.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Case:
     timesteps: int
     trains: bool = True
     dtype: str = "float32"
+    builder: str | None = None
 
     @property
     def key(self) -> str:
@@ -121,15 +124,16 @@ VGG9 = (
     *(*_dense(1024), Layer("dropout", 0.5), MEAN, Layer("dense", 10)),
 )
 TITLES = {
-    "W0": "five-layer network, one training step",
+    "W0": "`five_layer_snn`, one training step",
     "W1": "linear layer and neurons, forward and backward",
     "W2": "neurons alone, forward and backward",
     "W3": "convolutions with batch normalization, one training step",
-    "W4": "VGG9, one training step",
+    "W4": "`vgg9_snn`, one training step",
 }
+BUILDERS = {"W0": "five_layer_snn", "W4": "vgg9_snn"}
 # Sizes for a GPU.
 CASES = {
-    name: Case(name, TITLES[name], *fields)
+    name: Case(name, TITLES[name], *fields, builder=BUILDERS.get(name))
     for name, fields in {
         "W0": (FIVE_LAYER, (28, 28, 1), 32, 20),
         "W1": (_dense(4096), (4096,), 16, 500, False),

@@ -9,6 +9,7 @@ from keras import ops
 
 import keras_snn
 from benchmarks.data import EPSILON, channels_first
+from keras_snn import models
 from keras_snn.encoders import PoissonEncoder
 from keras_snn.layers import LIF, LIFRNNCell, PerTimestep
 from keras_snn.surrogates import Arctan
@@ -79,7 +80,7 @@ class Contender:
 
 
 def build(name, case, neuron, encoded):
-    """Builds a network.
+    """Builds a network, with the library's own builder if the case has one.
 
     Args:
         name: `"keras_snn"`, `"against"`, `"relu"` or `"rnn"`.
@@ -93,6 +94,8 @@ def build(name, case, neuron, encoded):
         layers of neurons, and for every layer of the case the Keras layer
         that holds its weights.
     """
+    if case.builder:
+        return _of_builder(name, case, neuron, encoded)
     if encoded:
         inputs = x = keras.Input(case.input_shape)
     else:
@@ -105,9 +108,9 @@ def build(name, case, neuron, encoded):
     if encoded:
         x = PoissonEncoder(case.timesteps)(x)
     fired, weighted = [], []
-    for position, (layer, shape) in enumerate(case.trace()):
+    for position, layer in enumerate(case.layers):
         if layer.kind == "lif":
-            x = _neurons(name, case, neuron, shape)(x)
+            x = _neurons(name, neuron)(x)
             fired.append(x)
             weighted.append(None)
         else:
@@ -118,9 +121,39 @@ def build(name, case, neuron, encoded):
     return keras.Model(inputs, x), fired, weighted
 
 
+def _of_builder(name, case, neuron, encoded):
+    """Builds the network that a user gets, see `build`."""
+    model = getattr(models, case.builder)(
+        case.input_shape,
+        timesteps=case.timesteps,
+        encoder="poisson" if encoded else None,
+        **_constants(neuron),
+    )
+    if name in ("relu", "rnn"):
+        fired = []
+
+        def call(layer, x, **options):
+            if type(layer).__name__ != "LIF":
+                return layer(x, **options)
+            fired.append(_neurons(name, neuron)(x))
+            return fired[-1]
+
+        model = keras.models.clone_model(model, call_function=call)
+    else:
+        layers = [x for x in model.layers if type(x).__name__ == "LIF"]
+        fired = [layer.output for layer in layers]
+    synapses = iter(x for x in model.layers if x.trainable_weights)
+    weighted = [
+        next(synapses) if layer.kind in ("conv", "dense") else None
+        for layer in case.layers
+    ]
+    return model, fired, weighted
+
+
 def set_weights(case, layers, weights):
     """Gives the layers of a built network their weights."""
-    if case.image and CHANNELS_FIRST:
+    # The builders flatten in the order of the weights.
+    if case.image and CHANNELS_FIRST and not case.builder:
         weights = channels_first(case, weights)
     for layer, arrays in zip(layers, weights, strict=True):
         if arrays:
@@ -152,28 +185,30 @@ def _synapses(layer):
     return make[layer.kind]()
 
 
-def _neurons(name, case, neuron, shape):
-    """Returns a function that applies the layers for neurons."""
-    if name == "relu":
-        return keras.layers.ReLU()
-    constants = {
+def _constants(neuron):
+    return {
         "k": neuron.k,
         "lam": neuron.lam,
         "theta": neuron.theta,
         "surrogate": Arctan(neuron.a),
     }
+
+
+def _neurons(name, neuron):
+    """Returns a function that applies the layers for neurons."""
+    if name == "relu":
+        return keras.layers.ReLU()
     if name != "rnn":
-        return LIF(**constants)
-    # Keras's RNN takes flat features.
-    if CHANNELS_FIRST and len(shape) == 3:
-        shape = (shape[2], *shape[:2])
-    units = math.prod(shape)
-    cell = LIFRNNCell(units, **constants)
+        return LIF(**_constants(neuron))
 
     def apply(x):
-        x = keras.layers.Reshape((case.timesteps, units))(x)
+        # Keras's RNN takes flat features.
+        _, timesteps, *shape = x.shape
+        units = math.prod(shape)
+        cell = LIFRNNCell(units, **_constants(neuron))
+        x = keras.layers.Reshape((timesteps, units))(x)
         x = keras.layers.RNN(cell, return_sequences=True)(x)
-        return keras.layers.Reshape((case.timesteps, *shape))(x)
+        return keras.layers.Reshape((timesteps, *shape))(x)
 
     return apply
 

@@ -19,8 +19,11 @@ TINY = (
 )
 
 
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("W3", "W4")]
+
+
 def tiny_case(layers=TINY, input_shape=(6, 4, 2)):
-    case = cases.make("W0", on_gpu=False, batch=2, timesteps=10)
+    case = cases.make("W3", on_gpu=False, batch=2, timesteps=10)
     return dataclasses.replace(case, layers=layers, input_shape=input_shape)
 
 
@@ -63,12 +66,42 @@ def conv(x, kernel, bias):
 # Networks and data
 
 
-def test_w0_has_the_weights_of_five_layer_snn():
-    case = cases.make("W0", on_gpu=True)
+@pytest.mark.parametrize(
+    ("name", "builder"),
+    [("W0", models.five_layer_snn), ("W4", models.vgg9_snn)],
+)
+def test_the_builders_networks_are_described(name, builder):
+    case = cases.make(name, on_gpu=True)
     weights = data.make(case, exact=False).weights
     shapes = [array.shape for arrays in weights for array in arrays]
-    model = models.five_layer_snn()
+    model = builder()
     assert shapes == [tuple(x.shape) for x in model.trainable_variables]
+    dropped = [x.rate for x in model.layers if hasattr(x, "noise_shape")]
+    assert dropped == [x.size for x in case.layers if x.kind == "dropout"]
+    assert case.timesteps == model.get_layer("lif1").output.shape[1]
+
+
+# Convolutions, pooling and dropout, smaller than the paper's.
+BUILT = (
+    *(Layer("conv", 4), LIF, POOL, Layer("conv", 4), LIF, POOL),
+    *(Layer("flatten"), Layer("dense", 16), LIF, Layer("dropout", 0.5)),
+    *(MEAN, Layer("dense", 10)),
+)
+
+
+@pytest.fixture
+def built_case(monkeypatch):
+    """A small network that is described and built."""
+
+    def build(input_shape, timesteps, **options):
+        layout = "C4 P C4 P FC16 D0.5"
+        return models.sequential_snn(
+            layout, input_shape, 10, timesteps, **options
+        )
+
+    monkeypatch.setattr(models, "five_layer_snn", build)
+    case = cases.make("W0", on_gpu=False, batch=2, timesteps=10)
+    return dataclasses.replace(case, layers=BUILT, input_shape=(8, 12, 2))
 
 
 @pytest.mark.parametrize(
@@ -109,14 +142,34 @@ def test_the_data_of_the_check_are_dyadic():
     assert np.all(current * 64 % 1 == 0)
 
 
-@pytest.mark.parametrize(
-    "name", ["W0", "W1", "W2", pytest.param("W3", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("name", ["W0", "W1", "W2", *SLOW])
 def test_every_layer_fires_in_the_check(name):
     case = data.checked_case(cases.make(name, on_gpu=False))
     spikes = run(case, data.make(case, exact=True))
     rates = check.firing_rates(case, spikes)
     assert len(rates) == case.layers.count(LIF)
+
+
+@pytest.mark.parametrize("name", ["keras_snn", "rnn"])
+def test_the_builders_emit_the_spikes_of_numpy(name, built_case):
+    arrays = data.make(built_case, exact=True)
+    framework = frameworks.load(keras.config.backend())
+    contender = with_keras.Contender(name, framework)
+    received, norms = contender.check(built_case, arrays)
+    expected = run(built_case, arrays)
+    check.firing_rates(built_case, expected)
+    check.same_spikes(built_case, {"numpy": expected, name: received})
+    assert len(norms) == 8
+
+
+def test_relu_replaces_the_neurons_of_a_builder(built_case):
+    neurons, *_ = with_keras.build("keras_snn", built_case, data.TIMED, True)
+    relu, *_ = with_keras.build("relu", built_case, data.TIMED, True)
+    kinds = [type(layer).__name__ for layer in neurons.layers]
+    assert kinds.count("LIF") == 3
+    expected = [kind.replace("LIF", "ReLU") for kind in kinds]
+    assert [type(layer).__name__ for layer in relu.layers] == expected
+    assert relu.count_params() == neurons.count_params()
 
 
 @pytest.mark.parametrize("name", ["keras_snn", "rnn"])

@@ -25,7 +25,7 @@ TINY = (
 
 @pytest.fixture
 def tiny_case():
-    case = cases.make("W0", on_gpu=False, batch=2, timesteps=3)
+    case = cases.make("W3", on_gpu=False, batch=2, timesteps=3)
     return dataclasses.replace(case, layers=TINY, input_shape=(6, 4, 2))
 
 
