@@ -63,6 +63,11 @@ class Case:
         )
 
     @property
+    def imports(self) -> bool:
+        """Whether to time the imports as well, once per machine."""
+        return self.name == "W0"
+
+    @property
     def image(self) -> bool:
         """Whether the input has height, width and channels."""
         return len(self.input_shape) == 3
@@ -129,6 +134,7 @@ TITLES = {
     "W2": "neurons alone, forward and backward",
     "W3": "convolutions with batch normalization, one training step",
     "W4": "`vgg9_snn`, one training step",
+    "W5": "other neurons, forward and backward; `keras_snn` is `LIF`",
 }
 BUILDERS = {"W0": "five_layer_snn", "W4": "vgg9_snn"}
 # Sizes for a GPU.
@@ -140,6 +146,7 @@ CASES = {
         "W2": ((LIF,), (65536,), 64, 16, False),
         "W3": (NORMALIZED, (64, 64, 3), 64, 16),
         "W4": (VGG9, (32, 32, 3), 32, 20),
+        "W5": ((LIF,), (1024,), 256, 100, False),
     }.items()
 }
 # Sizes for a CPU, where they differ.
@@ -150,6 +157,7 @@ ON_CPU = {
     "W2": {"input_shape": (25088,), "batch": 32, "timesteps": 20},
     "W3": {"batch": 4},
     "W4": {"batch": 2},
+    "W5": {"input_shape": (256,), "batch": 32},
 }
 
 
@@ -157,7 +165,7 @@ def make(name: str, on_gpu: bool, **changes: Any) -> Case:
     """Returns a case with the size for this machine.
 
     Args:
-        name: `"W0"` to `"W4"`.
+        name: `"W0"` to `"W5"`.
         on_gpu: Whether to use the size for a GPU.
         **changes: Fields of `Case` to replace. `None` keeps the default.
     """

@@ -1,18 +1,21 @@
 """The command line of `python -m benchmarks`."""
 
 import argparse
+import functools
 import os
 import pathlib
 import sys
+import time
 from collections.abc import Sequence
 
-from benchmarks import cases, contenders, machine, results
+from benchmarks import cases, contenders, machine, plan, results
 from benchmarks.check import Different
-from benchmarks.measure import measure
+from benchmarks.measure import measure, verify
 
 __all__ = ["main", "parse"]
 
 DTYPES = ("float32", "mixed_float16", "mixed_bfloat16")
+PAGE = machine.CHECKOUT / "docs" / "speed.md"
 # For `--smoke`.
 SMOKE = {"batch": 2, "timesteps": [3], "rounds": 2, "steps": 1}
 
@@ -45,10 +48,21 @@ def _parser():
     add(
         "command",
         nargs="?",
-        choices=("measure", "table"),
+        choices=("measure", "plan", "table", "docs"),
         default="measure",
-        help="table: print all stored results as Markdown",
+        help="plan: list the runs for docs/speed.md that are not stored yet; "
+        "table: print all stored results as Markdown; docs: write them into "
+        "docs/speed.md",
     )
+    add("--run", action="store_true", help="run what plan lists")
+    add(
+        "--minutes",
+        type=_positive,
+        default=25,
+        help="plan starts no further run after this time; default: 25",
+    )
+    on_gpu = "plan for a GPU; default: if there is one"
+    add("--gpu", action="store_true", default=machine.has_gpu(), help=on_gpu)
     add("--workload", choices=cases.CASES, default="W0", help="default: W0")
     add(
         "--backend",
@@ -58,7 +72,7 @@ def _parser():
     )
     add(
         "--contenders",
-        choices=(*contenders.OWN, *contenders.PEERS),
+        choices=(*contenders.OWN, *contenders.PEERS, *contenders.NEURONS),
         nargs="+",
         metavar="NAME",
         help="compared with keras_snn: %(choices)s; default: all",
@@ -80,9 +94,8 @@ def _parser():
     add(
         "--out",
         type=pathlib.Path,
-        metavar="FILE",
-        help="add the results to this JSON file; default: "
-        "benchmarks/results/<machine>-<backend>.json",
+        metavar="FOLDER",
+        help="folder of the stored results; default: benchmarks/results",
     )
     return parser
 
@@ -115,30 +128,64 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit status."""
     args = parse(argv)
     if args.command == "table":
-        print(results.tables(results.load()))
-        return 0
+        print(results.tables(results.load(args.out or results.FOLDER)))
+    elif args.command == "docs":
+        stored = results.load(args.out or results.FOLDER)
+        page = results.fill(PAGE.read_text("utf-8"), stored)
+        PAGE.write_text(page, "utf-8")
+    elif args.command == "plan":
+        return _plan(args)
+    else:
+        measured = [_run(args, x, verify) for x in args.timesteps or [None]]
+        return 0 if all(measured) else 1
+    return 0
+
+
+def _plan(args):
+    """Lists what is not stored yet, and runs it until the time is over."""
+    end = time.monotonic() + 60 * args.minutes
+    # W2 has the same check for all dtypes and numbers of timesteps.
+    once = functools.cache(verify)
+    shared = ["--smoke"] if args.smoke else []
+    shared += ["--out", str(args.out)] if args.out else []
+    for command in plan.commands(args.gpu):
+        one = parse([*command.split(), *shared])
+        timesteps = one.timesteps[0] if one.timesteps else None
+        stored = results.load(args.out or results.FOLDER)
+        key, here = _case(one, timesteps).key, machine.describe()
+        if plan.stored(stored, key, one.backend, here):
+            continue
+        if args.run and time.monotonic() > end:
+            print("no time left; call again to go on", file=sys.stderr)
+            return 0
+        print(f"python -m benchmarks {command}", flush=True)
+        if args.run:
+            _run(one, timesteps, once)
+    return 0
+
+
+def _case(args, timesteps):
+    changes = {"timesteps": timesteps, "batch": args.batch, "dtype": args.dtype}
+    return cases.make(args.workload, machine.has_gpu(), **changes)
+
+
+def _run(args, timesteps, verified):
+    """Measures, prints and stores. Returns whether it measured `keras_snn`."""
     # `results.store` imports Keras in this process.
     os.environ["KERAS_BACKEND"] = args.backend
+    case = _case(args, timesteps)
+    settings = (args.backend, args.rounds, args.steps, args.against)
     try:
-        measured = [_run(args, length) for length in args.timesteps or [None]]
+        result = measure(case, args.contenders, *settings, verified)
     except Different as different:
         print(f"not timed: {different}", file=sys.stderr)
-        return 1
-    return 0 if all(measured) else 1
-
-
-def _run(args, timesteps):
-    """Measures, prints and stores. Returns whether it measured `keras_snn`."""
-    changes = {"timesteps": timesteps, "batch": args.batch, "dtype": args.dtype}
-    case = cases.make(args.workload, machine.has_gpu(), **changes)
-    plan = (args.backend, args.rounds, args.steps, args.against)
-    result = measure(case, args.contenders, *plan)
+        return False
     print(results.tables([{case.key: result}]))
     print(f"\n{results.notes(result)}\n", flush=True)
     measured = "keras_snn" in result["contenders"]
-    published = measured and not (args.smoke or args.against)
-    path = args.out or (results.path_of(result) if published else None)
-    if path:
+    published = not (args.smoke or args.against)
+    if measured and (published or args.out):
+        path = results.path_of(result, args.out or results.FOLDER)
         results.store(path, case.key, result)
         print(f"stored in {path}", file=sys.stderr)
     return measured

@@ -1,6 +1,7 @@
 """The machine on which the numbers were measured."""
 
 import datetime
+import hashlib
 import os
 import pathlib
 import platform
@@ -10,6 +11,8 @@ from typing import Any
 __all__ = ["commit", "cores", "describe", "has_gpu"]
 
 CHECKOUT = pathlib.Path(__file__).parents[1]
+# What a commit must change to make results out of date.
+CODE = ("keras_snn", "benchmarks", ":!benchmarks/results")
 CPUINFO = pathlib.Path("/proc/cpuinfo")
 # Variables with these prefixes change what memory and threads cost.
 TUNING = ("MALLOC_", "THP_", "OMP_", "MKL_")
@@ -20,6 +23,7 @@ def describe() -> dict[str, Any]:
     return {
         "cpu": _cpu(),
         "cores": cores(),
+        "gpu": _gpu(),
         "load_average": list(os.getloadavg()),
         "system": platform.platform(),
         "python": platform.python_version(),
@@ -50,6 +54,15 @@ def has_gpu() -> bool:
     return pathlib.Path("/dev/nvidiactl").exists() and not hidden
 
 
+def _gpu():
+    """Returns the name of the first GPU, or `None`."""
+    if not has_gpu():
+        return None
+    query = "nvidia-smi --query-gpu=name --format=csv,noheader"
+    names = _output(query.split()) or "unknown"
+    return names.splitlines()[0].strip()
+
+
 def _cpu():
     if CPUINFO.exists():
         for line in CPUINFO.read_text().splitlines():
@@ -59,14 +72,24 @@ def _cpu():
 
 
 def commit() -> str | None:
-    """Returns the commit of this checkout, with "+" if tracked files changed.
+    """Returns the commit that last changed the code that is measured.
 
+    "+" and a digest follow if tracked files of this code have changed since.
     Returns `None` without git or a repository.
     """
-    command = "git describe --always --dirty=+ --abbrev=40 --exclude=*"
+    found = _output(["git", "log", "-1", "--format=%H", "--", *CODE])
+    changes = _output(["git", "diff", "HEAD", "--", *CODE])
+    if not found or changes is None:
+        return None
+    digest = hashlib.sha1(changes.encode()).hexdigest()[:8]
+    return found.strip() + (f"+{digest}" if changes else "")
+
+
+def _output(command):
+    """Returns the output of a command, or `None` if it fails."""
     try:
         done = subprocess.run(
-            command.split(),
+            command,
             cwd=CHECKOUT,
             capture_output=True,
             text=True,
@@ -74,4 +97,4 @@ def commit() -> str | None:
         )
     except (OSError, subprocess.CalledProcessError):
         return None
-    return done.stdout.strip()
+    return done.stdout

@@ -1,9 +1,11 @@
 """Measures the contenders of a case: check, rounds, memory."""
 
 import contextlib
+import os
+import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,13 +14,26 @@ from benchmarks import check, contenders, data, machine
 from benchmarks.cases import Case
 from benchmarks.workers import Failed, Process
 
-__all__ = ["Race", "measure", "ratios", "summary", "verify"]
+__all__ = ["Race", "import_times", "measure", "ratios", "summary", "verify"]
 
 # The threads of the previous contender keep spinning for a moment.
 PAUSE = 0.05
 # The caches hold the data of the previous contender: a turn's first step is
 # not timed.
 UNTIMED = 1
+# Run in a fresh process.
+IMPORTS = """
+from time import perf_counter
+
+start = perf_counter()
+import keras
+
+between = perf_counter()
+import keras_snn
+
+print(between - start, perf_counter() - between)
+"""
+IMPORT_RUNS = 3
 # Fields of a case to store.
 FIELDS = ("name", "title", "input_shape", "batch", "timesteps", "dtype")
 
@@ -30,16 +45,18 @@ def measure(
     rounds: int = 10,
     steps: int = 3,
     against: str | None = None,
+    verified: Callable | None = None,
 ) -> dict[str, Any]:
     """Measures contenders in turns.
 
     Args:
         case: The `Case`.
-        names: Names of the contenders. Ratios are relative to the first.
+        names: Names of the contenders.
         backend: Keras backend.
         rounds: Number of turns of every contender.
         steps: Timed steps per turn.
         against: Checkout from which `"against"` takes `keras_snn`.
+        verified: What to call instead of `verify`.
 
     Returns:
         The result as plain JSON values, times in seconds.
@@ -47,14 +64,12 @@ def measure(
     Raises:
         check.Different: If contenders do not compute the same.
     """
-    first, *_ = names = list(names)
     described = machine.describe()
-    spiking = [name for name in names if name not in contenders.SILENT]
-    if len(spiking) == 1:
-        spiking.append("rnn")  # something to compare with
-    with Race(spiking, backend, against) as race:
-        checked, failed = verify(case, race), race.failed
+    checked, failed = (verified or verify)(
+        data.checked_case(case), tuple(names), backend, against
+    )
     names = [name for name in names if name not in failed]
+    imports = {"import_s": import_times(backend)} if case.imports else {}
     # New processes, because the first step must run in a fresh one.
     with Race(names, backend, against) as race:
         rows = race.hellos
@@ -66,8 +81,11 @@ def measure(
     rows = {name: rows[name] for name in names if name in race.processes}
     for name, row in rows.items():
         row["step_s"] = summary(sum(times[name], []))
-        if first in rows:
-            row["ratio"] = ratios(times[name], times[first])
+        references = contenders.references(name)
+        if rows.keys() >= set(references):
+            row["of"] = list(references)
+            others = [times[reference] for reference in references]
+            row["ratio"] = ratios(times[name], *others)
     return {
         "case": {x: getattr(case, x) for x in FIELDS},
         "backend": backend,
@@ -77,39 +95,62 @@ def measure(
         "check": checked,
         "contenders": rows,
         "failed": failed | race.failed,
+        **imports,
     }
 
 
-def verify(case: Case, race: "Race") -> dict[str, Any]:
+def verify(
+    case: Case, names: Iterable[str], backend: str, against: str | None = None
+) -> tuple[dict[str, Any], dict[str, str]]:
     """Compares the spikes and gradients of contenders on a short case.
 
     Args:
-        case: The `Case` to be timed.
-        race: The contenders.
+        case: From `data.checked_case`.
+        names: Names of the contenders. Those without the spikes of `LIF` are
+            left out. A single one is compared with Keras's RNN.
+        backend: Keras backend.
+        against: Checkout from which `"against"` takes `keras_snn`.
 
     Returns:
-        Shape, number of spikes, firing rates and gradient norms. Empty if all
-        contenders failed.
+        Shape, number of spikes, firing rates and gradient norms, empty if all
+        contenders failed; and why some failed.
 
     Raises:
         check.Different: If contenders do not compute the same.
     """
-    case = data.checked_case(case)
-    answers = dict(race.ask("check", case))
+    spiking = list(filter(contenders.has_spikes_of_lif, names))
+    if len(spiking) == 1:
+        spiking.append("rnn")  # something to compare with
+    with Race(spiking, backend, against) as race:
+        answers = dict(race.ask("check", case))
     if not answers:
-        return {}
+        return {}, race.failed
     spikes = {name: spikes for name, (spikes, _) in answers.items()}
     norms = {name: norms for name, (_, norms) in answers.items()}
     first = next(iter(spikes.values()))
     rates = check.firing_rates(case, first)
     check.same_spikes(case, spikes)
     check.same_gradients(norms)
-    return {
+    checked = {
         "input_shape": (case.batch, case.timesteps, *case.input_shape),
         "spikes": sum(int(layer.sum()) for layer in first),
         "firing_rates": rates,
         "gradient_norms": norms,
     }
+    return checked, race.failed
+
+
+def import_times(backend: str) -> dict[str, dict[str, float]]:
+    """Returns the seconds of `import keras`, and then `import keras_snn`."""
+    command = [sys.executable, "-c", IMPORTS]
+    options = {"capture_output": True, "check": True, "cwd": machine.CHECKOUT}
+    environment = os.environ | {"KERAS_BACKEND": backend}
+    times = []
+    for _ in range(IMPORT_RUNS):
+        done = subprocess.run(command, env=environment, **options)
+        times.append([float(word) for word in done.stdout.split()[-2:]])
+    keras, ours = zip(*times, strict=True)
+    return {"keras": summary(keras), "keras_snn": summary(ours)}
 
 
 class Race(contextlib.ExitStack):
@@ -192,22 +233,23 @@ def summary(values: Iterable[float]) -> dict[str, float]:
 
 
 def ratios(
-    rounds: Iterable[list[float]], reference: Iterable[list[float]]
+    rounds: Iterable[list[float]], *references: Iterable[list[float]]
 ) -> dict[str, float]:
-    """Summarizes the ratios of the times of two contenders.
+    """Summarizes the ratios of the times of contenders.
 
-    Both medians of a ratio come from the same round, so a slow minute of the
-    machine favors neither.
+    All medians of a ratio come from the same round, so a slow minute of the
+    machine favors none.
 
     Args:
         rounds: Times of the contender in every round.
-        reference: Times of the other contender in every round.
+        *references: Times of other contenders in every round. The ratio refers
+            to the sum of their medians.
 
     Example:
     >>> ratios([[2.0], [6.0]], [[1.0], [2.0]])["median"]
     2.5
     """
     return summary(
-        np.median(times) / np.median(others)
-        for times, others in zip(rounds, reference, strict=True)
+        np.median(times) / sum(map(np.median, others))
+        for times, *others in zip(rounds, *references, strict=True)
     )

@@ -6,24 +6,23 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from benchmarks import contenders
+from benchmarks import cases, contenders
 
-__all__ = ["FOLDER", "load", "notes", "path_of", "store", "tables"]
+__all__ = ["FOLDER", "fill", "load", "notes", "path_of", "store", "tables"]
 
 FOLDER = pathlib.Path(__file__).with_name("results")
 LABELS = {
     "keras_snn": "`keras_snn`",
-    "against": "`keras_snn` of the other checkout",
+    "against": "`keras_snn` of another checkout",
     "relu": "ReLU in place of the neurons",
     "rnn": "`keras.layers.RNN(LIFRNNCell)`",
     "copy": "copies of the same bytes",
+    **{name: name for name in contenders.NEURONS},
     "spikingjelly": "SpikingJelly",
     "snntorch": "snnTorch",
     "spyx": "Spyx",
-    "tensorflow": "TensorFlow",
-    "jax": "JAX",
-    "torch": "PyTorch",
 }
+BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 
 
 def path_of(result: dict[str, Any], folder: pathlib.Path = FOLDER):
@@ -56,58 +55,131 @@ def load(folder: pathlib.Path = FOLDER) -> list[dict[str, dict[str, Any]]]:
     ]
 
 
+def fill(page: str, stored: Iterable[dict[str, dict[str, Any]]]) -> str:
+    """Returns a page with the tables of all results in its two blocks.
+
+    One lies between `<!-- CPU: begin -->` and `<!-- CPU: end -->`. The other is
+    marked with GPU. Without results, a block is empty.
+    """
+    stored = list(stored)
+    for block in ("CPU", "GPU"):
+        text = tables(
+            {key: x for key, x in file.items() if _block(x) == block}
+            for file in stored
+        )
+        begin, end = f"<!-- {block}: begin -->", f"<!-- {block}: end -->"
+        before, rest = page.split(begin)
+        _, after = rest.split(end)
+        between = f"\n\n{text}\n\n" if text else "\n"
+        page = f"{before}{begin}{between}{end}{after}"
+    return page
+
+
+def _block(result):
+    return "CPU" if _device(result) == "cpu" else "GPU"
+
+
 def tables(stored: Iterable[dict[str, dict[str, Any]]]) -> str:
-    """Returns Markdown tables per case and machine, with a column per backend.
+    """Returns Markdown tables per machine and case, with a column per backend.
+
+    Results that differ in their timesteps share a table.
 
     Args:
         stored: For every machine and backend, the results by `Case.key`.
     """
-    grouped = {}
-    for file in stored:
-        for key, result in file.items():
-            group = grouped.setdefault((key, _machine(result)), {})
-            group[result["backend"]] = result
-    groups = sorted(grouped.items(), key=lambda pair: pair[0])
-    return "\n\n".join(_section(*pair) for pair in groups)
+    machines = {}
+    for result in (result for file in stored for result in file.values()):
+        case = result["case"]
+        key = case["name"], case["batch"], case["dtype"]
+        sections = machines.setdefault(_machine(result), {})
+        sections.setdefault(key, []).append(result)
+    parts = []
+    for machine, sections in sorted(machines.items()):
+        parts.append(f"## {machine}")
+        parts += [_section(results) for _, results in sorted(sections.items())]
+    return "\n\n".join(parts)
 
 
-def _section(heading, results):
-    key, machine = heading
-    first = next(iter(results.values()))
-    names = ("keras_snn", "against", *contenders.OWN, *contenders.PEERS)
-    rows = [
-        name
-        for name in dict.fromkeys(names)
-        if any(name in result["contenders"] for result in results.values())
-    ]
-    columns = [x for x in contenders.BACKENDS if x in results]
+def _section(results):
+    case = results[0]["case"]
+    lengths = sorted({x["case"]["timesteps"] for x in results})
+    columns = [x for x in BACKENDS if any(x == y["backend"] for y in results)]
+    found = {
+        (result["case"]["timesteps"], name, result["backend"]): row
+        for result in results
+        for name, row in result["contenders"].items()
+    }
 
     def grid(title, cell: Callable[[dict], str]):
-        lines = [[title, *map(LABELS.get, columns)]]
-        lines.append(["---", *["---:" for _ in columns]])
-        for name in rows:
-            found = [results[x]["contenders"].get(name) for x in columns]
-            cells = [cell(row) if row else "" for row in found]
-            lines.append([LABELS[name], *cells])
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        lines = [[title, *map(BACKENDS.get, columns)]]
+        for timesteps in lengths:
+            for name in LABELS:
+                rows = [found.get((timesteps, name, x)) for x in columns]
+                if any(rows):
+                    label = _label(name, next(filter(None, rows)))
+                    if len(lengths) > 1:
+                        label += f", {timesteps} timesteps"
+                    lines.append([label, *[x and cell(x) for x in rows]])
+        return _markdown(lines)
 
     parts = [
-        f"### {key}: {first['case']['title']}",
-        f"{machine}. {_versions(results.values())}. Medians of "
-        f"{first['rounds'] * first['steps']} steps; in brackets the ratio to "
-        "`keras_snn` in the same round, with its range.",
+        f"### {case['name']}, {case['dtype']}: {case['title']}",
+        f"{_sizes(case, lengths)} {_versions(results)}. Medians in "
+        "milliseconds; in brackets the ratio to `keras_snn` in the same round "
+        "with its quartiles.",
         grid("ms per step", _time),
-        grid("first step, s", lambda row: f"{row['first_step_s']:.2f}"),
-        grid("peak memory, MB", _memory),
     ]
+    if cases.CASES[case["name"]].trains:
+        parts.append(grid("peak memory, MB (first step, s)", _memory))
+    imports = {x["backend"]: x["import_s"] for x in results if "import_s" in x}
+    if imports:
+        parts.append(_imports(imports, columns))
     return "\n\n".join(parts)
+
+
+def _imports(imports, columns):
+    lines = [["import, s", *map(BACKENDS.get, columns)]]
+    labels = {"keras": "`keras`", "keras_snn": "`keras_snn`, after `keras`"}
+    for name, label in labels.items():
+        times = [
+            imports[x][name]["median"] if x in imports else None
+            for x in columns
+        ]
+        lines.append([label, *[x and f"{x:.2f}" for x in times]])
+    return _markdown(lines)
+
+
+def _markdown(lines):
+    heads, *_ = lines
+    lines.insert(1, ["---", *["---:" for _ in heads[1:]]])
+    return "\n".join(
+        f"| {' | '.join(cell or '' for cell in line)} |" for line in lines
+    )
+
+
+def _label(name, row):
+    of = row.get("of", ["keras_snn"])
+    if of == ["keras_snn"]:
+        return LABELS[name]
+    return f"{LABELS[name]} (ratio to {' and '.join(map(LABELS.get, of))})"
+
+
+def _sizes(case, lengths):
+    shape = "x".join(map(str, case["input_shape"]))
+    steps = ", ".join(map(str, lengths))
+    return f"Inputs {shape}, batch {case['batch']}, {steps} timesteps."
+
+
+def _device(result):
+    """Returns the name of the GPU that `keras_snn` used, or "cpu"."""
+    devices = [row["device"] for row in result["contenders"].values()]
+    return devices[0] if devices else "cpu"
 
 
 def _machine(result):
     """Returns the GPU of `keras_snn`, or the CPU and its number of cores."""
-    devices = [row["device"] for row in result["contenders"].values()]
-    if devices and devices[0] != "cpu":
-        return devices[0]
+    if _device(result) != "cpu":
+        return _device(result)
     return f"{result['machine']['cpu']}, {result['machine']['cores']} cores"
 
 
@@ -118,22 +190,26 @@ def _versions(results):
         for row in result["contenders"].values()
         for name, version in row["versions"].items()
     }
-    return ", ".join(sorted(versions))
+    commits = {x["machine"].get("commit") or "unknown" for x in results}
+    commits = [f"commit {x[:10]}{'+' * ('+' in x)}" for x in sorted(commits)]
+    return ", ".join([*sorted(versions), *commits])
 
 
 def _time(row):
     milliseconds = 1e3 * row["step_s"]["median"]
-    text = f"{milliseconds:{'.3g' if milliseconds < 1000 else '.0f'}}"
+    digits = sum(milliseconds < limit for limit in (1, 10, 100))
+    text = f"{milliseconds:.{digits}f}"
     ratio = row.get("ratio")
-    if not ratio or ratio["min"] == ratio["max"] == 1:
+    if not ratio or ratio["q1"] == ratio["q3"] == 1:
         return text
-    low, high = f"{ratio['min']:.2f}", f"{ratio['max']:.2f}"
-    return f"{text} ({ratio['median']:.2f}, {low}-{high})"
+    low, high = f"{ratio['q1']:.2f}", f"{ratio['q3']:.2f}"
+    return f"{text} ({ratio['median']:.2f}, {low}–{high})"
 
 
 def _memory(row):
     peak = row["peak_bytes"]
-    return "?" if peak is None else f"{peak / 1e6:.0f}"
+    text = "?" if peak is None else f"{peak / 1e6:.0f}"
+    return f"{text} ({row['first_step_s']:.1f})"
 
 
 def notes(result: dict[str, Any]) -> str:

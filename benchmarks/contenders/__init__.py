@@ -17,36 +17,81 @@ import importlib
 import importlib.util
 from typing import Any
 
-__all__ = ["BACKENDS", "OWN", "PEERS", "framework", "make", "missing", "names"]
+__all__ = [
+    "BACKENDS",
+    "NEURONS",
+    "OWN",
+    "PEERS",
+    "framework",
+    "has_spikes_of_lif",
+    "make",
+    "missing",
+    "names",
+    "references",
+]
 
 BACKENDS = ("tensorflow", "jax", "torch")
+# The contenders in Keras, and for which cases:
 # - relu: the same network with ReLU in place of the neurons.
 # - rnn: Keras's own RNN of the cell.
-# - copy: copies as many bytes as neurons must move, for W2.
-OWN = ("keras_snn", "relu", "rnn", "copy")
+# - copy: copies as many bytes as neurons must move.
+OWN = {
+    "keras_snn": ("W0", "W1", "W2", "W3", "W4", "W5"),
+    "relu": ("W0", "W1", "W2", "W3", "W4"),
+    "rnn": ("W0", "W1"),
+    "copy": ("W2",),
+}
 PEERS = {
     "spikingjelly": "torch",
     "snntorch": "torch",
     "spyx": "jax",
 }
-# These have no neurons, so there are no spikes to compare.
-SILENT = ("relu", "copy")
+# Other neurons than `LIF`, for W5, and the contenders whose times together are
+# the reference of their ratio. "products" are those of a recurrent kernel.
+NEURONS = {
+    "LIF, k learnt": ("keras_snn",),
+    "LIF, k per channel": ("keras_snn",),
+    "CubaLIF": ("keras_snn",),
+    "AdaptiveLIF": ("keras_snn",),
+    "LeakyIntegrator": ("keras_snn",),
+    "products": ("keras_snn",),
+    "RecurrentLIF": ("keras_snn", "products"),
+    "RecurrentCubaLIF": ("keras_snn", "products"),
+    "RecurrentAdaptiveLIF": ("keras_snn", "products"),
+    "spikingjelly.ParametricLIFNode": ("LIF, k learnt",),
+    "snntorch.Synaptic": ("CubaLIF",),
+    "snntorch.RLeaky": ("RecurrentLIF",),
+}
 
 
 def names(case: str) -> list[str]:
     """Returns the names of the contenders for a case."""
-    own = [name for name in OWN if name != "copy" or case == "W2"]
-    return [*own, *PEERS]
+    own = [name for name, measured in OWN.items() if case in measured]
+    return [*own, *(NEURONS if case == "W5" else ()), *PEERS]
+
+
+def has_spikes_of_lif(name: str) -> bool:
+    """Says whether a contender must emit the spikes of `LIF`."""
+    return name not in ("relu", "copy", *NEURONS)
+
+
+def references(name: str) -> tuple[str, ...]:
+    """Returns the contenders to whose times the ratio of one refers."""
+    return NEURONS.get(name, ("keras_snn",))
+
+
+def _library(name):
+    return name.split(".")[0]
 
 
 def framework(name: str, backend: str) -> str:
     """Returns the framework of a contender: its own, or the Keras backend."""
-    return PEERS.get(name, backend)
+    return PEERS.get(_library(name), backend)
 
 
 def missing(name: str, backend: str) -> str | None:
     """Returns the package that a contender lacks here, or `None`."""
-    library = name if name in PEERS else "keras"
+    library = _library(name) if _library(name) in PEERS else "keras"
     for package in (framework(name, backend), library):
         if importlib.util.find_spec(package) is None:
             return package
@@ -57,13 +102,14 @@ def make(name: str, loaded: Any) -> Any:
     """Imports the library of a contender and makes the contender.
 
     Args:
-        name: One of `OWN` or `PEERS`, or `"against"`: `keras_snn` as imported
-            from another checkout.
+        name: One of `OWN`, `PEERS` or `NEURONS`, or `"against"`: `keras_snn` as
+            imported from another checkout.
         loaded: The contender's framework, from `frameworks.load`.
     """
-    if name in PEERS:
-        module = importlib.import_module(f"benchmarks.contenders.{name}")
-        return module.Contender(loaded)
+    library, _, model = name.partition(".")
+    if library in PEERS:
+        module = importlib.import_module(f"benchmarks.contenders.{library}")
+        return module.Contender(loaded, **({"model": model} if model else {}))
     from benchmarks.contenders import with_keras
 
     return with_keras.Contender(name, loaded)

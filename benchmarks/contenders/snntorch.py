@@ -9,19 +9,25 @@ __all__ = ["Contender"]
 
 
 class Contender(Peer):
-    """A network of PyTorch's layers and snnTorch's `Leaky`."""
+    """A network of PyTorch's layers and snnTorch's neurons."""
 
     libraries = (snntorch, torch)
+    model = "Leaky"
 
-    def neurons(self, constants):
-        """Makes a `Leaky`, which is Eq. 2 without the gain."""
-        return snntorch.Leaky(
+    def neurons(self, constants, features):
+        """Makes neurons. `Leaky` is Eq. 2 without the gain."""
+        options = {
+            "Synaptic": {"alpha": 0.5},
+            "RLeaky": {"linear_features": features},
+        }
+        return getattr(snntorch, self.model)(
             beta=constants.k,
             threshold=constants.theta,
             # Its derivative is alpha / 2 / (1 + (pi alpha x / 2)^2).
             spike_grad=snntorch.surrogate.atan(alpha=2 * constants.a),
             reset_mechanism="zero",
             reset_delay=False,
+            **options.get(self.model, {}),
         )
 
     def network(self, modules, case, neuron):
@@ -36,17 +42,20 @@ class _Loop(torch.nn.Sequential):
 
     def forward(self, sequence):
         modules = list(self)
-        potentials = {
-            module: module.reset_mem()
+        states = {
+            module: _tuple(module.reset_mem())
             for module in modules
-            if isinstance(module, snntorch.Leaky)
+            if isinstance(module, snntorch.SpikingNeuron)
         }
         outputs = []
         for x in sequence:
             for module in modules[: self.timed]:
-                if module in potentials:
-                    state = potentials[module]
-                    x, potentials[module] = module(self.lam * x, state)
+                if module in states:
+                    results = module(self.lam * x, *states[module])
+                    # The spikes are a state of recurrent neurons.
+                    recurrent = isinstance(module, snntorch.RLeaky)
+                    states[module] = results if recurrent else results[1:]
+                    x = results[0]
                 else:
                     x = module(x)
             outputs.append(x)
@@ -54,3 +63,7 @@ class _Loop(torch.nn.Sequential):
         for module in modules[self.timed :]:
             output = module(output)
         return output
+
+
+def _tuple(states):
+    return states if isinstance(states, tuple) else (states,)

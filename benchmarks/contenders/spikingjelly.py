@@ -12,24 +12,27 @@ __all__ = ["Contender"]
 
 
 class Contender(Peer):
-    """A network of SpikingJelly's layers and `LIFNode`."""
+    """A network of SpikingJelly's layers and neurons."""
 
     libraries = (spikingjelly, torch)
     layers, options = layer, {"step_mode": "m"}
+    model = "LIFNode"
 
-    def neurons(self, constants):
-        """Makes a `LIFNode`, which is Eq. 2 if the gain is `1 - k`."""
+    def neurons(self, constants, features):
+        """Makes neurons. `LIFNode` is Eq. 2 if the gain is `1 - k`."""
+        del features
         if abs(constants.lam - (1 - constants.k)) > 1e-9:
             raise ValueError(
                 "SpikingJelly's LIFNode needs lam = 1 - k. "
                 f"Received: k={constants.k}, lam={constants.lam}"
             )
         # Version 2.0 selects its fastest kernel. Older ones have to be told.
-        parameters = inspect.signature(neuron.LIFNode).parameters
+        make = getattr(neuron, self.model)
+        parameters = inspect.signature(make).parameters
         asks = "backend" in parameters and self.device != "cpu"
         options = {"backend": "cupy"} if asks else {}
-        return neuron.LIFNode(
-            tau=1 / (1 - constants.k),
+        return make(
+            1 / (1 - constants.k),
             decay_input=True,
             v_threshold=constants.theta,
             v_reset=0.0,

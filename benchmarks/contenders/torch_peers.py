@@ -22,17 +22,21 @@ class Peer:
 
     Args:
         framework: From `frameworks.load`.
+        model: Name of the library's class for neurons, by default the one of
+            Eq. 2.
     """
 
     libraries = ()
     # The module with the layers that run at every timestep, and their options.
     layers, options = torch.nn, {}
+    model = None
 
-    def __init__(self, framework):
+    def __init__(self, framework, model=None):
         self.framework = framework
+        self.model = model or self.model
         self.device = "cpu" if framework.device() == "cpu" else "cuda"
 
-    def neurons(self, neuron):
+    def neurons(self, neuron, features):
         """Makes the module for neurons from a `data.Neuron`.
 
         Its output is the spikes, or a tuple that starts with them.
@@ -79,7 +83,7 @@ class Peer:
             once = position >= case.timed
             source = (torch.nn, {}) if once else (self.layers, self.options)
             modules.append(
-                self.neurons(data.neuron)
+                self.neurons(data.neuron, shape[-1])
                 if layer.kind == "lif"
                 else _synapses(layer, shape[-1], *source)
             )
@@ -99,9 +103,9 @@ class Peer:
         cotangent = torch.tensor(data.y).to(self.device, dtype)
         if cotangent.ndim > 2:
             cotangent = cotangent.swapaxes(0, 1).contiguous()
+        at = list(network.parameters())
         if not case.learns:
-            x.requires_grad_()
-        at = list(network.parameters()) if case.learns else [x]
+            at.append(x.requires_grad_())
 
         def run():
             with self._autocast(case):

@@ -1,4 +1,4 @@
-"""The contenders in Keras: with `LIF`, ReLU or Keras's RNN, and copies."""
+"""The contenders in Keras: with our neurons, ReLU or Keras's RNN."""
 
 import importlib
 import math
@@ -8,13 +8,14 @@ import numpy as np
 from keras import ops
 
 import keras_snn
+from benchmarks import contenders
+from benchmarks.contenders.floors import FLOORS
 from benchmarks.data import EPSILON, channels_first
-from keras_snn import models
+from keras_snn import layers, models
 from keras_snn.encoders import PoissonEncoder
-from keras_snn.layers import LIF, LIFRNNCell, PerTimestep
 from keras_snn.surrogates import Arctan
 
-__all__ = ["Contender", "both_passes", "build", "set_weights"]
+__all__ = ["Contender", "build", "set_weights"]
 
 # On PyTorch, as in the builders of `keras_snn`.
 CHANNELS_FIRST = keras.config.backend() == "torch"
@@ -24,7 +25,8 @@ class Contender:
     """A network in Keras.
 
     Args:
-        name: `"keras_snn"`, `"against"`, `"relu"`, `"rnn"` or `"copy"`.
+        name: `"keras_snn"`, `"against"`, `"relu"`, `"rnn"`, one of `FLOORS`, or
+            neurons of this library.
         framework: From `frameworks.load`.
     """
 
@@ -51,8 +53,8 @@ class Contender:
         """Returns the step to be timed."""
         keras.config.set_dtype_policy(case.dtype)
         keras.utils.set_random_seed(0)
-        if self.name == "copy":
-            run = _copies(data)
+        if self.name in FLOORS:
+            run = FLOORS[self.name](data)
         else:
             model, _, weighted = build(
                 self.name, case, data.neuron, encoded=case.trains
@@ -83,7 +85,7 @@ def build(name, case, neuron, encoded):
     """Builds a network, with the library's own builder if the case has one.
 
     Args:
-        name: `"keras_snn"`, `"against"`, `"relu"` or `"rnn"`.
+        name: Name of the contender.
         case: The `Case`.
         neuron: The `data.Neuron`.
         encoded: Whether the inputs are images, which the network encodes as
@@ -117,7 +119,7 @@ def build(name, case, neuron, encoded):
             made = _synapses(layer)
             weighted.append(made)
             folds = position < case.timed and layer.kind != "dropout"
-            x = PerTimestep(made)(x) if folds else made(x)
+            x = layers.PerTimestep(made)(x) if folds else made(x)
     return keras.Model(inputs, x), fired, weighted
 
 
@@ -140,8 +142,11 @@ def _of_builder(name, case, neuron, encoded):
 
         model = keras.models.clone_model(model, call_function=call)
     else:
-        layers = [x for x in model.layers if type(x).__name__ == "LIF"]
-        fired = [layer.output for layer in layers]
+        fired = [
+            layer.output
+            for layer in model.layers
+            if type(layer).__name__ == "LIF"
+        ]
     synapses = iter(x for x in model.layers if x.trainable_weights)
     weighted = [
         next(synapses) if layer.kind in ("conv", "dense") else None
@@ -150,12 +155,12 @@ def _of_builder(name, case, neuron, encoded):
     return model, fired, weighted
 
 
-def set_weights(case, layers, weights):
+def set_weights(case, weighted, weights):
     """Gives the layers of a built network their weights."""
     # The builders flatten in the order of the weights.
     if case.image and CHANNELS_FIRST and not case.builder:
         weights = channels_first(case, weights)
-    for layer, arrays in zip(layers, weights, strict=True):
+    for layer, arrays in zip(weighted, weights, strict=True):
         if arrays:
             layer.set_weights(arrays)
 
@@ -198,19 +203,34 @@ def _neurons(name, neuron):
     """Returns a function that applies the layers for neurons."""
     if name == "relu":
         return keras.layers.ReLU()
+    if name in contenders.NEURONS:
+        return lambda x: _others(name, x.shape[-1])(x)
     if name != "rnn":
-        return LIF(**_constants(neuron))
+        return layers.LIF(**_constants(neuron))
 
     def apply(x):
         # Keras's RNN takes flat features.
         _, timesteps, *shape = x.shape
         units = math.prod(shape)
-        cell = LIFRNNCell(units, **_constants(neuron))
+        cell = layers.LIFRNNCell(units, **_constants(neuron))
         x = keras.layers.Reshape((timesteps, units))(x)
         x = keras.layers.RNN(cell, return_sequences=True)(x)
         return keras.layers.Reshape((timesteps, *shape))(x)
 
     return apply
+
+
+def _others(name, units):
+    """Returns a layer of other neurons than `LIF`."""
+    kind, _, change = name.partition(", ")
+    make = getattr(layers, kind)
+    if kind.startswith("Recurrent"):
+        return make(units)
+    options = {
+        "k learnt": {"learn": ("k",)},
+        "k per channel": {"k": units * [0.8]},
+    }
+    return make(**options.get(change, {}))
 
 
 def _channels_last(spikes):
@@ -220,33 +240,26 @@ def _channels_last(spikes):
 
 
 def _both_passes(model, case, data, training):
-    """Returns both passes of a case's network, see `both_passes`."""
-    x = ops.convert_to_tensor(data.x, model.input.dtype)
-    cotangent = ops.convert_to_tensor(data.y, model.output.dtype)
-    weights, inputs = case.learns, not case.learns
-    return both_passes(model, x, cotangent, weights, inputs, training)
-
-
-def both_passes(model, x, cotangent, weights, inputs, training):
     """Returns a function for both passes of a model, compiled if possible.
 
     Args:
         model: A built model with one input.
-        x: Its input, a tensor.
-        cotangent: Gradient at its output, a tensor.
-        weights: Whether to differentiate with respect to trainable weights.
-        inputs: Whether to differentiate with respect to the input.
+        case: The `Case`.
+        data: The `data.Data`.
         training: Whether the model runs in training mode.
 
     Returns:
-        A function of no arguments that returns the output and the gradients.
+        A function of no arguments that returns the output and the gradients: at
+        the trainable weights, and at the input if the case has no weights.
     """
     make = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}
+    x = ops.convert_to_tensor(data.x, model.input.dtype)
+    cotangent = ops.convert_to_tensor(data.y, model.output.dtype)
     make = make[keras.config.backend()]
-    return make(model, x, cotangent, weights, inputs, training)
+    return make(model, x, cotangent, not case.learns, training)
 
 
-def _tensorflow(model, x, cotangent, weights, inputs, training):
+def _tensorflow(model, x, cotangent, inputs, training):
     import tensorflow as tf
 
     variables = [variable.value for variable in model.trainable_variables]
@@ -257,13 +270,13 @@ def _tensorflow(model, x, cotangent, weights, inputs, training):
         with tf.GradientTape() as tape:
             tape.watch(x)
             output = model(x, training=training)
-        at = [*(variables if weights else []), *([x] if inputs else [])]
+        at = [*variables, x] if inputs else variables
         return output, tape.gradient(output, at, output_gradients=cotangent)
 
     return lambda: run(x, cotangent)
 
 
-def _jax(model, x, cotangent, weights, inputs, training):
+def _jax(model, x, cotangent, inputs, training):
     import jax
 
     fixed = [variable.value for variable in model.non_trainable_variables]
@@ -277,16 +290,13 @@ def _jax(model, x, cotangent, weights, inputs, training):
 
         output, pull = jax.vjp(call, variables, x)
         at_variables, at_input = pull(cotangent)
-        # XLA drops the gradients that are not returned.
-        return output, [
-            *(at_variables if weights else []),
-            *([at_input] if inputs else []),
-        ]
+        # XLA drops the gradient that is not returned.
+        return output, [*at_variables, *([at_input] if inputs else [])]
 
     return lambda: run(variables, x, cotangent)
 
 
-def _torch(model, x, cotangent, weights, inputs, training):
+def _torch(model, x, cotangent, inputs, training):
     import torch
 
     if inputs:
@@ -295,36 +305,7 @@ def _torch(model, x, cotangent, weights, inputs, training):
     def run():
         output = model(x, training=training)
         variables = [variable.value for variable in model.trainable_variables]
-        at = [*(variables if weights else []), *([x] if inputs else [])]
+        at = [*variables, x] if inputs else variables
         return output, torch.autograd.grad(output, at, cotangent)
 
     return run
-
-
-def _copies(data):
-    """Returns a function that copies three arrays into new memory.
-
-    Neurons cannot move fewer bytes. The forward pass reads the current and
-    writes spikes and potential. The backward pass reads gradient and potential
-    and writes a gradient. The function adds 1, because a plain copy might be
-    optimized away.
-    """
-    dtype = keras.config.dtype_policy().compute_dtype
-    arrays = (data.x, data.y, data.x + data.y)
-    arrays = [ops.convert_to_tensor(array, dtype) for array in arrays]
-    copy = _compiled(lambda array: array + 1)
-    # All copies live until the end of the step, like a step's results.
-    return lambda: [copy(array) for array in arrays]
-
-
-def _compiled(function):
-    backend = keras.config.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        return tf.function(function, jit_compile=True)
-    if backend == "jax":
-        import jax
-
-        return jax.jit(function)
-    return function

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import reference
 
-from benchmarks import cases, check, data, frameworks
+from benchmarks import cases, check, contenders, data, frameworks
 from benchmarks.cases import LIF, MEAN, NORM, POOL, Layer
 from benchmarks.contenders import with_keras
+from benchmarks.contenders.floors import FLOORS
 from keras_snn import models
 
 # Every kind of layer.
@@ -202,6 +203,56 @@ def test_relu_replaces_the_neurons_and_nothing_else():
     names = [type(layer).__name__ for layer in relu.layers]
     assert names.count("ReLU") == 2
     assert "LIF" not in names
+
+
+@pytest.fixture
+def neurons_case():
+    case = cases.make("W5", on_gpu=False, batch=2, timesteps=10)
+    return dataclasses.replace(case, input_shape=(20,))
+
+
+OURS = [x for x in contenders.NEURONS if "." not in x and x not in FLOORS]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_other_neurons_take_the_place_of_lif(name, neurons_case):
+    model, *_ = with_keras.build(name, neurons_case, data.TIMED, False)
+    (_, layer) = model.layers
+    assert type(layer).__name__ == name.partition(",")[0]
+    assert len(model.trainable_variables) == (
+        1 if "learnt" in name or "Recurrent" in name else 0
+    )
+    per_channel = np.shape(getattr(layer, "k", 0)) == (20,)
+    assert per_channel == ("per channel" in name)
+
+
+@pytest.mark.parametrize("name", contenders.NEURONS)
+def test_all_models_of_neurons_run(name, neurons_case):
+    backend = keras.config.backend()
+    package = contenders.missing(name, backend)
+    if package or contenders.framework(name, backend) != backend:
+        pytest.skip(f"needs {package or 'another backend'}")
+    contender = contenders.make(name, frameworks.load(backend))
+    step = contender.prepare(neurons_case, data.make(neurons_case, exact=False))
+    step()
+
+
+def test_the_products_are_those_of_both_passes(neurons_case):
+    arrays = data.make(neurons_case, exact=False)
+    forward, backward, at_kernel = (
+        keras.ops.convert_to_numpy(x) for x in FLOORS["products"](arrays)()
+    )
+    sums = []
+    for steps in (arrays.x, arrays.y):
+        states = [np.zeros((2, 20))]
+        for t in range(10):
+            states.append(steps[:, t] + 0.01 * states[-1])
+        sums.append(np.array(states[1:]))
+    # float32 rounds after every product.
+    np.testing.assert_allclose(forward, sums[0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(backward, sums[1], rtol=1e-4, atol=1e-5)
+    expected = np.einsum("tbi,tbj->ij", *sums)
+    np.testing.assert_allclose(at_kernel, expected, rtol=1e-3, atol=1e-4)
 
 
 # The check

@@ -2,14 +2,21 @@
 
 import importlib.util
 import json
-import pathlib
 import subprocess
 import sys
 
 import pytest
 
-from benchmarks import cases, cli, contenders, machine, neurons, results
+from benchmarks import cases, cli, contenders, machine, plan, results
 from benchmarks.measure import ratios, summary
+
+MACHINE = {
+    "cpu": "AMD EPYC",
+    "cores": 2,
+    "gpu": None,
+    "commit": "0123456789abcdef",
+    "load_average": [0.1],
+}
 
 
 def row(milliseconds, device="cpu", **changes):
@@ -17,17 +24,28 @@ def row(milliseconds, device="cpu", **changes):
         "device": device,
         "versions": {"keras": "3.15"},
         "step_s": summary([milliseconds / 1000]),
-        "ratio": {"median": 1.0, "min": 1.0, "max": 1.0},
+        "ratio": {"median": 1.0, "q1": 1.0, "q3": 1.0},
         "first_step_s": 1.5,
         "peak_bytes": 400e6,
     } | changes
 
 
+def case(name="W0", **changes):
+    return {
+        "name": name,
+        "title": "a network",
+        "input_shape": [28, 28, 1],
+        "batch": 32,
+        "timesteps": 20,
+        "dtype": "float32",
+    } | changes
+
+
 def result(backend="tensorflow", **changes):
     return {
-        "case": {"title": "a network"},
+        "case": case(),
         "backend": backend,
-        "machine": {"cpu": "AMD EPYC", "cores": 2, "load_average": [0.1]},
+        "machine": MACHINE,
         "rounds": 10,
         "steps": 3,
         "check": {
@@ -57,6 +75,11 @@ def test_ratios_compare_within_a_round():
     ours, other = [[1, 2, 3], [20, 20, 20]], [[4, 4, 4], [40, 40, 90]]
     ratio = ratios(other, ours)
     assert (ratio["median"], ratio["min"], ratio["max"]) == (2, 2, 2)
+
+
+def test_ratios_to_several_contenders_refer_to_their_sum():
+    ours, one, other = [[6], [30]], [[1], [4]], [[2], [6]]
+    assert ratios(ours, one, other)["median"] == (6 / 3 + 30 / 10) / 2
 
 
 def test_ratios_need_the_same_rounds():
@@ -97,7 +120,7 @@ def test_files_are_named_after_the_device():
 
 
 def test_a_table_has_a_column_per_backend():
-    relu = row(65.0, ratio={"median": 0.77, "min": 0.74, "max": 0.8})
+    relu = row(65.0, ratio={"median": 0.77, "q1": 0.74, "q3": 0.8})
     tensorflow = result(contenders={"keras_snn": row(84.7), "relu": relu})
     torch = result("torch", contenders={"keras_snn": row(2154)})
     printed = results.tables([{"W0": torch}, {"W0": tensorflow}])
@@ -105,39 +128,130 @@ def test_a_table_has_a_column_per_backend():
 | ms per step | TensorFlow | PyTorch |
 | --- | ---: | ---: |
 | `keras_snn` | 84.7 | 2154 |
-| ReLU in place of the neurons | 65 (0.77, 0.74-0.80) |  |
+| ReLU in place of the neurons | 65.0 (0.77, 0.74–0.80) |  |
+
+| peak memory, MB (first step, s) | TensorFlow | PyTorch |
+| --- | ---: | ---: |
+| `keras_snn` | 400 (1.5) | 400 (1.5) |
 """
     assert expected in printed
-    assert printed.count("### W0: a network") == 1
+    assert printed.count("### W0, float32: a network") == 1
+    assert (
+        "28x28x1, batch 32, 20 timesteps. keras 3.15, commit 01234" in printed
+    )
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "expected"),
+    [(0.4567, "0.457"), (4.567, "4.57"), (45.67, "45.7"), (456.7, "457")],
+)
+def test_times_have_three_digits(milliseconds, expected):
+    stored = {"W0": result(contenders={"keras_snn": row(milliseconds)})}
+    assert f"| `keras_snn` | {expected} |" in results.tables([stored])
+
+
+def test_numbers_of_timesteps_share_a_table():
+    stored = {
+        str(length): result(
+            case=case("W2", timesteps=length),
+            contenders={"keras_snn": row(length)},
+        )
+        for length in (16, 4)
+    }
+    expected = """
+| `keras_snn`, 4 timesteps | 4.00 |
+| `keras_snn`, 16 timesteps | 16.0 |"""
+    printed = results.tables([stored])
+    assert expected in printed
+    assert "4, 16 timesteps. " in printed
+    # Memory is shown for training steps alone.
+    assert "peak memory" not in printed
+
+
+def test_a_ratio_to_others_names_them():
+    recurrent = row(9, of=["keras_snn", "products"])
+    stored = {"W5": result(contenders={"RecurrentLIF": recurrent})}
+    expected = "| RecurrentLIF (ratio to `keras_snn` and products) | 9.00 |"
+    assert expected in results.tables([stored])
+
+
+def test_import_times_have_a_table():
+    imports = {"keras": {"median": 4.0}, "keras_snn": {"median": 0.25}}
+    stored = [{"W0": result(import_s=imports)}, {"W0": result("jax")}]
+    expected = """
+| import, s | TensorFlow | JAX |
+| --- | ---: | ---: |
+| `keras` | 4.00 |  |
+| `keras_snn`, after `keras` | 0.25 |  |"""
+    assert expected in results.tables(stored)
 
 
 def test_machines_and_cases_have_tables_of_their_own():
-    other = result(machine={"cpu": "Xeon", "cores": 4, "load_average": [0.1]})
-    stored = [{"W0": result(), "W2": result()}, {"W0": other}]
-    printed = results.tables(stored)
-    assert printed.count("### W0: a network") == 2
-    assert printed.count("### W2: a network") == 1
-    assert "AMD EPYC, 2 cores." in printed
-    assert "Xeon, 4 cores." in printed
+    other = result(machine=MACHINE | {"cpu": "Xeon", "cores": 4})
+    neurons = result(case=case("W2"))
+    half = result(case=case("W2", dtype="mixed_float16"))
+    stored = [{"W0": result(), "W2": neurons, "half": half}, {"W0": other}]
+    headings = [x for x in results.tables(stored).split("\n") if x[:1] == "#"]
+    assert headings == [
+        "## AMD EPYC, 2 cores",
+        "### W0, float32: a network",
+        "### W2, float32: a network",
+        "### W2, mixed_float16: a network",
+        "## Xeon, 4 cores",
+        "### W0, float32: a network",
+    ]
 
 
 def test_unknown_memory_is_a_question_mark():
     contender = {"keras_snn": row(1, peak_bytes=None)}
-    assert "| `keras_snn` | ? |" in results.tables(
+    assert "| `keras_snn` | ? (1.5) |" in results.tables(
         [{"W0": result(contenders=contender)}]
     )
 
 
+PAGE = """# Speed
+
+<!-- CPU: begin -->
+old
+<!-- CPU: end -->
+
+<!-- GPU: begin -->
+<!-- GPU: end -->
+"""
+
+
+def test_a_page_gets_the_tables_of_each_device():
+    gpu = result(contenders={"keras_snn": row(1, device="NVIDIA H100")})
+    filled = results.fill(PAGE, [{"W0": result()}, {"W0": gpu}])
+    before, after = filled.split("<!-- CPU: end -->")
+    assert "old" not in before
+    assert "| `keras_snn` | 84.7 |" in before
+    assert "## NVIDIA H100" in after
+    assert results.fill(filled, [{"W0": result()}, {"W0": gpu}]) == filled
+
+
+def test_a_page_without_results_has_no_headings():
+    filled = results.fill(PAGE, [])
+    assert filled == PAGE.replace("old\n", "")
+
+
+def test_the_page_agrees_with_the_stored_results():
+    page = cli.PAGE.read_text("utf-8")
+    message = "renew it with `python -m benchmarks docs`"
+    assert results.fill(page, results.load()) == page, message
+
+
 def test_every_contender_and_backend_has_a_label():
-    names = (*contenders.OWN, *contenders.PEERS, *contenders.BACKENDS)
+    names = {*contenders.OWN, *contenders.PEERS, *contenders.NEURONS}
     assert results.LABELS.keys() == {*names, "against"}
+    assert tuple(results.BACKENDS) == contenders.BACKENDS
 
 
 def test_notes_say_what_makes_numbers_doubtful():
     doubtful = result(
         contenders={"a": row(1), "b": row(1, device="gpu")},
         failed={"c": "no reason"},
-        machine={"cpu": "AMD EPYC", "cores": 2, "load_average": [1.5]},
+        machine=MACHINE | {"load_average": [1.5]},
     )
     assert results.notes(doubtful).splitlines() == [
         "same 7 spikes, rates 0.250: keras_snn, rnn",
@@ -172,6 +286,9 @@ def test_bad_flags_are_refused_in_one_sentence(flags, message, capsys):
 def test_the_contenders_of_a_run():
     everything = ["keras_snn", "relu", "rnn", *contenders.PEERS]
     assert cli.parse([]).contenders == everything
+    args = cli.parse(["--workload", "W5"])
+    expected = ["keras_snn", *contenders.NEURONS, *contenders.PEERS]
+    assert args.contenders == expected
     args = cli.parse(["--workload", "W2", "--contenders", "copy"])
     assert args.contenders == ["keras_snn", "copy"]
     args = cli.parse(["--against", str(machine.CHECKOUT)])
@@ -185,10 +302,9 @@ def test_help_names_every_workload(capsys):
     assert all(f"{name}: " in printed for name in cases.CASES)
 
 
-def test_table_prints_the_stored_results(tmp_path, capsys, monkeypatch):
+def test_table_prints_the_stored_results(tmp_path, capsys):
     results.store(tmp_path / "a.json", "W0", result())
-    monkeypatch.setattr(results.load, "__defaults__", (tmp_path,))
-    assert cli.main(["table"]) == 0
+    assert cli.main(["table", "--out", str(tmp_path)]) == 0
     assert "| `keras_snn` | 84.7 |" in capsys.readouterr().out
 
 
@@ -214,6 +330,120 @@ def test_the_parent_imports_no_framework():
     assert done.stdout.strip() == "set()"
 
 
-def test_the_docs_have_the_stored_table_of_neurons():
-    page = pathlib.Path(__file__).parents[2] / "docs" / "speed.md"
-    assert neurons.table() in page.read_text("utf-8")
+# The plan
+
+
+@pytest.mark.parametrize("on_gpu", [False, True], ids=["CPU", "GPU"])
+def test_the_plan_measures_every_case_once(on_gpu):
+    runs = [cli.parse(x.split()) for x in plan.commands(on_gpu)]
+    measured = [
+        (x.workload, x.backend, x.dtype, str(x.timesteps)) for x in runs
+    ]
+    assert len(set(measured)) == len(measured)
+    assert {workload for workload, *_ in measured} == set(cases.CASES)
+    expected = {"torch", "jax"} if on_gpu else set(contenders.BACKENDS)
+    assert {backend for _, backend, *_ in measured} == expected
+    neurons = [x for x in measured if x[0] == "W2"]
+    assert len(neurons) == (2 * 3 * 4 if on_gpu else 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, True),
+        ({"load_average": [9.0]}, True),
+        ({"commit": "0123456789abcdef+1"}, False),
+        ({"commit": None}, False),
+        ({"cores": 4}, False),
+        ({"gpu": "NVIDIA H100"}, False),
+    ],
+)
+def test_what_counts_as_stored(change, expected):
+    files = [{"a case": result()}]
+    here = MACHINE | change
+    assert plan.stored(files, "a case", "tensorflow", here) == expected
+    assert not plan.stored(files, "a case", "jax", here)
+    assert not plan.stored(files, "another case", "tensorflow", here)
+
+
+def test_an_unknown_commit_is_measured_again():
+    unknown = MACHINE | {"commit": None}
+    files = [{"a case": result(machine=unknown)}]
+    assert not plan.stored(files, "a case", "tensorflow", unknown)
+
+
+@pytest.fixture
+def three_runs(monkeypatch):
+    """A plan of three runs that are counted and not measured."""
+    calls = []
+
+    def measure(case, names, backend, rounds, steps, against, verified):
+        del names, rounds, steps, against
+        calls.append((case.name, case.timesteps, verified))
+        return result(backend, machine=machine.describe())
+
+    listed = ["W0", "W2 --timesteps 4", "W2 --timesteps 8"]
+    listed = [f"--workload {x} --backend jax" for x in listed]
+    monkeypatch.setattr(plan, "commands", lambda _: listed)
+    monkeypatch.setattr(cli, "measure", measure)
+    monkeypatch.setattr(machine, "commit", lambda: "0123")
+    return calls
+
+
+def test_plan_lists_what_is_missing(three_runs, tmp_path, capsys):
+    flags = ["plan", "--out", str(tmp_path)]
+    here = machine.describe()
+    key = cases.make("W0", machine.has_gpu()).key
+    results.store(tmp_path / "a.json", key, result("jax", machine=here))
+    assert cli.main(flags) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "python -m benchmarks --workload W2 --timesteps 4 --backend jax",
+        "python -m benchmarks --workload W2 --timesteps 8 --backend jax",
+    ]
+    assert three_runs == []
+
+
+def test_a_second_plan_goes_on(three_runs, tmp_path, monkeypatch):
+    flags = ["plan", "--run", "--minutes", "1", "--out", str(tmp_path)]
+    clock = iter([0.0, 30.0, 61.0])
+    with monkeypatch.context() as patch:
+        patch.setattr(cli.time, "monotonic", lambda: next(clock))
+        cli.main(flags)
+    assert [run[:2] for run in three_runs] == [("W0", 20)]
+    cli.main(flags)
+    lengths = [timesteps for _, timesteps, _ in three_runs]
+    assert lengths == [20, 4, 8]
+    # One check for both lengths.
+    assert three_runs[1][2] is three_runs[2][2]
+    cli.main(flags)
+    assert len(three_runs) == 3
+
+
+def test_the_commit_is_that_of_the_measured_code(tmp_path, monkeypatch):
+    def git(*words):
+        who = ("-c", "user.name=a", "-c", "user.email=a@b")
+        command = ["git", *who, *words]
+        done = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    monkeypatch.setattr(machine, "CHECKOUT", tmp_path)
+    assert machine.commit() is None
+    git("init")
+    results_ = tmp_path / "benchmarks" / "results"
+    results_.mkdir(parents=True)
+    code, stored = tmp_path / "benchmarks" / "a.py", results_ / "a.json"
+    for number, path in enumerate((code, stored)):
+        path.write_text("1")
+        git("add", ".")
+        git("commit", "-m", str(number))
+    expected = git("rev-parse", "HEAD~1")
+    assert machine.commit() == expected
+    stored.write_text("2")
+    assert machine.commit() == expected
+    code.write_text("2")
+    changed = machine.commit()
+    assert changed.startswith(f"{expected}+")
+    code.write_text("3")
+    assert changed != machine.commit() != expected

@@ -12,7 +12,7 @@ import pytest
 from benchmarks import cases, check, cli, contenders, machine
 from benchmarks.cases import LIF, MEAN, NORM, POOL, Layer
 from benchmarks.frameworks import CLEAR
-from benchmarks.measure import Race, measure
+from benchmarks.measure import Race, import_times, measure
 from benchmarks.workers import Failed, Process
 
 BACKEND = keras.config.backend()
@@ -185,12 +185,12 @@ def test_the_command_line(tmp_path, capsys, monkeypatch):
         return "spyx" if name == "spyx" else missing(name, backend)
 
     monkeypatch.setattr(contenders, "missing", without_spyx)
-    path = tmp_path / "results.json"
-    flags = f"--workload W2 --smoke --backend {BACKEND} --out {path}"
+    flags = f"--workload W2 --smoke --backend {BACKEND} --out {tmp_path}"
     assert cli.main([*flags.split(), "--contenders", "copy", "spyx"]) == 0
     printed = capsys.readouterr().out
     assert "| copies of the same bytes | " in printed
     assert "not measured: spyx: spyx is not installed" in printed
+    (path,) = tmp_path.iterdir()
     text = path.read_text()
     (result,) = json.loads(text).values()
     assert set(result["contenders"]) == {"keras_snn", "copy"}
@@ -201,3 +201,12 @@ def test_the_command_line(tmp_path, capsys, monkeypatch):
         assert row["versions"]["keras"] == keras.__version__
     assert str(machine.CHECKOUT) not in text
     assert str(tmp_path) not in text
+
+
+@pytest.mark.slow
+def test_imports_run_in_fresh_processes(monkeypatch):
+    monkeypatch.setattr("benchmarks.measure.IMPORT_RUNS", 1)
+    times = import_times(BACKEND)
+    # Keras is imported here already, so it would take no time.
+    assert times["keras"]["median"] > 0.1
+    assert 0 < times["keras_snn"]["median"] < times["keras"]["median"]
