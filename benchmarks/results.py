@@ -124,10 +124,8 @@ def _section(results):
 
     parts = [
         f"### {case['name']}, {case['dtype']}: {case['title']}",
-        f"{_sizes(case, lengths)} {_versions(results)}. Medians in "
-        "milliseconds; in brackets the ratio to `keras_snn` in the same round "
-        "with its quartiles.",
-        grid("ms per step", _time),
+        f"{_sizes(case, lengths)} {_versions(results)}.",
+        grid("ms per step (ratio to `keras_snn`, quartiles)", _time),
     ]
     if cases.CASES[case["name"]].trains:
         parts.append(grid("peak memory, MB (first step, s)", _memory))

@@ -125,7 +125,7 @@ def test_a_table_has_a_column_per_backend():
     torch = result("torch", contenders={"keras_snn": row(2154)})
     printed = results.tables([{"W0": torch}, {"W0": tensorflow}])
     expected = """
-| ms per step | TensorFlow | PyTorch |
+| ms per step (ratio to `keras_snn`, quartiles) | TensorFlow | PyTorch |
 | --- | ---: | ---: |
 | `keras_snn` | 84.7 | 2154 |
 | ReLU in place of the neurons | 65.0 (0.77, 0.74–0.80) |  |
