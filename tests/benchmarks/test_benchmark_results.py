@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from benchmarks import cases, cli, contenders, machine, plan, results
+from benchmarks import cases, cli, contenders, data, machine, plan, results
 from benchmarks.measure import ratios, summary
 
 MACHINE = {
@@ -377,15 +377,20 @@ def three_runs(monkeypatch):
     """A plan of three runs that are counted and not measured."""
     calls = []
 
+    def verify(*arguments):
+        calls.append("check")
+
     def measure(case, names, backend, rounds, steps, against, verified):
-        del names, rounds, steps, against
-        calls.append((case.name, case.timesteps, verified))
+        del names, rounds, steps
+        verified(data.checked_case(case), backend, against)
+        calls.append((case.name, case.timesteps))
         return result(backend, machine=machine.describe())
 
     listed = ["W0", "W2 --timesteps 4", "W2 --timesteps 8"]
     listed = [f"--workload {x} --backend jax" for x in listed]
     monkeypatch.setattr(plan, "commands", lambda _: listed)
     monkeypatch.setattr(cli, "measure", measure)
+    monkeypatch.setattr(cli, "verify", verify)
     monkeypatch.setattr(machine, "commit", lambda: "0123")
     return calls
 
@@ -409,14 +414,14 @@ def test_a_second_plan_goes_on(three_runs, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(cli.time, "monotonic", lambda: next(clock))
         cli.main(flags)
-    assert [run[:2] for run in three_runs] == [("W0", 20)]
+    first = ["check", ("W0", 20)]
+    assert three_runs == first
     cli.main(flags)
-    lengths = [timesteps for _, timesteps, _ in three_runs]
-    assert lengths == [20, 4, 8]
     # One check for both lengths.
-    assert three_runs[1][2] is three_runs[2][2]
+    expected = [*first, "check", ("W2", 4), ("W2", 8)]
+    assert three_runs == expected
     cli.main(flags)
-    assert len(three_runs) == 3
+    assert three_runs == expected
 
 
 def test_the_commit_is_that_of_the_measured_code(tmp_path, monkeypatch):
