@@ -21,10 +21,10 @@ What makes the numbers comparable:
 - GPUs multiply float32 matrices without rounding them to TF32.
 
 `python -m benchmarks plan --run` measures what `docs/speed.md` shows and is not
-stored yet, for 25 minutes at most. Each case is stored in
-`results/<machine>-<backend>.json` as soon as it is measured, so a second call
-goes on where the first one stopped. `python -m benchmarks docs` then writes the
-tables into the page.
+stored yet for this machine and commit. After 25 minutes it starts no further
+case. Each case is stored in `results/<machine>-<backend>.json` as soon as it is
+measured, so a second call goes on where the first one stopped.
+`python -m benchmarks docs` then writes the tables into the page.
 
 On a CPU, libraries that allocate large arrays in every step may spend much of
 their time waiting for the system to clear memory. To exclude this time on

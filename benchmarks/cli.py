@@ -54,15 +54,6 @@ def _parser():
         "table: print all stored results as Markdown; docs: write them into "
         "docs/speed.md",
     )
-    add("--run", action="store_true", help="run what plan lists")
-    add(
-        "--minutes",
-        type=_positive,
-        default=25,
-        help="plan starts no further run after this time; default: 25",
-    )
-    on_gpu = "plan for a GPU; default: if there is one"
-    add("--gpu", action="store_true", default=machine.has_gpu(), help=on_gpu)
     add("--workload", choices=cases.CASES, default="W0", help="default: W0")
     add(
         "--backend",
@@ -97,7 +88,20 @@ def _parser():
         metavar="FOLDER",
         help="folder of the stored results; default: benchmarks/results",
     )
+    _add_plan_flags(add)
     return parser
+
+
+def _add_plan_flags(add):
+    add("--run", action="store_true", help="run what plan lists")
+    add(
+        "--minutes",
+        type=_positive,
+        default=25,
+        help="plan starts no further run after this time; default: 25",
+    )
+    on_gpu = "plan for a GPU; default: if there is one"
+    add("--gpu", action="store_true", default=machine.has_gpu(), help=on_gpu)
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:

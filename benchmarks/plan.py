@@ -14,7 +14,7 @@ SAME = ("cpu", "cores", "gpu", "commit")
 def commands(on_gpu: bool) -> list[str]:
     """Returns the flags of all runs, the most important ones first.
 
-    They take about 25 minutes: on a CPU with two cores, or on a GPU with 16.
+    They should take about 25 minutes on two cores, or on a GPU.
 
     Args:
         on_gpu: Whether to list the runs for a GPU.
