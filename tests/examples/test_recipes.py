@@ -1,0 +1,149 @@
+"""The recipes augment, keep their accuracy, stop in time and can be resumed."""
+
+import json
+import pathlib
+import runpy
+import sys
+import types
+
+import cifar10
+import keras
+import numpy as np
+import pytest
+
+from keras_snn import datasets
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """Runs an example as a script."""
+
+    def run(name, *flags):
+        path = str(ROOT / "examples" / f"{name}.py")
+        monkeypatch.setattr(sys, "argv", [path, *map(str, flags)])
+        keras.config.set_dtype_policy("float32")  # as in a fresh process
+        return runpy.run_path(path, run_name="__main__")
+
+    yield run
+    keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture
+def few_images(monkeypatch):
+    """Makes `datasets.load` return 20 random images as CIFAR-10."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(256, size=(20, 32, 32, 3)).astype("uint8")
+    split = images, np.arange(20) % 10
+    monkeypatch.setattr(datasets, "load", lambda *_: (split, split))
+
+
+@pytest.fixture
+def clock(tmp_path, monkeypatch):
+    """A `Clock` of 10 epochs or 2 minutes, and the time that it sees."""
+    now = types.SimpleNamespace(seconds=100.0)
+    monkeypatch.setattr(cifar10.time, "perf_counter", lambda: now.seconds)
+    clock = cifar10.Clock(0.5, 10, 2.0, tmp_path / "cifar10.json")
+    optimizer = types.SimpleNamespace(learning_rate=None)
+    clock.set_model(
+        types.SimpleNamespace(optimizer=optimizer, stop_training=False)
+    )
+    return clock, now
+
+
+def end_epoch(clock, epoch, accuracy):
+    clock.on_test_begin()
+    clock.on_epoch_end(epoch, {"loss": 1.0, "val_accuracy": accuracy})
+
+
+def test_the_learning_rate_lies_on_a_cosine(clock):
+    clock, now = clock
+    rate = []
+    for epoch, seconds in enumerate([0, 30, 30]):
+        now.seconds += seconds
+        clock.on_epoch_begin(epoch)
+        rate.append(clock.model.optimizer.learning_rate)
+        now.seconds += 10
+        end_epoch(clock, epoch, 0.1)
+    # After 10 seconds of 2 minutes, 1 of 10 epochs has passed, and so on.
+    done = np.array([0, 1 / 10, 2 / 10])
+    np.testing.assert_allclose(rate, 0.25 * (1 + np.cos(np.pi * done)))
+
+
+def test_minutes_end_the_training_and_leave_out_the_tests(clock):
+    clock, now = clock
+    clock.on_epoch_begin(0)
+    now.seconds += 60
+    clock.on_train_batch_end(0)
+    clock.on_test_begin()
+    now.seconds += 300
+    clock.on_epoch_end(0, {"loss": 1.0, "val_accuracy": 0.5})
+    clock.on_epoch_begin(1)
+    # 1 of 2 minutes: half of the cosine.
+    assert clock.model.optimizer.learning_rate == pytest.approx(0.25)
+    now.seconds += 59
+    clock.on_train_batch_end(0)
+    assert not clock.model.stop_training
+    now.seconds += 1
+    clock.on_train_batch_end(1)
+    assert clock.model.stop_training
+    end_epoch(clock, 1, 0.75)
+    stored = json.loads(clock.path.read_text())
+    assert [row["minutes"] for row in stored] == [1, 2]
+    assert [row["test_accuracy"] for row in stored] == [0.5, 0.75]
+
+
+@pytest.mark.slow  # compiles the augmentation
+def test_augmented_images_are_intensities_and_labels_are_mixtures(few_images):
+    (x, y), _ = datasets.load()
+    x[:3] = np.array([0, 255, 7])[:, None, None, None]
+    batches = datasets.batches(x, y, 10)
+    found = [batch for _ in range(4) for batch in cifar10.Augmented(batches, 0)]
+    assert len(found) == 8
+    for images, labels in found:
+        assert images.shape == (10, 32, 32, 3)
+        assert images.min() >= 0
+        assert images.max() <= 1
+        np.testing.assert_allclose(labels.sum(1), 1, rtol=1e-6)
+        assert ((labels > 0).sum(1) <= 2).all()
+    # Some labels are mixed, and no two epochs are alike.
+    assert any((labels.max(1) < 1).any() for _, labels in found)
+    assert abs(found[0][0] - found[2][0]).max() > 0.1
+
+
+@pytest.mark.slow  # compiles network and augmentation
+def test_a_killed_run_on_cifar10_goes_on(
+    run, few_images, tmp_path, monkeypatch
+):
+    flags = ["--network", "vgg", "--width", 0.05, "--batch-size", 10]
+    flags += ["--epochs", 3, "--out", tmp_path, "--dtype", "mixed_bfloat16"]
+    backup = keras.callbacks.BackupAndRestore
+
+    class Killed(backup):
+        def on_epoch_end(self, epoch, logs=None):
+            super().on_epoch_end(epoch, logs)
+            if epoch == 1:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(keras.callbacks, "BackupAndRestore", Killed)
+    with pytest.raises(KeyboardInterrupt):
+        run("cifar10", *flags)
+    first = json.loads((tmp_path / "cifar10.json").read_text())
+    monkeypatch.setattr(keras.callbacks, "BackupAndRestore", backup)
+    run("cifar10", *flags)
+    rows = json.loads((tmp_path / "cifar10.json").read_text())
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert rows[:2] == first
+    assert rows[2]["minutes"] > rows[1]["minutes"]
+    assert not (tmp_path / "cifar10_backup").exists()
+
+
+def test_the_networks_of_the_recipe_have_the_depth_of_their_names():
+    for name, convolutions in ("vgg", 13), ("resnet18", 20):
+        model = cifar10.network(name, width=1 / 32)
+        # Normalization has four weights per layer, a convolution one, and the
+        # last layer two. Three shortcuts of the ResNet have a convolution, too.
+        kernels = [x for x in model.weights if len(x.shape) == 4]
+        assert len(kernels) == convolutions
+        assert model.output_shape == (None, 10)
