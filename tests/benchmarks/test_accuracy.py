@@ -1,0 +1,155 @@
+"""The contenders train on the same images, and a run keeps what it has."""
+
+import argparse
+import importlib.util
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from benchmarks import accuracy
+from keras_snn import datasets
+
+BACKEND = keras.config.backend()
+
+
+@pytest.fixture
+def few_images(rng, monkeypatch):
+    """Makes `datasets.load` return 20 random images as CIFAR-10."""
+    images = rng.integers(256, size=(20, 32, 32, 3)).astype("uint8")
+    split = images, np.arange(20) % 10
+    monkeypatch.setattr(datasets, "load", lambda *_, **__: (split, split))
+
+
+def tiny(path, *contenders):
+    """The flags of a run of two turns."""
+    flags = f"--minutes 0.002 --every 0.001 --width 0.1 --batch 4 --out {path}"
+    flags += f" --test-images 10 --backend {BACKEND} --contenders"
+    return [*flags.split(), *contenders]
+
+
+def test_images_are_flipped_and_shifted_by_up_to_four_pixels(rng):
+    x = rng.integers(1, 256, size=(6, 5, 7, 2)).astype("uint8")
+    batches = accuracy.augmented(x, np.arange(6), batch=6)
+    seen = set()
+    for _ in range(200):
+        images, labels = next(batches)
+        assert sorted(labels) == list(range(6))
+        image, source = images[0] * 255, x[labels[0]]
+        candidates = [
+            (flip, top, left)
+            for flip in (1, -1)
+            for top in range(9)
+            for left in range(9)
+            if np.array_equal(
+                np.round(image),
+                np.pad(source, ((4, 4), (4, 4), (0, 0)))[
+                    top : top + 5, left : left + 7
+                ][:, ::flip],
+            )
+        ]
+        assert len(candidates) == 1
+        seen.add(candidates[0])
+    # All of 9 shifts in both directions, and both flips.
+    assert [len({each[i] for each in seen}) for i in range(3)] == [2, 9, 9]
+
+
+def test_an_epoch_has_every_image_once(rng):
+    x = rng.integers(256, size=(8, 4, 4, 1)).astype("uint8")
+    batches = accuracy.augmented(x, np.arange(8), batch=4)
+    for _ in range(3):
+        labels = [next(batches)[1] for _ in range(2)]
+        np.testing.assert_array_equal(np.sort(np.ravel(labels)), np.arange(8))
+
+
+def test_a_batch_needs_enough_images():
+    batches = accuracy.augmented(np.zeros((3, 4, 4, 1)), np.zeros(3), batch=4)
+    with pytest.raises(ValueError, match="Received: batch=4, 3 images"):
+        next(batches)
+
+
+@pytest.mark.slow  # three processes
+@pytest.mark.skipif(
+    not importlib.util.find_spec("spikingjelly"),
+    reason="SpikingJelly is not installed",
+)
+def test_all_contenders_train_as_many_weights(few_images, tmp_path):
+    path = tmp_path / "new" / "accuracy.json"
+    accuracy.main(tiny(path, *accuracy.CONTENDERS))
+    results = json.loads(path.read_text())
+    assert results["failed"] == {}
+    assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    # Filters of a tenth of the width: 3, 3, 6, 6, 13, 13. A convolution has
+    # 9 weights per pair of channels, normalization two per channel.
+    channels = [3, 3, 3, 6, 6, 13, 13]
+    weights = sum(
+        9 * before * after + 2 * after
+        for before, after in zip(channels, channels[1:], strict=False)
+    )
+    weights += 13 * 10 + 10
+    assert list(results["contenders"]) == list(accuracy.CONTENDERS)
+    for name, rows in results["contenders"].items():
+        assert [row["parameters"] for row in rows] == [weights] * len(rows)
+        # The first step compiles, which may take longer than both turns.
+        assert rows[0]["iterations"] >= 1
+        assert rows[-1]["minutes"] >= 0.002
+        assert rows[-1]["images"] == 4 * rows[-1]["iterations"]
+
+
+@pytest.mark.slow  # starts a process
+def test_a_contender_that_fails_is_reported(few_images, tmp_path, capsys):
+    path = tmp_path / "accuracy.json"
+    flags = tiny(path, "relu")
+    flags[flags.index(BACKEND)] = "no_such_backend"
+    accuracy.main(flags)
+    results = json.loads(path.read_text())
+    assert results["contenders"] == {"relu": []}
+    assert "no_such_backend" in results["failed"]["relu"]
+    assert "relu failed: " in capsys.readouterr().out
+
+
+def test_the_learning_rate_falls_along_a_cosine(few_images, monkeypatch):
+    rates, now = [], [0.0]
+
+    class Network:
+        parameters = 1
+
+        def __init__(self, *_):
+            pass
+
+        def step(self, *arguments):
+            rates.append(arguments[-1])
+            now[0] += 15
+            return 2.0
+
+        def logits(self, x):
+            now[0] += 1000  # evaluation does not count
+            return np.eye(10)[np.zeros(len(x), int)]
+
+    monkeypatch.setattr(accuracy, "_KerasNetwork", Network)
+    monkeypatch.setattr(accuracy.time, "perf_counter", lambda: now[0])
+    flags = {"timesteps": 4, "width": 1, "seed": 0, "batch": 4}
+    args = argparse.Namespace(**flags, minutes=1.0, test_images=20)
+    worker = accuracy._Worker("relu", args, datasets.load())
+    rows = [worker.train(until) for until in (0.5, 1.0)]
+    expected = accuracy.RATE * (1 + np.cos(np.pi * np.arange(4) / 4)) / 2
+    np.testing.assert_allclose(rates, expected)
+    assert [row["minutes"] for row in rows] == [0.5, 1.0]
+    assert [row["iterations"] for row in rows] == [2, 4]
+    # Two of the 20 images are of class 0.
+    assert [row["accuracy"] for row in rows] == [0.1, 0.1]
+
+
+def test_the_picture_shows_accuracy_over_minutes():
+    rows = [
+        {"minutes": 5.0, "accuracy": 0.5},
+        {"minutes": 10.0, "accuracy": 0.75},
+    ]
+    settings = {"layout": "C8 G", "width": 0.5}
+    results = {"settings": settings, "contenders": {"relu": rows}}
+    axis = accuracy.draw(results).axes[0]
+    np.testing.assert_array_equal(
+        axis.lines[0].get_xydata(), [[5.0, 0.5], [10.0, 0.75]]
+    )
+    assert axis.get_title() == "CIFAR-10, C8 G, width 0.5"
