@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import runpy
 import sys
 import types
@@ -147,3 +148,38 @@ def test_the_networks_of_the_recipe_have_the_depth_of_their_names():
         kernels = [x for x in model.weights if len(x.shape) == 4]
         assert len(kernels) == convolutions
         assert model.output_shape == (None, 10)
+
+
+@pytest.fixture
+def shd(tmp_path, monkeypatch, rng):
+    """A folder like that of SHD: low channels (4), high channels (11)."""
+    h5py = pytest.importorskip("h5py", reason="h5py is not installed")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
+    for part, number in ("train", 64), ("test", 10):
+        labels = np.tile([4, 11], number // 2)
+        with h5py.File(tmp_path / f"shd_{part}.h5", "w") as file:
+            file["labels"] = labels.astype("u2")
+            for name, dtype in ("times", "f2"), ("units", "u2"):
+                kind = h5py.vlen_dtype(dtype)
+                rows = file.create_dataset(f"spikes/{name}", (number,), kind)
+                for i, label in enumerate(labels):
+                    drawn = rng.uniform(0, 1, 600)
+                    low = 50 if label == 4 else 350
+                    values = drawn if name == "times" else low + 300 * drawn
+                    rows[i] = values.astype(dtype)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_spoken_digits_learns_low_and_high_voices(run, shd, capsys):
+    flags = ["--data-dir", shd, "--units", 32, "--batch-size", 16]
+    run("spoken_digits", *flags, "--epochs", 15)
+    lines = re.findall("^Epoch .*", capsys.readouterr().out, re.M)
+    assert len(lines) == 15
+    assert lines[-1] == "Epoch 15: test accuracy 100.0%"
+
+
+def test_spoken_digits_says_where_the_data_is(run, tmp_path):
+    (tmp_path / "shd_train.h5.gz").touch()
+    with pytest.raises(SystemExit, match="from https://zenkelab.org/datasets/"):
+        run("spoken_digits", "--data-dir", tmp_path)
