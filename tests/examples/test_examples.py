@@ -18,6 +18,8 @@ NAMES = [
     "cifar10",
     "codings",
     "compare_initializers",
+    "dvs",
+    "epoch_time",
     "event_camera",
     "mnist",
     "save_and_load",
@@ -25,8 +27,9 @@ NAMES = [
     "time_series",
 ]
 ALLOWED = {"keras", "keras_snn", "numpy", "scipy"}
+ALLOWED |= set(NAMES)
 # Whole recipes are longer.
-LINES = {"cifar10": 190, "spoken_digits": 90}
+LINES = {"cifar10": 190, "dvs": 100, "epoch_time": 90, "spoken_digits": 90}
 
 
 @pytest.fixture

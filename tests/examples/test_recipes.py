@@ -1,6 +1,7 @@
 """The recipes augment, keep their accuracy, stop in time and can be resumed."""
 
 import json
+import os
 import pathlib
 import re
 import runpy
@@ -8,13 +9,20 @@ import sys
 import types
 
 import cifar10
+import dvs
+import epoch_time
 import keras
 import numpy as np
 import pytest
 
 from keras_snn import datasets
+from keras_snn.layers import LIF
 
 ROOT = pathlib.Path(__file__).parents[2]
+SHARED = pathlib.Path(
+    os.environ.get("KERAS_SNN_SHARED", ROOT.parent / "shared")
+)
+GESTURES = SHARED / "events" / "dvs_gesture"
 
 
 @pytest.fixture
@@ -183,3 +191,79 @@ def test_spoken_digits_says_where_the_data_is(run, tmp_path):
     (tmp_path / "shd_train.h5.gz").touch()
     with pytest.raises(SystemExit, match="from https://zenkelab.org/datasets/"):
         run("spoken_digits", "--data-dir", tmp_path)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_all_frames_of_a_recording_move_together(flip, rng):
+    frames = np.zeros((8, 3, 64, 64, 2), "float32")
+    # Pixels in the middle: neither a shift nor an edge loses them.
+    frames[:, :, 20:44, 20:44] = rng.integers(1, 5, (8, 3, 24, 24, 2))
+    layers = dvs.augmentation(3, flip)
+    found = frames
+    for layer in layers:
+        found = layer(found, training=True)
+    found = keras.ops.convert_to_numpy(found)
+    assert found.shape == frames.shape
+    moved = 0
+    for before, after in zip(frames, found, strict=True):
+        kept = after > 0
+        # A rectangle is emptied at all timesteps, for both polarities.
+        assert (kept == kept[:1, :, :, :1]).all()
+        candidates = [
+            (across, down)
+            for mirrored in ([before, before[:, :, ::-1]] if flip else [before])
+            for down in range(-5, 6)
+            for across in range(-5, 6)
+            if np.array_equal(
+                np.roll(mirrored, (down, across), (1, 2))[kept], after[kept]
+            )
+        ]
+        assert len(candidates) == 1
+        moved += candidates[0] != (0, 0)
+    assert moved >= 4
+
+
+@pytest.mark.slow  # reads 128x128 pixels
+@pytest.mark.skipif(
+    not GESTURES.is_dir(),
+    reason="Set KERAS_SNN_SHARED to the folder that holds events",
+)
+def test_the_recipe_runs_on_recordings_of_gestures(
+    run, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
+    for path in sorted(GESTURES.glob("*.bin")):
+        for split in "Train", "Test":
+            folder = tmp_path / split / str(int(path.stem))
+            folder.mkdir(parents=True)
+            (folder / path.name).write_bytes(path.read_bytes())
+    flags = ["--width", 0.05, "--timesteps", 4, "--batch-size", 5]
+    run("dvs", "--data-dir", tmp_path, *flags, "--epochs", 2)
+    lines = re.findall("^Epoch .*", capsys.readouterr().out, re.M)
+    assert len(lines) == 2
+    assert lines[1].startswith("Epoch 2: test accuracy ")
+
+
+@pytest.mark.slow  # counts the operations of four networks
+def test_the_page_has_the_table_that_the_script_prints(run, capsys):
+    run("epoch_time")
+    rows = capsys.readouterr().out.splitlines()
+    page = (ROOT / "docs" / "recipes.md").read_text("utf-8")
+    assert len(rows) == 2 + 4
+    assert "\n".join(rows) in page
+
+
+def test_bytes_and_time_follow_from_the_size_of_the_network():
+    model = keras.Sequential(
+        [
+            keras.Input((4, 4, 4, 2)),
+            keras.Sequential([keras.layers.BatchNormalization()]),
+            LIF(),
+            keras.layers.Flatten(),
+        ]
+    )
+    # 128 values: eight times for normalization, six times for the neurons.
+    assert epoch_time.moved_values(model) == 128 * (8 + 6)
+    # 10 samples of 2 MACs: 120 operations at 60 per second take 2 s. 10 times
+    # 3 values of 2 bytes at 20 bytes per second take 3 s.
+    assert epoch_time.predicted_seconds(10, 2, 3, 60, 20) == 5
