@@ -43,6 +43,7 @@ LAYOUT = "C32 C32 P C64 C64 P C128 C128 G"
 SHAPE, CLASSES = (32, 32, 3), 10
 RATE, SHIFT = 1e-3, 4
 TESTED = 200  # images per call
+OUT = pathlib.Path("results", "accuracy.json")  # git ignores it
 
 
 def augmented(
@@ -89,17 +90,19 @@ class _KerasNetwork:
         import keras
 
         keras.utils.set_random_seed(seed)
-        self.model = self._relu(keras, width)
-        if name == "keras_snn":
+        if name == "relu":
+            self.model = _relu(width)
+        else:
             from keras_snn import models
 
-            neuron = {"k": 0.5, "lam": 0.5, "theta": 1.0}
             self.model = models.sequential_snn(
                 LAYOUT,
                 SHAPE,
                 CLASSES,
                 timesteps,
-                **neuron,
+                k=0.5,
+                lam=0.5,
+                theta=1.0,
                 surrogate="auto",
                 initializer="stationary",
                 encoder="constant",
@@ -114,30 +117,6 @@ class _KerasNetwork:
             math.prod(x.shape) for x in self.model.trainable_weights
         )
 
-    def _relu(self, keras, width):
-        layers, first = keras.layers, keras.config.backend() == "torch"
-        order = "channels_first" if first else "channels_last"
-        # Keras transposes `channels_last` data on PyTorch.
-        steps = [keras.Input(SHAPE)]
-        steps += [layers.Permute((3, 1, 2))] if first else []
-        shared = {"data_format": order}
-        for word in LAYOUT.split():
-            if word == "P":
-                steps.append(layers.AveragePooling2D(2, **shared))
-            elif word == "G":
-                steps.append(layers.GlobalAveragePooling2D(**shared))
-            else:
-                start = {"use_bias": False, "kernel_initializer": "he_normal"}
-                filters = _filters(word, width)
-                steps += [
-                    layers.Conv2D(
-                        filters, 3, padding="same", **start, **shared
-                    ),
-                    layers.BatchNormalization(1 if first else -1),
-                    layers.ReLU(),
-                ]
-        return keras.Sequential([*steps, layers.Dense(CLASSES)])
-
     def step(self, x, y, rate):
         """Trains on a batch and returns the loss."""
         self.model.optimizer.learning_rate = rate
@@ -146,6 +125,34 @@ class _KerasNetwork:
     def logits(self, x):
         """Returns the logits of a batch."""
         return np.asarray(self.model.predict_on_batch(x))
+
+
+def _relu(width):
+    """Builds the network with ReLU in place of the neurons."""
+    import keras
+
+    layers, first = keras.layers, keras.config.backend() == "torch"
+    # Keras transposes `channels_last` data on PyTorch.
+    order = {"data_format": "channels_first" if first else "channels_last"}
+    steps = [keras.Input(SHAPE)]
+    steps += [layers.Permute((3, 1, 2))] if first else []
+    for word in LAYOUT.split():
+        if word == "P":
+            steps.append(layers.AveragePooling2D(2, **order))
+        elif word == "G":
+            steps.append(layers.GlobalAveragePooling2D(**order))
+        else:
+            convolution = layers.Conv2D(
+                _filters(word, width),
+                3,
+                padding="same",
+                use_bias=False,
+                kernel_initializer="he_normal",
+                **order,
+            )
+            norm = layers.BatchNormalization(1 if first else -1)
+            steps += [convolution, norm, layers.ReLU()]
+    return keras.Sequential([*steps, layers.Dense(CLASSES)])
 
 
 class _SpikingJelly:
@@ -289,15 +296,18 @@ def compare(args: argparse.Namespace) -> dict[str, Any]:
     The file `args.out` has all results after every evaluation.
 
     Args:
-        args: The flags, see `main`.
+        args: The flags of the command line.
     """
     from keras_snn import datasets
+    from keras_snn.files import replacing
 
     data = datasets.load("cifar10", progress=False)
     context = multiprocessing.get_context("spawn")
     pipes = {}
     settings = {"layout": LAYOUT, "rate": RATE}
-    settings |= {x: y for x, y in vars(args).items() if x != "out"}
+    settings |= {
+        x: y for x, y in vars(args).items() if x not in ("out", "draw")
+    }
     results = {"settings": settings, "machine": machine.describe()}
     results["contenders"] = rows = {name: [] for name in args.contenders}
     results["failed"] = failed = {}
@@ -320,18 +330,11 @@ def compare(args: argparse.Namespace) -> dict[str, Any]:
                 rows[name].append(row)
                 about = f"{name}, {row['minutes']:.1f} minutes"
                 print(f"{about}: {row['accuracy']:.2%}", flush=True)
-            _store(args.out, results)
+            with replacing(args.out) as partial:
+                partial.write_text(json.dumps(results, indent=1) + "\n")
     for pipe in pipes.values():
         pipe.close()
     return results
-
-
-def _store(path, results):
-    """Replaces the file at once: a killed run leaves a whole one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(results, indent=1) + "\n")
-    unfinished.replace(path)
 
 
 def draw(results: dict[str, Any]) -> "Figure":
@@ -379,7 +382,7 @@ def _flags(argv):
     add("--batch", type=int, default=64)
     add("--test-images", type=int, default=10_000)
     add("--seed", type=int, default=0)
-    add("--out", type=pathlib.Path, default=pathlib.Path("accuracy.json"))
+    add("--out", type=pathlib.Path, default=OUT)
     add("--draw", action="store_true", help="only draw the results in --out")
     return parser.parse_args(argv)
 
@@ -387,11 +390,7 @@ def _flags(argv):
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the command line, and saves a picture beside the results."""
     args = _flags(argv)
-    if args.draw:
-        results = json.loads(args.out.read_text())
-    else:
-        del args.draw
-        results = compare(args)
+    results = json.loads(args.out.read_text()) if args.draw else compare(args)
     draw(results).savefig(args.out.with_suffix(".png"), dpi=130)
 
 
