@@ -88,11 +88,6 @@ def _parser():
         metavar="FOLDER",
         help="folder of the stored results; default: benchmarks/results",
     )
-    _add_plan_flags(add)
-    return parser
-
-
-def _add_plan_flags(add):
     add("--run", action="store_true", help="run what plan lists")
     add(
         "--minutes",
@@ -100,8 +95,7 @@ def _add_plan_flags(add):
         default=25,
         help="plan starts no further run after this time; default: 25",
     )
-    on_gpu = "plan for a GPU; default: if there is one"
-    add("--gpu", action="store_true", default=machine.has_gpu(), help=on_gpu)
+    return parser
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -146,13 +140,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _plan(args):
-    """Lists what is not stored yet, and runs it until the time is over."""
+    """Lists what is not stored yet, and runs it until the time is over.
+
+    Returns the exit status: 1 if a run failed.
+    """
     end = time.monotonic() + 60 * args.minutes
     # W2 has the same check for all dtypes and numbers of timesteps.
     once = functools.cache(verify)
     shared = ["--smoke"] if args.smoke else []
     shared += ["--out", str(args.out)] if args.out else []
-    for command in plan.commands(args.gpu):
+    status = 0
+    for command in plan.commands(machine.has_gpu()):
         one = parse([*command.split(), *shared])
         timesteps = one.timesteps[0] if one.timesteps else None
         stored = results.load(args.out or results.FOLDER)
@@ -161,11 +159,11 @@ def _plan(args):
             continue
         if args.run and time.monotonic() > end:
             print("no time left; call again to go on", file=sys.stderr)
-            return 0
+            break
         print(f"python -m benchmarks {command}", flush=True)
-        if args.run:
-            _run(one, timesteps, once)
-    return 0
+        if args.run and not _run(one, timesteps, once):
+            status = 1
+    return status
 
 
 def _case(args, timesteps):

@@ -5,6 +5,7 @@ import subprocess
 import pytest
 
 from benchmarks import cases, cli, contenders, data, machine, plan, results
+from benchmarks.check import Different
 from benchmarks.measure import FIELDS, summary
 
 MACHINE = {
@@ -118,6 +119,21 @@ def test_a_second_plan_goes_on(three_runs, tmp_path, monkeypatch):
     assert three_runs == expected
     cli.main(flags)
     assert three_runs == expected
+
+
+def test_a_plan_goes_on_after_a_run_that_fails(
+    three_runs, tmp_path, monkeypatch
+):
+    measure = cli.measure
+
+    def fail_w0(case, *arguments):
+        if case.name == "W0":
+            raise Different("other spikes")
+        return measure(case, *arguments)
+
+    monkeypatch.setattr(cli, "measure", fail_w0)
+    assert cli.main(["plan", "--run", "--out", str(tmp_path)]) == 1
+    assert three_runs == ["check", ("W2", 4), ("W2", 8)]
 
 
 def test_the_commit_is_that_of_the_measured_code(tmp_path, monkeypatch):
