@@ -28,10 +28,17 @@ BYTES = {"value_range": (0, 255)}
 
 def network(name, width=1.0, seed=None):
     """Builds the network of the recipe, for constant coding."""
-    neuron = {"k": 0.5, "lam": 1.0, "surrogate": "auto"}
-    start = {"initializer": "stationary", "normalization": "batch"}
-    options = neuron | start | {"encoder": "constant", "timesteps": 4}
-    options |= {"width": width, "seed": seed}
+    options = {
+        "timesteps": 4,
+        "encoder": "constant",
+        "k": 0.5,
+        "lam": 1.0,
+        "surrogate": "auto",
+        "initializer": "stationary",
+        "normalization": "batch",
+        "width": width,
+        "seed": seed,
+    }
     if name == "vgg":
         return models.sequential_snn(VGG, (32, 32, 3), 10, **options)
     return models.residual_snn(18, (32, 32, 3), 10, **options)
@@ -85,11 +92,11 @@ class Augmented(keras.utils.PyDataset):
         return images, keras.ops.convert_to_numpy(mixed["labels"])
 
     def on_epoch_begin(self):
-        """Passes it on."""
+        """Tells the batches."""
         self.batches.on_epoch_begin()
 
     def on_epoch_end(self):
-        """Passes it on."""
+        """Tells the batches."""
         self.batches.on_epoch_end()
 
 
@@ -167,7 +174,7 @@ def main():
     keras.config.set_dtype_policy(args.dtype)  # images stay in float32
     model = network(args.network, args.width, args.seed)
     adam = keras.optimizers.AdamW(weight_decay=0.05)
-    # Without their scale and shift, the neurons fall silent.
+    # Decay would shrink scale and shift until the neurons fall silent.
     adam.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
     model.compile(adam, loss, metrics=["accuracy"])

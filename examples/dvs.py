@@ -40,11 +40,21 @@ def augmentation(timesteps, flip):
 
 def network(classes, timesteps=16, width=1.0, seed=None):
     """Builds the network of the recipe, without the augmentation."""
-    options = {"k": 0.5, "lam": 1.0, "surrogate": "auto", "pooling": "max"}
-    options |= {"initializer": "stationary", "normalization": "batch"}
-    options |= {"encoder": None, "width": width, "seed": seed}
-    shape = SIDE, SIDE, 2
-    return models.sequential_snn(LAYOUT, shape, classes, timesteps, **options)
+    return models.sequential_snn(
+        LAYOUT,
+        (SIDE, SIDE, 2),
+        classes,
+        timesteps,
+        k=0.5,
+        lam=1.0,
+        surrogate="auto",
+        initializer="stationary",
+        encoder=None,
+        normalization="batch",
+        pooling="max",
+        width=width,
+        seed=seed,
+    )
 
 
 def main():

@@ -27,6 +27,7 @@ ACCESSES = {
     # its gradient, and once to write.
     keras.layers.BatchNormalization: 8,
 }
+ITEMSIZE = 2  # bytes of a value in bfloat16
 RECIPES = {
     "VGG, CIFAR-10": ("cifar10", lambda: cifar10.network("vgg")),
     "ResNet-18, CIFAR-10": ("cifar10", lambda: cifar10.network("resnet18")),
@@ -35,25 +36,26 @@ RECIPES = {
 }
 
 
-def moved_values(model):
-    """Counts the values that neurons and normalization move per sample."""
+def moved_bytes(model):
+    """Counts the bytes that neurons and normalization move per sample."""
     total = 0
     for layer in model.layers:
         if isinstance(layer, keras.Model):
-            total += moved_values(layer)
+            total += moved_bytes(layer)
         for kind, accesses in ACCESSES.items():
             if isinstance(layer, kind):
-                total += accesses * math.prod(layer.output.shape[1:])
+                values = math.prod(layer.output.shape[1:])
+                total += accesses * values * ITEMSIZE
     return total
 
 
-def predicted_seconds(samples, macs, values, flops, bandwidth, itemsize=2):
-    """Predicts the time of an epoch.
+def predicted_seconds(samples, macs, moved, flops, bandwidth):
+    """Predicts the time of an epoch, from the MACs and bytes of a sample.
 
     A MAC is two operations. The backward pass takes twice those of the forward
     pass. The layers wait for each other, so the times add up.
     """
-    return samples * (6 * macs / flops + itemsize * values / bandwidth)
+    return samples * (6 * macs / flops + moved / bandwidth)
 
 
 def row(name, flops, bandwidth):
@@ -61,10 +63,10 @@ def row(name, flops, bandwidth):
     dataset, build = RECIPES[name]
     samples, model = datasets.INFO[dataset].train_samples, build()
     blank = np.zeros((1, *model.input_shape[1:]), "uint8")
-    macs, values = profile(model, blank).total.dense, moved_values(model)
-    seconds = predicted_seconds(samples, macs, values, flops, bandwidth)
+    macs, moved = profile(model, blank).total.dense, moved_bytes(model)
+    seconds = predicted_seconds(samples, macs, moved, flops, bandwidth)
     cells = name, f"{samples:,}", f"{model.count_params() / 1e6:.1f} M"
-    cells += f"{macs / 1e6:,.0f} M", f"{2 * values / 1e6:.1f} MB"
+    cells += f"{macs / 1e6:,.0f} M", f"{moved / 1e6:.1f} MB"
     return f"| {' | '.join(cells)} | {seconds:.2g} |"
 
 
