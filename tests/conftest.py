@@ -39,3 +39,13 @@ def double_precision():
 
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture
+def few_images(rng, monkeypatch):
+    """Makes `datasets.load` return 20 random images as CIFAR-10."""
+    from keras_snn import datasets
+
+    images = rng.integers(256, size=(20, 32, 32, 3)).astype("uint8")
+    split = images, np.arange(20) % 10
+    monkeypatch.setattr(datasets, "load", lambda *_, **__: (split, split))

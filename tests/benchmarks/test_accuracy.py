@@ -14,14 +14,6 @@ from keras_snn import datasets
 BACKEND = keras.config.backend()
 
 
-@pytest.fixture
-def few_images(rng, monkeypatch):
-    """Makes `datasets.load` return 20 random images as CIFAR-10."""
-    images = rng.integers(256, size=(20, 32, 32, 3)).astype("uint8")
-    split = images, np.arange(20) % 10
-    monkeypatch.setattr(datasets, "load", lambda *_, **__: (split, split))
-
-
 def tiny(path, *contenders):
     """The flags of a run of two turns."""
     flags = f"--minutes 0.002 --every 0.001 --width 0.1 --batch 4 --out {path}"

@@ -46,15 +46,6 @@ def run(monkeypatch):
 
 
 @pytest.fixture
-def few_images(monkeypatch):
-    """Makes `datasets.load` return 20 random images as CIFAR-10."""
-    rng = np.random.default_rng(0)
-    images = rng.integers(256, size=(20, 32, 32, 3)).astype("uint8")
-    split = images, np.arange(20) % 10
-    monkeypatch.setattr(datasets, "load", lambda *_: (split, split))
-
-
-@pytest.fixture
 def clock(tmp_path, monkeypatch):
     """A `Clock` of 10 epochs or 2 minutes, and the time that it sees."""
     now = types.SimpleNamespace(seconds=100.0)
