@@ -5,7 +5,7 @@ import dataclasses
 from experiments import recipes
 from experiments.recipes import neuron
 
-__all__ = ["BATCH_NORMALIZED", "CIFAR10", "DEEP", "RESIDUAL"]
+__all__ = ["BATCH_NORMALIZED", "DEEP", "LAWS", "RESIDUAL"]
 
 BATCH_NORMALIZED = recipes.get("digits-poisson").vary(
     {"network.normalization": "batch"}
@@ -88,7 +88,9 @@ DEEP = dict(
             recipes.get("mnist-analysis"),
             "30 convolutions of 12 with pooling, MNIST",
             "C12*10 P C12*10 P C12*10",
-            *(0.8, 0.2, 8),
+            k=0.8,
+            lam=0.2,
+            timesteps=8,
         ),
     )
 )
@@ -106,7 +108,7 @@ RESIDUAL = dict(
 REDUCED = recipes.get("cifar10-poisson").vary(
     {"network.width": 0.25, "network.timesteps": 8, "network.surrogate": "auto"}
 )
-CIFAR10 = {
+LAWS = {
     ("without normalization",): REDUCED,
     ("batch normalization",): REDUCED.vary(
         {"network.normalization": "batch", "network.start": "neuron"}
