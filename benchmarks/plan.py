@@ -21,7 +21,7 @@ def commands(on_gpu: bool) -> list[str]:
     """
     if not on_gpu:
         return [
-            f"--workload {name} --backend {backend} --rounds 5 --steps 2"
+            f"--workload {name} --backend {backend} --rounds 5 --steps 3"
             for name in ("W0", "W4", "W2", "W5", "W3", "W1")
             for backend in contenders.BACKENDS
         ]

@@ -14,7 +14,8 @@ _NUMBERS = (
 )
 TEXTS = {
     "depth": "Not in the paper. 400 iterations of Adam(3e-4) with a batch of "
-    "64, with training and test digits exchanged at random. Each "
+    "64, with training and test digits exchanged at random, and once on "
+    "MNIST. Each "
     "initialization has the surrogate of `initializers.for_gradient`."
     + _NUMBERS,
     "residual": "Not in the paper. 300 iterations of Adam with a batch of 32, "

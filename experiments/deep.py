@@ -86,7 +86,7 @@ DEEP = dict(
         *(_convolutions(k) for k in (0.5, 0.8, 1.0)),
         _plain(
             recipes.get("mnist-analysis"),
-            "30 convolutions of 12 with pooling, MNIST",
+            "MNIST, 30 convolutions of 12 with pooling",
             "C12*10 P C12*10 P C12*10",
             k=0.8,
             lam=0.2,
