@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks import machine
+from benchmarks.contenders import BACKENDS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,6 +44,7 @@ LAYOUT = "C32 C32 P C64 C64 P C128 C128 G"
 SHAPE, CLASSES = (32, 32, 3), 10
 RATE, SHIFT = 1e-3, 4
 TESTED = 200  # images per call
+SIGNED = ("seed", "draw")  # flags that may be 0
 OUT = pathlib.Path("results", "accuracy.json")  # git ignores it
 
 
@@ -95,21 +97,12 @@ class _KerasNetwork:
         else:
             from keras_snn import models
 
-            self.model = models.sequential_snn(
-                LAYOUT,
-                SHAPE,
-                CLASSES,
-                timesteps,
-                k=0.5,
-                lam=0.5,
-                theta=1.0,
-                surrogate="auto",
-                initializer="stationary",
-                encoder="constant",
-                normalization="batch",
-                width=width,
-                seed=seed,
-            )
+            neuron = {"k": 0.5, "lam": 0.5, "theta": 1.0}
+            start = {"initializer": "stationary", "surrogate": "auto"}
+            others = {"encoder": "constant", "normalization": "batch"}
+            others |= {"width": width, "seed": seed} | neuron | start
+            fields = LAYOUT, SHAPE, CLASSES, timesteps
+            self.model = models.sequential_snn(*fields, **others)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         adam = keras.optimizers.Adam(RATE, epsilon=1e-8)
         self.model.compile(adam, loss)
@@ -304,10 +297,8 @@ def compare(args: argparse.Namespace) -> dict[str, Any]:
     data = datasets.load("cifar10", progress=False)
     context = multiprocessing.get_context("spawn")
     pipes = {}
-    settings = {"layout": LAYOUT, "rate": RATE}
-    settings |= {
-        x: y for x, y in vars(args).items() if x not in ("out", "draw")
-    }
+    settings = {"layout": LAYOUT, "rate": RATE} | vars(args)
+    del settings["out"], settings["draw"]
     results = {"settings": settings, "machine": machine.describe()}
     results["contenders"] = rows = {name: [] for name in args.contenders}
     results["failed"] = failed = {}
@@ -328,8 +319,8 @@ def compare(args: argparse.Namespace) -> dict[str, Any]:
                 print(f"{name} failed: {row}", flush=True)
             else:
                 rows[name].append(row)
-                about = f"{name}, {row['minutes']:.1f} minutes"
-                print(f"{about}: {row['accuracy']:.2%}", flush=True)
+                minutes, accuracy = row["minutes"], row["accuracy"]
+                print(f"{name}, {minutes:.1f} minutes: {accuracy:.2%}")
             with replacing(args.out) as partial:
                 partial.write_text(json.dumps(results, indent=1) + "\n")
     for pipe in pipes.values():
@@ -347,9 +338,8 @@ def draw(results: dict[str, Any]) -> "Figure":
 
     from keras_snn.plots.style import BLUE, STYLES, VERMILION, tidy
 
-    colors = dict(
-        zip(CONTENDERS, (VERMILION, STYLES["he"]["color"], BLUE), strict=True)
-    )
+    colors = VERMILION, STYLES["he"]["color"], BLUE
+    colors = dict(zip(CONTENDERS, colors, strict=True))
     figure = Figure(figsize=(7, 4), layout="constrained")
     axis = figure.subplots()
     for name, rows in results["contenders"].items():
@@ -373,7 +363,7 @@ def _flags(argv):
     add = parser.add_argument
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     add("--contenders", nargs="+", choices=CONTENDERS, default=CONTENDERS)
-    add("--backend", default=backend, help="of Keras")
+    add("--backend", default=backend, choices=BACKENDS, help="of Keras")
     add("--minutes", type=float, default=120, help="of training, each")
     add("--every", type=float, default=5, help="minutes between evaluations")
     add("--threads", type=int, default=1, help="cores of a contender")
@@ -384,13 +374,23 @@ def _flags(argv):
     add("--seed", type=int, default=0)
     add("--out", type=pathlib.Path, default=OUT)
     add("--draw", action="store_true", help="only draw the results in --out")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    for name, value in vars(args).items():
+        number = isinstance(value, int | float) and name not in SIGNED
+        if number and not value > 0:
+            parser.error(f"{name} must be above 0. Received: {value}")
+    if args.draw != args.out.is_file():
+        kind = "a file of results" if args.draw else "a new file"
+        parser.error(f"--out must be {kind}. Received: {args.out}")
+    return args
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the command line, and saves a picture beside the results."""
     args = _flags(argv)
     results = json.loads(args.out.read_text()) if args.draw else compare(args)
+    if not any(results["contenders"].values()):
+        raise SystemExit("no contender could be trained")
     draw(results).savefig(args.out.with_suffix(".png"), dpi=130)
 
 

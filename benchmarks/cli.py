@@ -112,6 +112,13 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.smoke:
         vars(args).update(SMOKE)
+    if args.backend not in contenders.BACKENDS:  # of the environment
+        parser.error(
+            f"--backend must be one of {', '.join(contenders.BACKENDS)}. "
+            f"Received: {args.backend}"
+        )
+    if args.out and args.out.exists() and not args.out.is_dir():
+        parser.error(f"--out must be a folder. Received: {args.out}")
     allowed = contenders.names(args.workload)
     chosen = args.contenders or allowed
     for name in chosen:
@@ -125,10 +132,14 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit status."""
     args = parse(argv)
+    folder = args.out or results.FOLDER
+    stored = results.load(folder)
+    if args.command in ("table", "docs") and not stored:
+        print(f"no results in the folder {folder}", file=sys.stderr)
+        return 1
     if args.command == "table":
-        print(results.tables(results.load(args.out or results.FOLDER)))
+        print(results.tables(stored))
     elif args.command == "docs":
-        stored = results.load(args.out or results.FOLDER)
         page = results.fill(PAGE.read_text("utf-8"), stored)
         PAGE.write_text(page, "utf-8")
     elif args.command == "plan":

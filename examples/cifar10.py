@@ -6,7 +6,8 @@ layers mix, flip, shift, distort and erase the images, batch by batch.
     python examples/cifar10.py --minutes 60 --dtype mixed_bfloat16
 
 Prints the test accuracy after every epoch and saves it, with the minutes of
-training, in `cifar10.json`. The same command resumes a run that was killed.
+training, in `cifar10.json`, and the network in the end in `cifar10.keras`. The
+same command resumes a run that was killed.
 Takes about as long as `--minutes` says, plus the tests. It is made for a GPU.
 On a CPU, add `--network vgg --width 0.25`.
 """
@@ -21,6 +22,7 @@ import keras
 import numpy as np
 
 from keras_snn import datasets, models
+from keras_snn.files import replacing
 
 VGG = "C64*2 P C128*2 P C256*3 P C512*3 P C512*3 G"
 BYTES = {"value_range": (0, 255)}
@@ -111,11 +113,23 @@ class Clock(keras.callbacks.Callback):
     the minutes, whichever end first. Tests do not count as minutes.
     """
 
-    def __init__(self, rate, epochs, minutes, path):
+    def __init__(self, rate, epochs, minutes, path, settings):
         super().__init__()
         self.rate, self.epochs, self.minutes = rate, epochs, minutes
-        self.path = path
-        self.rows = json.loads(path.read_text()) if path.exists() else []
+        self.path, self.settings, self.rows = path, settings, []
+        if path.exists():
+            before = json.loads(path.read_text())
+            if before["settings"] != settings:
+                raise SystemExit(
+                    f"{path.parent} holds a run with {before['settings']}. "
+                    f"Choose another --out. Received: {settings}"
+                )
+            self.rows = before["rows"]
+        if len(self.rows) >= epochs:
+            raise SystemExit(
+                f"--epochs must exceed the {len(self.rows)} that {path.parent} "
+                f"holds. Received: {epochs}"
+            )
 
     def passed(self):
         """Returns the minutes of training so far."""
@@ -143,7 +157,9 @@ class Clock(keras.callbacks.Callback):
         row = {"epoch": epoch + 1, "minutes": self.end}
         row |= {"loss": logs["loss"], "test_accuracy": logs["val_accuracy"]}
         self.rows.append(row)
-        self.path.write_text(json.dumps(self.rows, indent=1) + "\n")
+        record = {"settings": self.settings, "rows": self.rows}
+        with replacing(self.path) as partial:
+            partial.write_text(json.dumps(record, indent=1) + "\n")
         about = f"Epoch {epoch + 1}, {self.end:.1f} minutes"
         print(f"{about}: test accuracy {logs['val_accuracy']:.2%}")
 
@@ -161,11 +177,19 @@ def main():
     add("--seed", type=int, default=0)
     add("--out", type=pathlib.Path, default="results")
     args = parser.parse_args()
+    trained = args.out / "cifar10.keras"
+    if args.out.is_file() or trained.exists():
+        parser.error(f"--out must be a new folder. Received: {args.out}")
+    if not args.minutes > 0:
+        parser.error(f"--minutes must be above 0. Received: {args.minutes}")
     args.out.mkdir(parents=True, exist_ok=True)
 
     keras.utils.set_random_seed(args.seed)
     (x, y), (x_test, y_test) = datasets.load("cifar10", args.data_dir)
-    clock = Clock(2e-3, args.epochs, args.minutes, args.out / "cifar10.json")
+    settings = ("network", "width", "dtype", "batch_size", "seed")
+    settings = {name: getattr(args, name) for name in settings}
+    path = args.out / "cifar10.json"
+    clock = Clock(2e-3, args.epochs, args.minutes, path, settings)
     order = {"seed": args.seed, "first_epoch": len(clock.rows)}
     batches = datasets.batches(
         x, y, args.batch_size, drop_remainder=True, **order
@@ -189,6 +213,7 @@ def main():
         validation_batch_size=args.batch_size,
         callbacks=[clock, backup],
     )
+    model.save(trained)
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ LOST = (
     'surrogate, such as `surrogate="auto"` of the builders. Networks of more '
     "than 20 layers need shortcuts or `CopyInitializer`."
 )
+RANDOM = "Start them from random weights."
 GROWN = (
     "The gradient grows on its way to it. Use `detach_reset=True` or a less "
     "steep surrogate, in the neurons after it first."
@@ -117,12 +118,12 @@ def diagnose(model, x, y=None, batch_size=None):
     | saturated | fires at more than 80 % of the timesteps in training |
     | shifted | the rates of the two modes differ by more than a factor of 2 |
     | nan | has a rate that is not a number; or the gradients are not |
-    | vanishing | a kernel has at most 1e-5 of the largest effect |
-    | exploding | a kernel has 1000 times the effect of those after it |
+    | vanishing | a kernel has 0, or 1e-5 of the effect of one after it |
+    | exploding | a kernel has 1000 times the median effect of those after it |
 
     Only the first of some silent layers is the cause: those after it get no
-    input. A network whose layers are silent loses the gradient, too, so
-    vanishing gradients are named only if no layer is silent.
+    input. A network whose layers are silent or saturated loses the gradient,
+    too, so vanishing gradients are named only if no layer is.
 
     Args:
         model: A model that `keras_snn.models.probe` takes.
@@ -160,8 +161,18 @@ def diagnose(model, x, y=None, batch_size=None):
         name: (inference[name][0], training[name][0]) for name in inference
     }
     findings = list(_of_rates(rates))
-    silent = any(x.problem == "silent" for x in findings)
-    findings += _of_effects(effects, silent, _reset_growth(model))
+    stuck = {"silent", "saturated"} & {x.problem for x in findings}
+    zeros = [
+        x.path
+        for x in model.trainable_variables
+        if x.path in effects and not ops.convert_to_numpy(x.value).any()
+    ]
+    if zeros:
+        text = f"All weights are zero in {_names(zeros)}: no gradient passes."
+        findings.append(Finding("vanishing", tuple(zeros), text, RANDOM))
+    elif not stuck:
+        findings += _vanishing(effects)
+    findings += _exploding(effects, _reset_growth(model))
     return Diagnosis(rates, effects, findings)
 
 
@@ -203,8 +214,8 @@ def _reset_growth(model):
     return largest
 
 
-def _of_effects(effects, silent, growth):
-    """Yields which kernels get too much or too little of the gradient."""
+def _exploding(effects, growth):
+    """Yields the last kernel where the gradient is NaN or has grown."""
     names, sizes = list(effects), np.array(list(effects.values()))
     if len(sizes) and np.isnan(sizes[-1]):
         text = f"The gradient of `{names[-1]}` is NaN, so the loss is, too."
@@ -212,22 +223,29 @@ def _of_effects(effects, silent, growth):
         return
     for number in reversed(range(len(names))):
         after = sizes[number + 1 :]
+        # Growth is steady over the layers, so the neighbor tells little.
+        median = np.median(after) if len(after) else 0.0
         if not np.isfinite(sizes[number]) or (
-            after.any() and sizes[number] > EXPLODING * after.max()
+            median and sizes[number] > EXPLODING * median
         ):
             text = f"The gradient explodes at `{names[number]}`: its effect on"
             text += f" the loss is {sizes[number]:.1e}."
             if len(after):
-                text += f" Those after it have {after.max():.1e} at most."
+                text += f" The median of those after it is {median:.1e}."
             advice = RESET.format(growth) if growth > 1 else GROWN
             yield Finding("exploding", (names[number],), text, advice)
             return  # Those before it get the same gradient.
-    if silent or not len(sizes):
+
+
+def _vanishing(effects):
+    """Yields the kernels that get too little of the gradient."""
+    names, sizes = list(effects), np.array(list(effects.values()))
+    if not np.isfinite(sizes).all():
         return
     lost = [
-        x
-        for x, size in zip(names, sizes, strict=True)
-        if size <= VANISHING * sizes.max()
+        name
+        for number, name in enumerate(names)
+        if sizes[number] <= VANISHING * sizes[number + 1 :].max(initial=0)
     ]
     if lost:
         text = f"The gradient vanishes at {_names(lost)}: the effect on the"

@@ -97,13 +97,15 @@ def test_all_contenders_train_as_many_weights(few_images, tmp_path):
 @pytest.mark.slow  # starts a process
 def test_a_contender_that_fails_is_reported(few_images, tmp_path, capsys):
     path = tmp_path / "accuracy.json"
-    flags = tiny(path, "relu")
-    flags[flags.index(BACKEND)] = "no_such_backend"
-    accuracy.main(flags)
+    flags = [*tiny(path, "relu"), "--batch", "21"]  # of 20 images
+    with pytest.raises(SystemExit, match="no contender could be trained"):
+        accuracy.main(flags)
     results = json.loads(path.read_text())
     assert results["contenders"] == {"relu": []}
-    assert "no_such_backend" in results["failed"]["relu"]
-    assert "relu failed: " in capsys.readouterr().out
+    assert "batch=21, 20 images" in results["failed"]["relu"]
+    with pytest.raises(SystemExit):  # a new run needs a new file
+        accuracy.main(flags)
+    assert "--out must be a new file" in capsys.readouterr().err
 
 
 def test_the_learning_rate_falls_along_a_cosine(few_images, monkeypatch):

@@ -283,6 +283,34 @@ def test_bad_flags_are_refused_in_one_sentence(flags, message, capsys):
     assert message in capsys.readouterr().err.strip().splitlines()[-1]
 
 
+def test_results_go_into_a_folder(tmp_path, capsys):
+    path = tmp_path / "results.json"
+    path.write_text("{}")
+    with pytest.raises(SystemExit):
+        cli.parse(["--out", str(path)])
+    assert (
+        f"--out must be a folder. Received: {path}" in capsys.readouterr().err
+    )
+
+
+def test_a_folder_without_results_leaves_the_page_alone(
+    tmp_path, capsys, monkeypatch
+):
+    page = tmp_path / "speed.md"
+    page.write_text("tables")
+    monkeypatch.setattr(cli, "PAGE", page)
+    assert cli.main(["docs", "--out", str(tmp_path / "mistyped")]) == 1
+    assert page.read_text() == "tables"
+    assert "no results in the folder" in capsys.readouterr().err
+
+
+def test_the_backend_of_the_environment_is_checked(monkeypatch, capsys):
+    monkeypatch.setenv("KERAS_BACKEND", "theano")
+    with pytest.raises(SystemExit):
+        cli.parse([])
+    assert "Received: theano" in capsys.readouterr().err
+
+
 def test_the_contenders_of_a_run():
     everything = ["keras_snn", "relu", "rnn", *contenders.PEERS]
     assert cli.parse([]).contenders == everything

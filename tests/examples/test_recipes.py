@@ -50,7 +50,7 @@ def clock(tmp_path, monkeypatch):
     """A `Clock` of 10 epochs or 2 minutes, and the time that it sees."""
     now = types.SimpleNamespace(seconds=100.0)
     monkeypatch.setattr(cifar10.time, "perf_counter", lambda: now.seconds)
-    clock = cifar10.Clock(0.5, 10, 2.0, tmp_path / "cifar10.json")
+    clock = cifar10.Clock(0.5, 10, 2.0, tmp_path / "cifar10.json", {})
     optimizer = types.SimpleNamespace(learning_rate=None)
     clock.set_model(
         types.SimpleNamespace(optimizer=optimizer, stop_training=False)
@@ -95,9 +95,21 @@ def test_minutes_end_the_training_and_leave_out_the_tests(clock):
     clock.on_train_batch_end(1)
     assert clock.model.stop_training
     end_epoch(clock, 1, 0.75)
-    stored = json.loads(clock.path.read_text())
+    stored = json.loads(clock.path.read_text())["rows"]
     assert [row["minutes"] for row in stored] == [1, 2]
     assert [row["test_accuracy"] for row in stored] == [0.5, 0.75]
+
+
+def test_a_run_does_not_go_on_with_other_settings(clock):
+    clock, _ = clock
+    clock.on_epoch_begin(0)
+    end_epoch(clock, 0, 0.5)
+    again = cifar10.Clock(0.5, 10, 2.0, clock.path, {})
+    assert again.rows == clock.rows
+    with pytest.raises(SystemExit, match="holds a run with"):
+        cifar10.Clock(0.5, 10, 2.0, clock.path, {"seed": 1})
+    with pytest.raises(SystemExit, match="--epochs must exceed the 1"):
+        cifar10.Clock(0.5, 1, 2.0, clock.path, {})
 
 
 @without_int64
@@ -144,14 +156,17 @@ def test_a_killed_run_on_cifar10_goes_on(
     monkeypatch.setattr(keras.callbacks, "BackupAndRestore", Killed)
     with pytest.raises(KeyboardInterrupt):
         run("cifar10", *flags)
-    first = json.loads((tmp_path / "cifar10.json").read_text())
+    first = json.loads((tmp_path / "cifar10.json").read_text())["rows"]
     monkeypatch.setattr(keras.callbacks, "BackupAndRestore", backup)
     run("cifar10", *flags)
-    rows = json.loads((tmp_path / "cifar10.json").read_text())
+    rows = json.loads((tmp_path / "cifar10.json").read_text())["rows"]
     assert [row["epoch"] for row in rows] == [1, 2, 3]
     assert rows[:2] == first
     assert rows[2]["minutes"] > rows[1]["minutes"]
     assert not (tmp_path / "cifar10_backup").exists()
+    assert keras.saving.load_model(tmp_path / "cifar10.keras").count_params()
+    with pytest.raises(SystemExit):  # a folder holds one run
+        run("cifar10", *flags)
 
 
 @pytest.mark.slow  # ten seconds on JAX

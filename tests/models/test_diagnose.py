@@ -6,7 +6,7 @@ import pytest
 
 from keras_snn.layers import LIF, LIFRNNCell, RecurrentCell
 from keras_snn.models import diagnose, probe, sequential_snn
-from keras_snn.surrogates import Arctan
+from keras_snn.surrogates import Arctan, Sigmoid
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
@@ -72,6 +72,40 @@ def test_the_gradient_through_the_reset_explodes(digits):
     detached.compile("sgd", LOSS)
     detached.set_weights(model.get_weights())
     assert "exploding" not in problems(diagnose(detached, *digits))
+
+
+def test_a_gradient_that_grows_steadily_explodes(digits):
+    model = sequential_snn(
+        "FC30*20",
+        (8, 8, 1),
+        10,
+        8,
+        initializer="stationary",
+        seed=0,
+        surrogate=Sigmoid(50.0),
+    )
+    model.compile("sgd", LOSS)
+    found = diagnose(model, *digits)
+    effects = list(found.effects.values())
+    steps = [x / y for x, y in zip(effects, effects[1:], strict=False)]
+    assert max(steps) < 1000 < effects[0] / np.median(effects)
+    assert list(problems(found)) == ["exploding"]
+
+
+def test_a_kernel_of_zeros_is_named(digits):
+    model = network()
+    layer = model.get_layer("logits")
+    layer.kernel.assign(np.zeros(layer.kernel.shape))
+    found = diagnose(model, *digits)
+    assert problems(found) == {"vanishing": ("logits/kernel",)}
+    assert "All weights are zero in `logits/kernel`" in str(found)
+
+
+def test_a_saturated_layer_is_the_cause_of_a_lost_gradient(digits):
+    model = network()
+    layer = model.get_layer("dense2")
+    layer.bias.assign(np.full(layer.bias.shape, 100.0))
+    assert problems(diagnose(model, *digits)) == {"saturated": ("lif2",)}
 
 
 def test_a_flat_surrogate_lets_the_gradient_vanish(digits):
