@@ -119,7 +119,7 @@ def diagnose(model, x, y=None, batch_size=None):
     | shifted | the rates of the two modes differ by more than a factor of 2 |
     | nan | has a rate that is not a number; or the gradients are not |
     | vanishing | a kernel has 0, or 1e-5 of the effect of one after it |
-    | exploding | a kernel has 1000 times the median effect of those after it |
+    | exploding | a kernel has 1000 times the lower quartile of those after it |
 
     Only the first of some silent layers is the cause: those after it get no
     input. A network whose layers are silent or saturated loses the gradient,
@@ -224,14 +224,14 @@ def _exploding(effects, growth):
     for number in reversed(range(len(names))):
         after = sizes[number + 1 :]
         # Growth is steady over the layers, so the neighbor tells little.
-        median = np.median(after) if len(after) else 0.0
+        low = np.quantile(after, 0.25) if len(after) else 0.0
         if not np.isfinite(sizes[number]) or (
-            median and sizes[number] > EXPLODING * median
+            low and sizes[number] > EXPLODING * low
         ):
             text = f"The gradient explodes at `{names[number]}`: its effect on"
             text += f" the loss is {sizes[number]:.1e}."
             if len(after):
-                text += f" The median of those after it is {median:.1e}."
+                text += f" A quarter of those after it have at most {low:.1e}."
             advice = RESET.format(growth) if growth > 1 else GROWN
             yield Finding("exploding", (names[number],), text, advice)
             return  # Those before it get the same gradient.
