@@ -118,8 +118,8 @@ def diagnose(model, x, y=None, batch_size=None):
     | saturated | fires at more than 80 % of the timesteps in training |
     | shifted | the rates of the two modes differ by more than a factor of 2 |
     | nan | has a rate that is not a number; or the gradients are not |
-    | vanishing | a kernel has 0, or 1e-5 of the effect of one after it |
-    | exploding | a kernel has 1000 times the lower quartile of those after it |
+    | vanishing | a kernel has at most 1e-5 of the effect of a later one |
+    | exploding | a kernel has 1000 times the lower quartile of later ones |
 
     Only the first of some silent layers is the cause: those after it get no
     input. A network whose layers are silent or saturated loses the gradient,
