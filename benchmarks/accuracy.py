@@ -19,10 +19,9 @@ given minutes. Compilation counts as training, evaluation does not.
 """
 
 import argparse
-import contextlib
+import functools
 import json
 import math
-import multiprocessing
 import os
 import pathlib
 import time
@@ -33,6 +32,8 @@ import numpy as np
 
 from benchmarks import machine
 from benchmarks.contenders import BACKENDS
+from benchmarks.measure import Race
+from benchmarks.workers import TIMEOUT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -214,7 +215,7 @@ def _filters(word, width):
 
 
 class _Worker:
-    """A contender in its own process.
+    """Trains a contender.
 
     Args:
         name: Its name.
@@ -232,6 +233,10 @@ class _Worker:
         self.tested = x_test[: args.test_images], y_test[: args.test_images]
         self.passed, self.iterations = 0.0, 0
 
+    def hello(self):
+        """Returns the number of trained weights."""
+        return self.network.parameters
+
     def train(self, until):
         """Trains up to a time in minutes and evaluates. Returns a row."""
         before, start, losses = self.passed, time.perf_counter(), []
@@ -245,7 +250,6 @@ class _Worker:
             "minutes": self.passed,
             "iterations": self.iterations,
             "images": self.iterations * self.batch,
-            "parameters": self.network.parameters,
             "loss": float(np.mean(losses)) if losses else None,
             "accuracy": self._accuracy(),
         }
@@ -260,29 +264,6 @@ class _Worker:
         return hits / len(x)
 
 
-def _serve(pipe, *arguments):
-    """Makes the worker and answers until the pipe closes. Runs in the child."""
-    _, args, _ = arguments
-    os.environ |= {
-        "KERAS_BACKEND": args.backend,
-        "OMP_NUM_THREADS": str(args.threads),
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-    }
-    if hasattr(os, "sched_setaffinity"):
-        # TensorFlow and JAX have as many threads as cores.
-        cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, cores[: args.threads])
-    worker = None
-    with contextlib.suppress(EOFError):
-        while True:
-            until = pipe.recv()
-            try:
-                worker = worker or _Worker(*arguments)
-                pipe.send(worker.train(until))
-            except Exception as error:
-                pipe.send(f"{type(error).__name__}: {error}"[:300])
-
-
 def compare(args: argparse.Namespace) -> dict[str, Any]:
     """Trains the contenders in turns and returns the rows of each.
 
@@ -292,40 +273,38 @@ def compare(args: argparse.Namespace) -> dict[str, Any]:
         args: The flags of the command line.
     """
     from keras_snn import datasets
-    from keras_snn.files import replacing
 
     data = datasets.load("cifar10", progress=False)
-    context = multiprocessing.get_context("spawn")
-    pipes = {}
     settings = {"layout": LAYOUT, "rate": RATE} | vars(args)
     del settings["out"], settings["draw"]
+    makes = {
+        name: functools.partial(_Worker, name, args, data)
+        for name in args.contenders
+    }
+    timeout = TIMEOUT + 60 * args.every
+    options = {"timeout": timeout, "threads": args.threads}
     results = {"settings": settings, "machine": machine.describe()}
-    results["contenders"] = rows = {name: [] for name in args.contenders}
-    results["failed"] = failed = {}
-    for name in args.contenders:
-        pipes[name], theirs = context.Pipe()
-        arguments = theirs, name, args, data
-        context.Process(target=_serve, args=arguments, daemon=True).start()
-        theirs.close()
-    for turn in range(1, math.ceil(args.minutes / args.every) + 1):
-        for name in [x for x in args.contenders if x not in failed]:
-            try:
-                pipes[name].send(min(turn * args.every, args.minutes))
-                row = pipes[name].recv()
-            except (EOFError, OSError):
-                row = "the process ended"
-            if isinstance(row, str):
-                failed[name] = row
-                print(f"{name} failed: {row}", flush=True)
-            else:
+    with Race(makes, args.backend, **options) as race:
+        results |= {"parameters": race.hellos, "failed": race.failed}
+        results["contenders"] = rows = {name: [] for name in makes}
+        for turn in range(math.ceil(args.minutes / args.every)):
+            until = min((turn + 1) * args.every, args.minutes)
+            for name, row in race.ask("train", until):
                 rows[name].append(row)
                 minutes, accuracy = row["minutes"], row["accuracy"]
                 print(f"{name}, {minutes:.1f} minutes: {accuracy:.2%}")
-            with replacing(args.out) as partial:
-                partial.write_text(json.dumps(results, indent=1) + "\n")
-    for pipe in pipes.values():
-        pipe.close()
+                _store(results, args.out)
+    _store(results, args.out)
+    for name, why in race.failed.items():
+        print(f"{name} failed: {why}")
     return results
+
+
+def _store(results, path):
+    from keras_snn.files import replacing
+
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(results, indent=1) + "\n")
 
 
 def draw(results: dict[str, Any]) -> "Figure":

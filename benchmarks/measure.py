@@ -1,6 +1,7 @@
 """Measures the contenders of a case: check, rounds, memory."""
 
 import contextlib
+import functools
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import numpy as np
 
 from benchmarks import check, contenders, data, machine
 from benchmarks.cases import Case
-from benchmarks.workers import Failed, Process
+from benchmarks.workers import Failed, Process, Worker
 
 __all__ = ["Race", "import_times", "measure", "ratios", "summary", "verify"]
 
@@ -71,7 +72,7 @@ def measure(
     names = [name for name in names if name not in failed]
     imports = {"import_s": import_times(backend)} if case.imports else {}
     # New processes, because the first step must run in a fresh one.
-    with Race(names, backend, against) as race:
+    with Race.of(names, backend, against) as race:
         rows = race.hellos
         for name, answer in race.ask("prepare", case):
             rows[name] |= answer
@@ -121,7 +122,7 @@ def verify(
     spiking = list(filter(contenders.has_spikes_of_lif, names))
     if len(spiking) == 1:
         spiking.append("rnn")  # something to compare with
-    with Race(spiking, backend, against) as race:
+    with Race.of(spiking, backend, against) as race:
         answers = dict(race.ask("check", case))
     if not answers:
         return {}, race.failed
@@ -160,25 +161,43 @@ class Race(contextlib.ExitStack):
     and `failed` says why.
 
     Args:
-        names: Names of the contenders.
+        makes: Maps the name of each contender to what makes its worker.
         backend: Keras backend.
-        against: Checkout from which `"against"` takes `keras_snn`.
+        **options: Others of `Process`.
     """
 
     def __init__(
-        self, names: Iterable[str], backend: str, against: str | None = None
+        self, makes: dict[str, Callable], backend: str, **options: Any
     ):
         super().__init__()
         self.processes, self.failed = {}, {}
         # All start at once, because imports take seconds and are not timed.
+        for name, make in makes.items():
+            process = contextlib.closing(Process(make, backend, **options))
+            self.processes[name] = self.enter_context(process)
+        self.hellos = dict(self._each(Process.hear))
+
+    @classmethod
+    def of(
+        cls, names: Iterable[str], backend: str, against: str | None = None
+    ) -> "Race":
+        """Starts contenders that measure steps.
+
+        Args:
+            names: Names of the contenders.
+            backend: Keras backend.
+            against: Checkout from which `"against"` takes `keras_snn`.
+        """
+        makes, failed = {}, {}
         for name in names:
             package = contenders.missing(name, backend)
             if package:
-                self.failed[name] = f"{package} is not installed"
+                failed[name] = f"{package} is not installed"
             else:
-                process = contextlib.closing(Process(name, backend, against))
-                self.processes[name] = self.enter_context(process)
-        self.hellos = dict(self._each(Process.hear))
+                makes[name] = functools.partial(Worker, name, backend, against)
+        race = cls(makes, backend)
+        race.failed |= failed
+        return race
 
     def _each(self, question):
         for name in list(self.processes):

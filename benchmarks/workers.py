@@ -5,11 +5,13 @@ import gc
 import importlib
 import importlib.metadata
 import multiprocessing
+import operator
 import os
 import re
 import signal
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -31,35 +33,34 @@ class Failed(Exception):
 class Process:
     """The process of a contender, as seen by the parent.
 
-    The process first sends the result of `Worker.hello`. Then it answers the
-    calls of `ask`.
+    The process makes a worker and sends the result of its `hello`. Then it
+    answers the calls of `ask`.
 
     Args:
-        name: Name of the contender.
+        make: Makes the worker, in the new process, so it must be picklable.
         backend: Keras backend.
-        against: Checkout from which the contender `"against"` takes
-            `keras_snn`.
         timeout: Seconds within which every answer must arrive.
+        threads: Number of cores, or `None` for all.
     """
 
     def __init__(
         self,
-        name: str,
+        make: Callable[[], Any],
         backend: str,
-        against: str | None = None,
         timeout: float = TIMEOUT,
+        threads: int | None = None,
     ):
         self.timeout = timeout
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(
-            target=_serve, args=(theirs, name, backend, against), daemon=True
+            target=_serve, args=(theirs, make, backend, threads), daemon=True
         )
         self.process.start()
         theirs.close()
 
     def ask(self, do: str, *arguments: Any) -> Any:
-        """Calls a method of the `Worker` and returns its result.
+        """Calls a method of the worker and returns its result.
 
         Raises:
             Failed: If the worker reports an error, dies or takes too long.
@@ -92,14 +93,20 @@ class Process:
 
 
 class Worker:
-    """A contender in its own process.
+    """Measures steps of a contender.
 
     Args:
         name: Name of the contender.
         backend: Keras backend.
+        against: Checkout from which the contender `"against"` takes
+            `keras_snn`.
     """
 
-    def __init__(self, name: str, backend: str):
+    def __init__(self, name: str, backend: str, against: str | None = None):
+        if name == "against":
+            sys.path.insert(0, against)
+            importlib.import_module("keras_snn")
+            sys.path.remove(against)
         self.framework = frameworks.load(contenders.framework(name, backend))
         self.contender = contenders.make(name, self.framework)
         self.step = self.before = None
@@ -155,7 +162,7 @@ def _version(module):
     return name, importlib.metadata.version(distribution)
 
 
-def _serve(pipe, name, backend, against):
+def _serve(pipe, make, backend, threads):
     """Makes the worker and answers until the pipe closes. Runs in the child."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles it
     os.dup2(2, 1)  # libraries must not print into the parent's table
@@ -166,6 +173,12 @@ def _serve(pipe, name, backend, against):
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
     }
+    if threads:
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+        if hasattr(os, "sched_setaffinity"):
+            # TensorFlow and JAX have as many threads as cores.
+            cores = sorted(os.sched_getaffinity(0))
+            os.sched_setaffinity(0, cores[:threads])
 
     def answer(function, *arguments):
         try:
@@ -176,18 +189,11 @@ def _serve(pipe, name, backend, against):
             text = re.sub(r"(/[\w.+-]+)+/", "", text)
             return Failed(f"{type(error).__name__}: {text[:300]}")
 
-    def start():
-        if name == "against":
-            sys.path.insert(0, against)
-            importlib.import_module("keras_snn")
-            sys.path.remove(against)
-        return Worker(name, backend)
-
-    worker = answer(start)
+    worker = answer(make)
     pipe.send(worker if isinstance(worker, Failed) else answer(worker.hello))
     while True:
         try:
             do, *arguments = pipe.recv()
         except EOFError:
             return
-        pipe.send(answer(getattr(Worker, do), worker, *arguments))
+        pipe.send(answer(operator.methodcaller(do, *arguments), worker))

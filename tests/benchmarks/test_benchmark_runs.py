@@ -1,6 +1,7 @@
 """Contenders run in processes of their own, take turns, and are measured."""
 
 import dataclasses
+import functools
 import json
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from benchmarks import cases, check, cli, contenders, machine
 from benchmarks.cases import LIF, MEAN, NORM, POOL, Layer
 from benchmarks.frameworks import CLEAR
 from benchmarks.measure import Race, import_times, measure
-from benchmarks.workers import Failed, Process
+from benchmarks.workers import Failed, Process, Worker
 
 BACKEND = keras.config.backend()
 # Every kind of layer.
@@ -33,8 +34,9 @@ def tiny_case():
 def start():
     processes = []
 
-    def make(*args, **kwargs):
-        processes.append(Process(*args, **kwargs))
+    def make(name, against=None, **options):
+        worker = functools.partial(Worker, name, BACKEND, against)
+        processes.append(Process(worker, BACKEND, **options))
         return processes[-1]
 
     yield make
@@ -47,20 +49,20 @@ def start():
 
 def test_a_missing_library_is_reported(monkeypatch):
     monkeypatch.setitem(contenders.PEERS, "no_such_library", BACKEND)
-    with Race(["no_such_library"], BACKEND) as race:
+    with Race.of(["no_such_library"], BACKEND) as race:
         assert not race.processes
     expected = {"no_such_library": "no_such_library is not installed"}
     assert race.failed == expected
 
 
 def test_a_slow_answer_is_not_waited_for(start):
-    process = start("keras_snn", BACKEND, timeout=0.01)
+    process = start("keras_snn", timeout=0.01)
     with pytest.raises(Failed, match="no answer within 0.01 s"):
         process.hear()
 
 
 def test_a_dead_process_is_reported(start):
-    process = start("keras_snn", BACKEND)
+    process = start("keras_snn")
     process.process.kill()
     with pytest.raises(Failed, match="ended with code -9"):
         process.hear()
@@ -70,7 +72,7 @@ def test_a_dead_process_is_reported(start):
 
 @pytest.mark.slow
 def test_an_error_is_reported_and_the_process_goes_on(start):
-    process = start("keras_snn", BACKEND)
+    process = start("keras_snn")
     assert process.hear()["versions"]["keras"] == keras.__version__
     for _ in range(2):  # nothing was prepared
         with pytest.raises(Failed, match="TypeError: 'NoneType'"):
@@ -96,14 +98,14 @@ layers.LIF = lambda **constants: LIF(**constants | {{"k": 0.75}})
 
 @pytest.mark.slow
 def test_against_takes_keras_snn_from_the_other_checkout(start, other_checkout):
-    process = start("against", BACKEND, against=other_checkout)
+    process = start("against", against=other_checkout)
     assert process.hear()["versions"]["keras_snn"] == "0.0.other"
 
 
 def test_errors_do_not_name_the_folders_of_the_machine(start, tmp_path):
     (tmp_path / "keras_snn").mkdir()
     (tmp_path / "keras_snn" / "__init__.py").write_text("from . import lost")
-    process = start("against", BACKEND, against=str(tmp_path))
+    process = start("against", against=str(tmp_path))
     with pytest.raises(Failed, match=r"ImportError: .*\(__init__.py\)"):
         process.hear()
 
