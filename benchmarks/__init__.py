@@ -25,6 +25,8 @@ stored yet for this machine and commit. After 25 minutes it starts no further
 case. Each case is stored in `results/<machine>-<backend>.json` as soon as it is
 measured, so a second call goes on where the first one stopped.
 `python -m benchmarks docs` then writes the tables into the page.
+`python -m benchmarks.accuracy` compares test accuracies over the minutes of
+training.
 
 On a CPU, libraries that allocate large arrays in every step may spend much of
 their time waiting for the system to clear memory. To exclude this time on

@@ -20,6 +20,7 @@ given minutes. Compilation counts as training, evaluation does not.
 
 import argparse
 import functools
+import importlib
 import json
 import math
 import os
@@ -33,7 +34,7 @@ import numpy as np
 from benchmarks import machine
 from benchmarks.contenders import BACKENDS
 from benchmarks.measure import Race
-from benchmarks.workers import TIMEOUT
+from benchmarks.workers import TIMEOUT, version
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -92,18 +93,20 @@ class _KerasNetwork:
     def __init__(self, name, timesteps, width, seed):
         import keras
 
+        import keras_snn
+
+        backend = importlib.import_module(keras.config.backend())
+        self.libraries = keras, keras_snn, backend
         keras.utils.set_random_seed(seed)
         if name == "relu":
             self.model = _relu(width)
         else:
-            from keras_snn import models
-
             neuron = {"k": 0.5, "lam": 0.5, "theta": 1.0}
             start = {"initializer": "stationary", "surrogate": "auto"}
             others = {"encoder": "constant", "normalization": "batch"}
             others |= {"width": width, "seed": seed} | neuron | start
             fields = LAYOUT, SHAPE, CLASSES, timesteps
-            self.model = models.sequential_snn(*fields, **others)
+            self.model = keras_snn.sequential_snn(*fields, **others)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         adam = keras.optimizers.Adam(RATE, epsilon=1e-8)
         self.model.compile(adam, loss)
@@ -152,12 +155,13 @@ def _relu(width):
 class _SpikingJelly:
     """The same layers of SpikingJelly."""
 
-    def __init__(self, name, timesteps, width, seed):
-        del name
+    def __init__(self, timesteps, width, seed):
+        import spikingjelly
         import torch
         from spikingjelly.activation_based import functional, layer, neuron
 
         torch.manual_seed(seed)
+        self.libraries = torch, spikingjelly
         self.torch, self.reset = torch, functional.reset_net
         self.timesteps = timesteps
         modules, channels = [], SHAPE[-1]
@@ -226,16 +230,20 @@ class _Worker:
 
     def __init__(self, name, args, data):
         (x, y), (x_test, y_test) = data
-        kind = _SpikingJelly if name == "spikingjelly" else _KerasNetwork
-        self.network = kind(name, args.timesteps, args.width, args.seed)
+        fields = args.timesteps, args.width, args.seed
+        if name == "spikingjelly":
+            self.network = _SpikingJelly(*fields)
+        else:
+            self.network = _KerasNetwork(name, *fields)
         self.batches = augmented(x, y, args.batch, args.seed)
         self.batch, self.minutes = args.batch, args.minutes
         self.tested = x_test[: args.test_images], y_test[: args.test_images]
         self.passed, self.iterations = 0.0, 0
 
     def hello(self):
-        """Returns the number of trained weights."""
-        return self.network.parameters
+        """Returns the number of trained weights, and the versions."""
+        versions = dict(map(version, self.network.libraries))
+        return {"parameters": self.network.parameters, "versions": versions}
 
     def train(self, until):
         """Trains up to a time in minutes and evaluates. Returns a row."""
@@ -283,24 +291,28 @@ def compare(args: argparse.Namespace) -> dict[str, Any]:
     }
     timeout = TIMEOUT + 60 * args.every
     options = {"timeout": timeout, "threads": args.threads}
-    results = {"settings": settings, "machine": machine.describe()}
+    results = {
+        "settings": settings,
+        "machine": machine.describe(machine.ACCURACY),
+    }
     with Race(makes, args.backend, **options) as race:
-        results |= {"parameters": race.hellos, "failed": race.failed}
+        results |= {"hellos": race.hellos, "failed": race.failed}
         results["contenders"] = rows = {name: [] for name in makes}
         for turn in range(math.ceil(args.minutes / args.every)):
             until = min((turn + 1) * args.every, args.minutes)
             for name, row in race.ask("train", until):
                 rows[name].append(row)
                 minutes, accuracy = row["minutes"], row["accuracy"]
-                print(f"{name}, {minutes:.1f} minutes: {accuracy:.2%}")
+                about = f"{name}, {minutes:.1f} minutes"
+                print(f"{about}: {accuracy:.2%}", flush=True)
                 _store(results, args.out)
     _store(results, args.out)
-    for name, why in race.failed.items():
-        print(f"{name} failed: {why}")
     return results
 
 
 def _store(results, path):
+    # Imported late, because a contender's process imports this module before it
+    # chooses the backend.
     from keras_snn.files import replacing
 
     with replacing(path) as partial:

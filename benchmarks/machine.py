@@ -6,25 +6,26 @@ import os
 import pathlib
 import platform
 import subprocess
+from collections.abc import Sequence
 from typing import Any
 
 __all__ = ["commit", "cores", "describe", "has_gpu"]
 
 CHECKOUT = pathlib.Path(__file__).parents[1]
 # What a commit must change to make results out of date.
-CODE = (
-    "keras_snn",
-    "benchmarks",
-    ":!benchmarks/results",
-    ":!benchmarks/accuracy.py",
-)
+ACCURACY = ("keras_snn", "benchmarks", ":!benchmarks/results")
+CODE = (*ACCURACY, ":!benchmarks/accuracy.py")
 CPUINFO = pathlib.Path("/proc/cpuinfo")
 # Variables with these prefixes change what memory and threads cost.
 TUNING = ("MALLOC_", "THP_", "OMP_", "MKL_")
 
 
-def describe() -> dict[str, Any]:
-    """Returns machine, system, checkout and time as plain JSON values."""
+def describe(code: Sequence[str] = CODE) -> dict[str, Any]:
+    """Returns machine, system, checkout and time as plain JSON values.
+
+    Args:
+        code: As in `commit`.
+    """
     return {
         "cpu": _cpu(),
         "cores": cores(),
@@ -37,7 +38,7 @@ def describe() -> dict[str, Any]:
             for name, value in sorted(os.environ.items())
             if name.startswith(TUNING)
         },
-        "commit": commit(),
+        "commit": commit(code),
         "time": datetime.datetime.now(datetime.UTC).isoformat("T", "seconds"),
     }
 
@@ -76,14 +77,19 @@ def _cpu():
     return platform.processor() or platform.machine()
 
 
-def commit() -> str | None:
+def commit(code: Sequence[str] = CODE) -> str | None:
     """Returns the commit that last changed the code that is measured.
 
     "+" and a digest follow if tracked files of this code have changed since.
-    Returns `None` without git or a repository.
+
+    Args:
+        code: Its paths, as `git` takes them.
+
+    Returns:
+        The commit, or `None` without git or a repository.
     """
-    found = _output(["git", "log", "-1", "--format=%H", "--", *CODE])
-    changes = _output(["git", "diff", "HEAD", "--", *CODE])
+    found = _output(["git", "log", "-1", "--format=%H", "--", *code])
+    changes = _output(["git", "diff", "HEAD", "--", *code])
     if not found or changes is None:
         return None
     digest = hashlib.sha1(changes.encode()).hexdigest()[:8]

@@ -72,7 +72,7 @@ def measure(
     names = [name for name in names if name not in failed]
     imports = {"import_s": import_times(backend)} if case.imports else {}
     # New processes, because the first step must run in a fresh one.
-    with Race.of(names, backend, against) as race:
+    with Race.of_steps(names, backend, against) as race:
         rows = race.hellos
         for name, answer in race.ask("prepare", case):
             rows[name] |= answer
@@ -122,7 +122,7 @@ def verify(
     spiking = list(filter(contenders.has_spikes_of_lif, names))
     if len(spiking) == 1:
         spiking.append("rnn")  # something to compare with
-    with Race.of(spiking, backend, against) as race:
+    with Race.of_steps(spiking, backend, against) as race:
         answers = dict(race.ask("check", case))
     if not answers:
         return {}, race.failed
@@ -178,7 +178,7 @@ class Race(contextlib.ExitStack):
         self.hellos = dict(self._each(Process.hear))
 
     @classmethod
-    def of(
+    def of_steps(
         cls, names: Iterable[str], backend: str, against: str | None = None
     ) -> "Race":
         """Starts contenders that measure steps.
@@ -204,6 +204,7 @@ class Race(contextlib.ExitStack):
             try:
                 yield name, question(self.processes[name])
             except Failed as failure:
+                _say(f"{name} failed: {failure}")
                 self.failed[name] = str(failure)
                 del self.processes[name]
 

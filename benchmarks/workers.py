@@ -11,6 +11,7 @@ import re
 import signal
 import sys
 import time
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +20,7 @@ import numpy as np
 from benchmarks import contenders, data, frameworks
 from benchmarks.cases import Case
 
-__all__ = ["TIMEOUT", "Failed", "Process", "Worker"]
+__all__ = ["TIMEOUT", "Failed", "Process", "Worker", "version"]
 
 TIMEOUT = 1800.0
 # The first step compiles, the second may still allocate or tune itself.
@@ -113,7 +114,7 @@ class Worker:
 
     def hello(self) -> dict[str, Any]:
         """Returns the device and the versions of the libraries."""
-        versions = map(_version, self.contender.libraries)
+        versions = map(version, self.contender.libraries)
         return {"device": self.framework.device(), "versions": dict(versions)}
 
     def check(self, case: Case) -> tuple[list[np.ndarray], list[float]]:
@@ -152,7 +153,7 @@ class Worker:
         return None if None in (peak, self.before) else peak - self.before
 
 
-def _version(module):
+def version(module: types.ModuleType) -> tuple[str, str]:
     """Returns the name and version of an imported library."""
     name = module.__name__
     if hasattr(module, "__version__"):

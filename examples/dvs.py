@@ -88,13 +88,8 @@ def main():
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     adam = keras.optimizers.Adam(rate)
     model.compile(adam, loss, metrics=["accuracy"])
-    report = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: print(
-            f"Epoch {epoch + 1}: test accuracy {logs['val_accuracy']:.1%}"
-        )
-    )
-    options = {"validation_data": test, "shuffle": False, "verbose": 0}
-    model.fit(batches, epochs=args.epochs, callbacks=[report], **options)
+    options = {"validation_data": test, "shuffle": False, "verbose": 2}
+    model.fit(batches, epochs=args.epochs, **options)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ SOURCE = "https://zenkelab.org/datasets/"
 NEURON = {"k": 0.9, "lam": 0.2, "theta": 1.0}
 
 
-def network(units=256, shape=(100, 140)):
+def network(units, shape):
     """Builds the network: two layers of recurrent neurons, and a readout."""
     kernel = initializers.AsymptoteInitializer
     return keras.Sequential(
@@ -66,19 +66,14 @@ def main():
     options = {"timesteps": 100, "bin_width": 0.01, "downsample": 5}
     (x, y), test = datasets.load("shd", args.data_dir, **options)
     batches = datasets.batches(x, y, args.batch_size, seed=args.seed)
-    model = network(args.units)
+    model = network(args.units, x.shape[1:])
     steps = args.epochs * len(batches)
     rate = keras.optimizers.schedules.CosineDecay(5e-3, steps)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     adam = keras.optimizers.Adam(rate)
     model.compile(adam, loss, metrics=["accuracy"])
-    report = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: print(
-            f"Epoch {epoch + 1}: test accuracy {logs['val_accuracy']:.1%}"
-        )
-    )
-    options = {"validation_data": test, "shuffle": False, "verbose": 0}
-    model.fit(batches, epochs=args.epochs, callbacks=[report], **options)
+    options = {"validation_data": test, "shuffle": False, "verbose": 2}
+    model.fit(batches, epochs=args.epochs, **options)
 
 
 if __name__ == "__main__":

@@ -10,13 +10,14 @@ Run these in the top folder of the checkout.
 | module | content |
 | --- | --- |
 | `recipes` | recipes: data, network and training (Tables A4, A5, A8) |
-| `catalogue` | the recipes of every figure and table |
-| `training` | the training loop, with checkpoints |
+| `catalogue`, `deep` | the recipes of every figure and table |
+| `training`, `losses` | the training loop, with checkpoints |
+| `stability`, `rates` | measurements of gradients and of firing rates |
 | `records` | the results of a run, and the file that stores them |
 | `workers` | runs in this process, or on Ray |
 | `published` | the paper's numbers |
-| `results`, `comparison`, `claims` | the evaluation of stored runs |
-| `figures`, `headline`, `report` | the output: figures and text |
+| `results`, `comparison`, `claims`, `beyond` | the evaluation of stored runs |
+| `figures`, `heatmaps`, `headline`, `report` | the output: figures and text |
 | `environment` | machine, versions and commit |
 
 Reference:

@@ -12,6 +12,7 @@ import shlex
 import shutil
 import sys
 import time
+import traceback
 
 import keras
 
@@ -190,6 +191,7 @@ def run(args):
             text = outcome(record)
         else:
             failed += 1
+            traceback.print_exception(record)
             text = f"FAILED {type(record).__name__}: {record}"
         head = f"[{number}/{len(todo)}, {minutes:.1f} min]"
         print(f"{head} {each}: {text}", flush=True)
@@ -222,14 +224,14 @@ def outcome(record: Record) -> str:
         return f"the loss became NaN at iteration {record.lost}"
     if not record.tested:
         return "firing rates only"
-    accuracy, samples = record.test_accuracy(), record.test_samples
-    _, low, high = results.mean_and_interval([accuracy], samples)
+    accuracy, low, high = results.accuracy_interval([record])
     reached = "not reached"
     if record.to_60:
         reached = f"after {record.to_60} iterations"
     return (
         f"60 % {reached}, test accuracy {accuracy:.2%} (95 % interval "
-        f"{low:.2%} to {high:.2%}, {samples:,} samples), {record.seconds:.0f} s"
+        f"{low:.2%} to {high:.2%}, {record.test_samples:,} samples), "
+        f"{record.seconds:.0f} s"
     )
 
 
@@ -267,7 +269,7 @@ def train(args):
     settings |= {"recipe": dataclasses.asdict(recipe)}
     write_json(folder / "run.json", settings)
     record = trainer.run(verbose="auto")
-    write_json(folder / "result.json", json.loads(record.to_json()))
+    write_json(folder / "result.json", dataclasses.asdict(record))
     print(f"{outcome(record)}. Saved in {folder}")
 
 

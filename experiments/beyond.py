@@ -4,33 +4,33 @@ import math
 import statistics
 
 from experiments import results
+from experiments.comparison import FAILED
 from experiments.records import Record
 
-__all__ = ["TEXTS", "table"]
+__all__ = ["NUMBERS", "TEXTS", "table"]
 
-_NUMBERS = (
-    " Test accuracy in percent with its 95 % interval, and in brackets the "
+_SURROGATE = (
+    " Each initialization has the surrogate of `initializers.for_gradient`."
+)
+_SPLIT = (
+    "The digits' training and test images are pooled and split again at random."
+)
+# What is said about the runs, after their number of iterations.
+TEXTS = {
+    "depth": "of Adam(3e-4) with a batch of 64. " + _SPLIT + _SURROGATE,
+    "residual": "of Adam with a batch of 32, at 1e-3 for 110 layers and 2e-3 "
+    "for 20. " + _SPLIT,
+    "vgg9": "of Adam(1e-3) with a batch of 32, 8 timesteps, Poisson coding and "
+    "k=0.8, λ=0.2, θ=1." + _SURROGATE,
+    "stationary": "with the paper's optimizers and rates." + _SURROGATE,
+    "normalization": "with k=0.8, λ=0.2, θ=1. Batch normalization starts with "
+    "a scale of 1 and a shift of 0, as in Keras, or with those of the "
+    "asymptote.",
+}
+NUMBERS = (
+    "Test accuracy in percent with its 95 % interval, and in brackets the "
     "median iteration of 60 % training accuracy."
 )
-TEXTS = {
-    "depth": "Not in the paper. 400 iterations of Adam(3e-4) with a batch of "
-    "64, with training and test digits exchanged at random, and once on "
-    "MNIST. Each "
-    "initialization has the surrogate of `initializers.for_gradient`."
-    + _NUMBERS,
-    "residual": "Not in the paper. 300 iterations of Adam with a batch of 32, "
-    "with training and test digits exchanged at random, at 1e-3 for 110 layers "
-    "and 2e-3 for 20." + _NUMBERS,
-    "laws": "Not in the paper. 300 iterations of Adam(1e-3) with a batch of "
-    "32, 8 timesteps, Poisson coding and k=0.8, λ=0.2, θ=1. Each "
-    "initialization has the surrogate of `initializers.for_gradient`."
-    + _NUMBERS,
-    "stationary": "Not in the paper. 200 iterations with its optimizers and "
-    "rates, and the surrogate of `initializers.for_gradient`." + _NUMBERS,
-    "normalization": "Not in the paper. 200 iterations with k=0.8, λ=0.2, θ=1, "
-    "where batch normalization starts with a scale of 1 and a shift of 0, as "
-    "in Keras, or with those of the asymptote." + _NUMBERS,
-}
 
 
 def table(gathered: results.Gathered, iterations: int) -> list[list[str]]:
@@ -38,7 +38,8 @@ def table(gathered: results.Gathered, iterations: int) -> list[list[str]]:
 
     Args:
         gathered: What `results.gather` returns.
-        iterations: The length of the runs to show.
+        iterations: The least length of the runs to show. Cells of longer runs
+            say so.
 
     Returns:
         Rows of texts, with a head: a row for each panel with a run, and a
@@ -46,7 +47,7 @@ def table(gathered: results.Gathered, iterations: int) -> list[list[str]]:
     """
     gathered = {
         panel: {
-            x: [each for each in runs if each.iterations == iterations]
+            x: results.longest([y for y in runs if y.iterations >= iterations])
             for x, runs in cells.items()
         }
         for panel, cells in gathered.items()
@@ -56,24 +57,21 @@ def table(gathered: results.Gathered, iterations: int) -> list[list[str]]:
     )
     rows = [["network", *methods]]
     for panel, cells in gathered.items():
-        texts = [_cell(cells[x]) for x in methods]
+        texts = [_cell(cells[x], iterations) for x in methods]
         if any(texts):
             rows.append([", ".join(panel), *texts])
     return rows
 
 
-def _cell(records: list[Record]) -> str:
+def _cell(records: list[Record], iterations: int) -> str:
     """Describes the runs of a cell, or returns an empty text."""
     if not records:
         return ""
-    samples = records[0].test_samples
-    mean, low, high = results.mean_and_interval(
-        [x.tested[-1][1] / samples for x in records], samples
-    )
+    mean, low, high = results.accuracy_interval(records)
     reached = (math.inf if x.to_60 is None else x.to_60 for x in records)
     median = statistics.median(reached)
-    median = f"{median:g}" if median < math.inf else "-"
-    seeds = f", {len(records)} seeds" if len(records) > 1 else ""
-    return (
-        f"{100 * mean:.1f} ({100 * low:.1f}-{100 * high:.1f}{seeds}) [{median}]"
-    )
+    median = f"{median:g}" if median < math.inf else FAILED
+    interval = f"{100 * low:.1f}–{100 * high:.1f}{results.seeds(records)}"
+    length = records[0].iterations
+    longer = f" after {length:,}" * (length > iterations)
+    return f"{100 * mean:.1f} ({interval}) [{median}]{longer}"

@@ -67,17 +67,18 @@ def accuracy(gathered, names, at: int, least: float) -> tuple[str, str]:
     """Checks the test accuracy under the asymptote at an iteration."""
     text, met = [], []
     for name in names:
-        records = gathered[name][()]["asymptote"]
-        values = [x.test_accuracy(at) for x in records]
-        values = [x for x in values if x is not None]
-        if values:
-            samples = records[0].test_samples
-            mean, low, high = results.mean_and_interval(values, samples)
+        records = [
+            x
+            for x in gathered[name][()]["asymptote"]
+            if x.test_accuracy(at) is not None
+        ]
+        if records:
+            mean, low, high = results.accuracy_interval(records, at)
             met.append(mean >= least)
-            interval = f"{low:.2%}–{high:.2%}{_seeds(values)}"
+            interval = f"{low:.2%}–{high:.2%}{results.seeds(records)}"
             label = name.rpartition("-")[2]
             text.append(f"{label} {mean:.2%} ({interval})")
-    return ", ".join(text) or NOTHING, _verdict(met)
+    return ", ".join(text) or NOTHING, _verdict(met, len(names) - len(met))
 
 
 def faster(gathered) -> tuple[str, str]:
@@ -99,11 +100,11 @@ def faster(gathered) -> tuple[str, str]:
         # If Glorot does not reach 60 %, it takes longer than the limit.
         more = "> " * (None in theirs)
         ratio = np.mean([x or limit for x in theirs]) / np.mean(ours)
-        text.append(f"{name}: {more}{ratio:.1f}{_seeds(ours)}")
+        text.append(f"{name}: {more}{ratio:.1f}{results.seeds(ours)}")
         # "More than 3" leaves open whether it is more than 11.
         met.append(None if more and ratio < SPEEDUP else ratio > SPEEDUP)
     decided = [x for x in met if x is not None]
-    verdict = _verdict(decided)
+    verdict = _verdict(decided, len(LEAKY) - len(met))
     if len(decided) < len(met):
         verdict += f"; {len(met) - len(decided)} undecided, the runs are short"
     return "; ".join(text) or NOTHING, verdict
@@ -168,7 +169,7 @@ def _early(gathered, name):
     if len(scores) < 2:
         return {}, NOTHING
     ranked = {x: scores[x] for x in sorted(scores, key=lambda x: -scores[x])}
-    seeds = _seeds(kept[()][next(iter(ranked))])
+    seeds = results.seeds(kept[()][next(iter(ranked))])
     shown = " > ".join(f"{x} {score:.1%}" for x, score in ranked.items())
     return ranked, f"{at:,} iterations{seeds}: {shown}"
 
@@ -196,7 +197,7 @@ def bntt(gathered) -> tuple[str, str]:
     text = (
         f"{spread:.1f} points, where equal networks differ by up to "
         f"{chance:.1f} (95 %), five-layer network on MNIST, {at:,} iterations"
-        f"{_seeds(records)}: "
+        f"{results.seeds(records)}: "
     )
     return text + ", ".join(f"{x} {y:.1f}" for x, y in means.items()), verdict
 
@@ -214,15 +215,12 @@ def _chance(percents, samples):
     return float(quantile * error)
 
 
-def _seeds(values):
-    """Returns the number of seeds as text if there is more than one."""
-    return f", {len(values)} seeds" * (len(values) > 1)
-
-
-def _verdict(met):
+def _verdict(met, absent=0):
+    """Returns the verdict, and how many cases were not run."""
     if not met:
         return OPEN
+    left = f"; {absent} not run" * bool(absent)
     if all(met):
-        return HOLDS
+        return HOLDS + left
     missed = f" in {len(met) - sum(met)} of {len(met)}" * (len(met) > 1)
-    return FAILS + missed
+    return FAILS + missed + left

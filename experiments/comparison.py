@@ -79,10 +79,7 @@ class Cell:
         if not self.records or not self.trains:
             return f"{FAILED if self.records else MISSING} / {theirs}"
         shown = results.longest(self.records)
-        found = results.mean_and_interval(
-            [x.test_accuracy() for x in shown], shown[0].test_samples
-        )
-        mean, low, high = (100 * x for x in found)
+        mean, low, high = (100 * x for x in results.accuracy_interval(shown))
         digits = 2 if self.length == self.full else 1
         text = f"{mean:.{digits}f} ({low:.1f}–{high:.1f})"
         if self.length < most:
@@ -149,9 +146,7 @@ class Row:
             ahead = "asymptote" if ours > other else method
             ahead = "neither" if ours == other else ahead
             theirs = (self.cells[x].theirs for x in ("asymptote", method))
-            first, second = (
-                FAILED if x is None else f"{x:.4g}" for x in theirs
-            )
+            first, second = map(percent, theirs)
             return (
                 f"after {at:,} iterations {ahead} is ahead ({ours:.1f} against "
                 f"{other:.1f} %); in the paper {first} against {second} %"
@@ -187,9 +182,9 @@ def counts(rows: list[Row]) -> list[str]:
     return [
         f"- Stored: {len(stored)} of {sum(len(x.cells) for x in rows)} cells.",
         f"- Trains or fails as in the paper: {sum(x.agrees for x in cells)} of "
-        f"{len(stored)}. Networks that do not train in a reduced run: "
-        f"{sum(waiting)} of these, {len(waiting) - sum(waiting)} of the "
-        "others.",
+        f"{len(stored)}. Of those that do, {sum(waiting)} do not train in a "
+        f"reduced run. Of the others, {len(waiting) - sum(waiting)} do not and "
+        "may still start.",
         "- The better of asymptote and another method is the paper's: "
         f"{sum(winners)} of {len(winners)} pairs (by test accuracy in full "
         f"runs, by training accuracy of the last {LAST} iterations in reduced "

@@ -5,7 +5,7 @@ import dataclasses
 from experiments import recipes
 from experiments.recipes import neuron
 
-__all__ = ["BATCH_NORMALIZED", "DEEP", "LAWS", "RESIDUAL"]
+__all__ = ["BATCH_NORMALIZED", "DEEP", "RESIDUAL", "VGG9"]
 
 BATCH_NORMALIZED = recipes.get("digits-poisson").vary(
     {"network.normalization": "batch"}
@@ -19,18 +19,7 @@ DIGITS = recipes.get("digits-poisson").vary(
 )
 
 
-def _deep(layers, width, k, lam, timesteps=20):
-    """Returns the panel of a plain network of dense layers."""
-    label = f"{layers} layers of {width}"
-    return _plain(DIGITS, label, f"FC{width}*{layers}", k, lam, timesteps)
-
-
-def _convolutions(k):
-    """Returns the panel of a plain network of convolutions."""
-    return _plain(DIGITS, "30 convolutions of 12", "C12*30", k, 0.2)
-
-
-def _plain(recipe, label, layout, k, lam, timesteps=20):
+def _plain(label, layout, k, lam, timesteps=20, recipe=DIGITS):
     """Returns the panel of a network without shortcuts and normalization."""
     network = {
         "name": "sequential_snn",
@@ -79,18 +68,23 @@ def _residual(depth, block, normalization, width, rate):
 # changes them less.
 DEEP = dict(
     (
-        *(_deep(20, 256, k, 1.0) for k in (0.2, 0.5, 0.8, 1.0)),
-        *(_deep(40, 128, k, 0.2) for k in (0.5, 0.8, 1.0)),
-        *(_deep(100, 128, k, 0.2) for k in (0.5, 0.8, 1.0)),
-        *(_deep(40, 128, k, 0.2, 4) for k in (0.5, 0.8, 1.0)),
-        *(_convolutions(k) for k in (0.5, 0.8, 1.0)),
+        _plain("20 layers of 256", "FC256*20", 0.2, 1.0),
+        *(
+            _plain(label, layout, k, lam, timesteps)
+            for label, layout, lam, timesteps in (
+                ("20 layers of 256", "FC256*20", 1.0, 20),
+                ("40 layers of 128", "FC128*40", 0.2, 20),
+                ("100 layers of 128", "FC128*100", 0.2, 20),
+                ("40 layers of 128", "FC128*40", 0.2, 4),
+                ("30 convolutions of 12", "C12*30", 0.2, 20),
+            )
+            for k in (0.5, 0.8, 1.0)
+        ),
         _plain(
-            recipes.get("mnist-analysis"),
             "MNIST, 30 convolutions of 12 with pooling",
             "C12*10 P C12*10 P C12*10",
-            k=0.8,
-            lam=0.2,
-            timesteps=8,
+            *(0.8, 0.2, 8),
+            recipe=recipes.get("mnist-analysis"),
         ),
     )
 )
@@ -104,11 +98,11 @@ RESIDUAL = dict(
         (110, "ms", None, 0.25, 1e-3),
     )
 )
-# VGG9 at a quarter of its width, as far as a small machine gets.
+# VGG9 at a quarter of its width, small enough for a CPU.
 REDUCED = recipes.get("cifar10-poisson").vary(
     {"network.width": 0.25, "network.timesteps": 8, "network.surrogate": "auto"}
 )
-LAWS = {
+VGG9 = {
     ("without normalization",): REDUCED,
     ("batch normalization",): REDUCED.vary(
         {"network.normalization": "batch", "network.start": "neuron"}

@@ -42,7 +42,6 @@ METRICS = {
     "tested": "test accuracy",
     "rates": "spikes per neuron and timestep",
 }
-RATE = METRICS["rates"]
 SEEDS = "bands and bars: 95 % intervals of the mean over seeds (Student)"
 
 
@@ -152,15 +151,14 @@ def early_curves(gathered, title: str, limit: int, last: str):
     return figure
 
 
-def curves(gathered, name: str, title: str, limit: int):
-    """Draws loss or accuracy of several panels.
+def curves(gathered, title: str, limit: int):
+    """Draws the training accuracy of several panels.
 
     Panels with two labels form a grid. Others come in rows of three, without
     those that have no records.
 
     Args:
         gathered: Records by panel and method.
-        name: `"loss"` or `"accuracy"`.
         title: Title of the figure.
         limit: Iteration at which to stop.
 
@@ -178,16 +176,16 @@ def curves(gathered, name: str, title: str, limit: int):
     for axis, panel in zip(axes.flat, panels, strict=False):
         for method, records in gathered[panel].items():
             if records:
-                _draw_metric(axis, records, name, method, limit)
+                _draw_metric(axis, records, "accuracy", method, limit)
         # Long labels take two lines.
         label = ", ".join(panel).replace(", k=", "\nk=")
         axis.set_title(label, fontsize=8)
-        _finish(axis, name)
+        _finish(axis, "accuracy")
         axis.label_outer()
     for axis in axes.flat[len(panels) :]:
         axis.set_axis_off()
     for axis in axes[:, 0]:
-        axis.set_ylabel(METRICS[name].replace(", ", ",\n"), fontsize=7)
+        axis.set_ylabel(METRICS["accuracy"].replace(", ", ",\n"), fontsize=7)
     _legend(figure, max(axes.flat, key=lambda x: len(x.lines)))
     return figure
 
@@ -273,7 +271,7 @@ def firing_rates(gathered, title: str):
         axis.errorbar(at, values.mean(0), half, **style)
         axis.set_xticks(at)
     axis.set_xlabel("spiking layer", **SMALL)
-    axis.set_ylabel(RATE, **SMALL)
+    axis.set_ylabel(METRICS["rates"], **SMALL)
     axis.set_ylim(bottom=-0.001)
     _legend(figure, axis)
     return figure
@@ -283,15 +281,15 @@ def firing_rates(gathered, title: str):
 # five-layer network, currents have a standard deviation of sqrt(2 x 0.05)
 # theta / lam.
 NOISE = 0.32
+TIMESTEPS = 2000  # of a simulation
 
 
-def responses(neurons, title: str, timesteps: int = 2000):
+def responses(neurons, title: str):
     """Draws responses to constant and noisy currents (Fig. 2).
 
     Args:
         neurons: Tuples `(k, lam, theta)`.
         title: Title of the figure.
-        timesteps: Length of the simulation.
 
     Returns:
         The figure, and a dictionary with three largest distances per neuron:
@@ -308,9 +306,9 @@ def responses(neurons, title: str, timesteps: int = 2000):
         current = np.linspace(0, 0.6 * (3 - k) * theta / lam, 121)
         rate = theory.firing_rate(current, *constants)
         asymptote = theory.asymptote(current, *constants)
-        spikes, _ = theory.simulate(current, *constants, timesteps)
+        spikes, _ = theory.simulate(current, *constants, TIMESTEPS)
         constant = spikes.mean(0)
-        noisy = _noisy(current, k, lam, theta, timesteps)
+        noisy = _noisy(current, k, lam, theta)
         gray = {"color": "gray"}
         axis.plot(current, constant, ":", label="constant current", **gray)
         dots = {"label": "noisy current", "markersize": 3}
@@ -329,10 +327,10 @@ def responses(neurons, title: str, timesteps: int = 2000):
     return figure, distances
 
 
-def _noisy(current, k, lam, theta, timesteps):
+def _noisy(current, k, lam, theta):
     """Simulates currents with normal noise, in float64 on every backend."""
     rng = np.random.default_rng(0)
-    noise = rng.normal(0, NOISE * theta / lam, (timesteps, *current.shape))
+    noise = rng.normal(0, NOISE * theta / lam, (TIMESTEPS, *current.shape))
     spikes, _ = theory.simulate(current + noise, k, lam, theta)
     return spikes.mean(axis=0)
 

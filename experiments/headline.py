@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 
 import numpy as np
 
@@ -44,9 +45,7 @@ def headline(records: dict[str, Record]) -> list[dict]:
 def _row(name, method, records):
     network, length = records[0].recipe.network, records[0].iterations
     reached = [x.to_60 for x in records]
-    mean, low, high = results.mean_and_interval(
-        [x.test_accuracy() for x in records], records[0].test_samples
-    )
+    mean, low, high = results.accuracy_interval(records)
     command = f"python -m experiments run {name}"
     if length != EXPERIMENTS[name].quick:
         command += f" --iterations {length}"
@@ -71,13 +70,12 @@ def to_markdown(rows: list[dict]) -> str:
 
     A line holds both initializations; it ends with the command that trains it.
     """
-    table = [["five-layer network on MNIST, (k, λ, θ)", "iterations"]]
-    table[0] += [f"{x}: 60 % at, test accuracy" for x in TWO]
+    table = [["five-layer network on MNIST, (k, λ, θ)", "trained for"]]
+    table[0] += [f"{x}: 60 % after, test accuracy" for x in TWO]
     table[0] += ["`python -m experiments run`"]
     lines = {}
     for x in rows:
-        constants = x["neuron"].replace("k=", "").replace("λ=", "")
-        constants = constants.replace("θ=", "")
+        constants = re.sub("[kλθ]=", "", x["neuron"])
         name = f"{x['encoder']} coding, ({constants})"
         line = (name, f"{x['iterations']:,}", x["command"].split(" run ")[1])
         lines.setdefault(line, {})[x["initialization"]] = _cell(x)

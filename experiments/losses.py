@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_snn.validation import check_choice
 
-__all__ = ["LOSSES", "accuracy", "get"]
+__all__ = ["LOSSES", "get"]
 
 
 @keras.saving.register_keras_serializable(package="experiments")
@@ -42,22 +42,6 @@ LOSSES = {"crossentropy": crossentropy, "mse": mse, "mse-softmax": mse_softmax}
 def get(name: str):
     """Returns the loss called `name`, one of `LOSSES`."""
     return LOSSES[check_choice("training.loss", name, tuple(LOSSES))]
-
-
-@keras.saving.register_keras_serializable(package="experiments")
-def hits(labels, outputs):
-    """Returns 1 where the class of the largest output is right, else 0.
-
-    Outputs with a time axis are averaged over it.
-    """
-    if len(outputs.shape) == 3:
-        outputs = ops.mean(outputs, axis=1)
-    return keras.metrics.sparse_categorical_accuracy(labels, outputs)
-
-
-def accuracy() -> keras.metrics.Metric:
-    """Returns the metric that `fit` calls "accuracy"."""
-    return keras.metrics.MeanMetricWrapper(hits, name="accuracy")
 
 
 def _spread(labels, outputs):

@@ -20,6 +20,7 @@ import numpy as np
 
 from experiments import losses
 from keras_snn import datasets, layers, models, surrogates
+from keras_snn.losses import RateAccuracy
 from keras_snn.optimizers import ASGD
 from keras_snn.validation import check_choice
 
@@ -193,9 +194,6 @@ class Recipe:
         fields = dataclasses.asdict(self)
         if not self.training.schedule.startswith("cosine"):
             del fields["training"]["epochs"]
-        # This field is younger than the first stored runs.
-        if self.training.loss == Training.loss:
-            del fields["training"]["loss"]
         text = json.dumps(fields, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -255,7 +253,7 @@ class Recipe:
         model.compile(
             self.training.build_optimizer(steps_per_epoch),
             losses.get(self.training.loss),
-            metrics=[losses.accuracy()],
+            metrics=[RateAccuracy(name="accuracy")],
         )
         return model
 

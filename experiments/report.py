@@ -27,6 +27,7 @@ from experiments.comparison import (
     Row,
     agreement,
     counts,
+    percent,
 )
 from experiments.recipes import neuron
 from experiments.records import LAST, TRAINS, Record
@@ -34,6 +35,8 @@ from keras_snn.files import replacing
 
 __all__ = ["Report", "write"]
 
+SGD = "Why SGD fails for some neurons"
+RATES = "Firing rates of deep plain networks"
 SWAPPED = {"hardtanh": "sigmoid", "sigmoid": "hardtanh"}
 FOOTNOTE = (
     "The paper probably swapped the rows of hardtanh and sigmoid here. "
@@ -111,13 +114,14 @@ class Report:
             for x in runs
         }
         hours = sum(x.seconds for x in runs) / 3600
-        commits = len({x.commit for x in runs})
+        commits = len({(x.commit or "").rstrip("+") for x in runs})
         return [
             "# Report",
             "`python -m experiments report` writes this page from the stored "
             f"runs in `runs.jsonl`: {len(runs)} runs, {hours:.1f} hours of "
-            f"training ({'; '.join(sorted(machines)) or 'none yet'}). Each run "
-            f"stores its commit: {commits} in all.",
+            f"training ({'; '.join(sorted(machines)) or 'none yet'}). They "
+            f"come from {commits} commits, and each run names its own. A `+` "
+            "after it marks uncommitted changes.",
             "REDUCED marks runs that are fewer or shorter than the paper's. "
             f"`{FAILED}` is a network that does not train (the paper's "
             f"hyphen), `{MISSING}` one that was not run. A network trains if "
@@ -197,10 +201,10 @@ class Report:
         paragraphs = [
             "## Which reading fits",
             "Test accuracy of the asymptote in percent after "
-            f"{full:,} iterations, seed 0. The distance is the mean "
+            f"{full:,} iterations. The distance is the mean absolute "
             "difference from the paper. A network that does not train counts "
-            "as 10 %. The choice does not use the columns of Adam and "
-            "Adagrad.",
+            "as 10 %. The cells of Adam and Adagrad are left out, because "
+            "nearly every reading trains there.",
         ]
         theirs = {
             (neuron(*constants), name): x["asymptote"]
@@ -209,8 +213,7 @@ class Report:
         columns = list(dict.fromkeys(panel[1:] for panel in gathered))
         rows = [["reading", *map(", ".join, columns), "distance"]]
         paper = [theirs[column] for column in columns]
-        shown = [FAILED if x is None else f"{x:g}" for x in paper]
-        rows.append(["the paper", *shown, ""])
+        rows.append(["the paper", *map(percent, paper), ""])
         for reading in dict.fromkeys(panel[0] for panel in gathered):
             cells = [
                 Cell(gathered[reading, *x]["asymptote"], theirs[x], full)
@@ -229,12 +232,14 @@ class Report:
 
     def beyond(self, name: str) -> list[str]:
         """Tables an experiment that the paper does not have."""
-        rows = beyond.table(self.gathered[name], EXPERIMENTS[name].quick)
+        iterations = EXPERIMENTS[name].quick
+        rows = beyond.table(self.gathered[name], iterations)
         if len(rows) == 1:
             return []
         return [
             f"## {EXPERIMENTS[name].title}",
-            beyond.TEXTS[name],
+            f"Not in the paper. {iterations} iterations {beyond.TEXTS[name]} "
+            f"{beyond.NUMBERS}",
             headline.markdown(rows),
         ]
 
@@ -242,11 +247,11 @@ class Report:
         """Shows the gradients under SGD, if they were measured."""
         path = self.folder.parent / stability.FILE
         if not path.exists():
-            return []
+            return [f"{SGD}: not run"]
         title = "Not in the paper. Gradients under SGD, seed 0"
         figure = stability.figure(json.loads(path.read_text()), title)
         return [
-            "## Why SGD fails for some neurons",
+            f"## {SGD}",
             self.picture("stability", figure),
             "Attached, the reset multiplies the gradient of a neuron at its "
             "threshold by about k θ a per timestep; see "
@@ -256,12 +261,12 @@ class Report:
 
     def rates(self) -> list[str]:
         """Tables the rates of deep networks, if they were measured."""
-        path = self.folder.parent / rates.FILE
+        path, heading = self.folder.parent / rates.FILE, f"## {RATES}"
         if not path.exists():
-            return []
+            return [heading, "not run"]
         targets = ", ".join(f"{x} {rates.TARGETS[x]:g}" for x in rates.LAWS)
         return [
-            "## Firing rates of deep plain networks",
+            heading,
             "Not in the paper. In how many networks the rate of every layer is "
             f"within 25 % of its target ({targets}) before training, and the "
             "median rate of the last layer. Neurons of Table A6 and, for dense "
@@ -281,11 +286,11 @@ class Report:
         head += ["Theorem 1 to asymptote", "noisy current to asymptote"]
         return [
             self.picture(name, figure),
-            "Largest distances between the curves, for rates over 2000 "
-            "timesteps. Under a constant current, a neuron in discrete time "
-            "fires every n-th timestep, so its rate is 1/n. Noise of the size "
-            f"that Eq. 11 gives a network ({figures.NOISE} θ/λ) smooths that "
-            "out.",
+            "Largest distances between the curves, for rates over "
+            f"{figures.TIMESTEPS} timesteps. Under a constant current, a "
+            "neuron in discrete time fires every n-th timestep, so its rate is "
+            "1/n. Noise of the size that Eq. 11 gives a network "
+            f"({figures.NOISE} θ/λ) smooths that out.",
             headline.markdown([head, *rows]),
         ]
 
@@ -324,7 +329,7 @@ class Report:
                 gathered, neurons, title, limit, accuracy=name == "figA9"
             )
         else:
-            figure = figures.curves(gathered, "accuracy", title, limit)
+            figure = figures.curves(gathered, title, limit)
         return self.picture(shown, figure)
 
 

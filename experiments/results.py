@@ -12,6 +12,7 @@ from keras_snn import datasets
 
 __all__ = [
     "Extent",
+    "accuracy_interval",
     "common",
     "extent",
     "gather",
@@ -19,6 +20,7 @@ __all__ = [
     "longest",
     "mean_and_interval",
     "mostly_run",
+    "seeds",
 ]
 
 # The records of an experiment, one per seed, by panel and method.
@@ -126,6 +128,27 @@ def mean_and_interval(
         return mean, float(low), float(high)
     half = float(half_interval(values))
     return mean, max(0.0, mean - half), min(1.0, mean + half)
+
+
+def accuracy_interval(
+    records: list[Record], iteration: int | None = None
+) -> tuple[float, float, float]:
+    """Computes the mean test accuracy of some seeds and its 95 % interval.
+
+    Args:
+        records: One record per seed. All must have been tested.
+        iteration: When, by default at the end.
+
+    Returns:
+        As `mean_and_interval`.
+    """
+    values = [x.test_accuracy(iteration) for x in records]
+    return mean_and_interval(values, records[0].test_samples)
+
+
+def seeds(records: list) -> str:
+    """Returns the number of seeds as text if there is more than one."""
+    return f", {len(records)} seeds" * (len(records) > 1)
 
 
 def half_interval(values: Any) -> Any:

@@ -116,7 +116,7 @@ class _Measurements(keras.callbacks.Callback):
     def __init__(self, loss, x, y):
         super().__init__()
         self.loss, self.x, self.y = loss, x, y
-        self.history = {"iteration": []}
+        self.history, self.done = {"iteration": []}, 0
 
     def on_train_begin(self, logs=None):  # noqa: ARG002
         """Measures the untrained model."""
@@ -124,8 +124,9 @@ class _Measurements(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):  # noqa: ARG002
         """Measures every few iterations."""
-        if (batch + 1) % EVERY == 0:
-            self._measure(batch + 1)
+        self.done += 1
+        if self.done % EVERY == 0:
+            self._measure(self.done)
 
     def _measure(self, iteration):
         found = measure(self.model, self.loss, self.x, self.y)

@@ -24,11 +24,11 @@ class StationaryInitializer(NormalInitializer):
 
     Draws from a normal distribution. With `StationaryBias` and inputs that fire
     at `rate`, the neurons fire at `rate`, too. This is a stable fixed point:
-    rates above fall from layer to layer, and rates somewhat below rise. For `k`
-    below about 0.7, inputs that hardly fire leave the network silent.
+    higher rates fall from layer to layer, and slightly lower ones rise. For `k`
+    below about 0.7, a network whose inputs hardly fire stays silent.
 
     `theory` computes the law from the neuron alone, without data. This takes a
-    second for the first layer, and some seconds for more than 20 timesteps.
+    second for the first layer, and several seconds for more than 20 timesteps.
 
     Use it with `detach_reset=True` and the surrogate
     `Exponential(theory.stationary_steepness(k, theta, rate, timesteps))`, which
@@ -126,8 +126,8 @@ class CopyInitializer(KernelInitializer):
     In units of `theta / lam`, the weight from an input to its copy is `gain`,
     and all weights have random parts `N(0, noise^2 / fan_in)`.
 
-    For dense layers and convolutions that are neither grouped nor depthwise,
-    which their kernels' shapes do not tell:
+    It is for dense layers and ordinary convolutions. It cannot tell grouped and
+    depthwise convolutions from these, and is wrong for them:
 
     - `Dense`: unit `j` of `units` copies input `floor(j inputs / units)`.
     - Convolutions: the same over channels, at the center of the filter (a Dirac

@@ -75,9 +75,9 @@ class RossbroichInitializer(NormalInitializer):
             the data.
         xi: Distance between the mean potential, which is 0, and the threshold,
             in standard deviations of the potential. Above 0.
-        timesteps: Counts the fluctuations after this number of timesteps. The
-            authors count them after infinitely many, as `None` does. Then `k`
-            must be below 1.
+        timesteps: Number of timesteps after which the fluctuations are taken.
+            `None`, the authors' choice, means infinitely many, and needs a `k`
+            below 1.
         fan_in: Number of inputs to one unit. The default is the product of all
             axes of the kernel but the last.
         seed: As in `AsymptoteInitializer`.
@@ -174,9 +174,9 @@ class ShiInitializer(NormalInitializer):
         theta: Firing threshold, above 0.
         rate: Firing rate of all layers, in `(0, 0.5)`.
         timesteps: `None` for the stationary solution. It needs a `k` below
-            `keras_snn.theory.shi_limit(rate)`, which is 0.964 by default. A
-            number makes the neurons fire with probability `rate` in this
-            timestep, the last. If `k` is 1, a rate of 0.1 is possible up to 31
+            `keras_snn.theory.shi_limit(rate)`, which is 0.964 by default. With
+            a number, the neurons fire with probability `rate` in the last of
+            that many timesteps. If `k` is 1, a rate of 0.1 is possible up to 31
             timesteps.
         fan_in: Number of inputs to one unit. The default is the product of all
             axes of the kernel but the last.

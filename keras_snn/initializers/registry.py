@@ -79,9 +79,9 @@ def for_layer(
         lam: Gain of the input current, above 0.
         theta: Firing threshold, above 0.
         seed: `None`, or an integer that differs from layer to layer.
-        timesteps: Length of the time axis, for `"stationary"`. `"rossbroich"`
-            and `"shi"` use it if they have no stationary solution: if `k` is 1
-            and if `k` is at least `theory.shi_limit()`.
+        timesteps: Length of the time axis, for `"stationary"`. Also used where
+            there is no stationary solution: by `"rossbroich"` if `k` is 1, and
+            by `"shi"` if `k` is at least `theory.shi_limit()`.
 
     Returns:
         Dictionary with `kernel_initializer` and `bias_initializer`.

@@ -77,13 +77,13 @@ def calibrate(model, x, rate=0.15, batch_size=None, surrogate=True):
 
     It measures as `fit` runs the model: dropout is active, and batch
     normalization uses the statistics of each batch. Moving averages, states and
-    random generators stay as they were, so the same call does the same again.
+    random generators stay as they were, so equal models get equal factors.
     After an error or an interrupt, the weights are as before.
 
     It also gives all neurons the surrogate that keeps the norm of the gradient
     over many layers, `Exponential(theory.stationary_steepness(k, theta, ...))`,
-    with a detached reset. A compiled model makes its training step anew. If
-    your model is part of another compiled model, compile that one again.
+    with a detached reset. A compiled model rebuilds its training step. If your
+    model is part of another compiled model, compile that one again.
 
     Args:
         model: A built functional or `Sequential` model, as `probe` takes it.

@@ -35,9 +35,10 @@ AVERAGES = (
     "batches. Train for longer, or lower its `momentum`."
 )
 LOST = (
-    "Too little of the gradient passes the layers after it. Use a less steep "
-    'surrogate, such as `surrogate="auto"` of the builders. Networks of more '
-    "than 20 layers need shortcuts or `CopyInitializer`."
+    "Too little of the gradient gets through the layers after it. Use a less "
+    'steep surrogate. In the builders, `initializer="stationary", '
+    'surrogate="auto"` sets one. Plain networks of more than 20 layers need '
+    "shortcuts or `CopyInitializer`."
 )
 RANDOM = "Start them from random weights."
 GROWN = (
@@ -117,13 +118,13 @@ def diagnose(model, x, y=None, batch_size=None):
     | silent | fires at less than 0.5 % of the timesteps in training |
     | saturated | fires at more than 80 % of the timesteps in training |
     | shifted | the rates of the two modes differ by more than a factor of 2 |
-    | nan | has a rate that is not a number; or the gradients are not |
+    | nan | a rate or a gradient is NaN |
     | vanishing | a kernel has at most 1e-5 of the effect of a later one |
-    | exploding | a kernel has 1000 times the lower quartile of later ones |
+    | exploding | a kernel has over 1e3 times the lower quartile after it |
 
-    Only the first of some silent layers is the cause: those after it get no
-    input. A network whose layers are silent or saturated loses the gradient,
-    too, so vanishing gradients are named only if no layer is.
+    If several layers are silent, start with the first: the others only lack
+    input. Silent and saturated layers also block the gradient, so vanishing
+    gradients are reported only without them. Kernels of zeros always are.
 
     Args:
         model: A model that `keras_snn.models.probe` takes.

@@ -147,14 +147,14 @@ def profile(model, x, batch_size=None, energy="float32"):
     of a potential. Moving data costs more than that on most hardware, so
     compare networks by it, not devices.
 
+    Masked timesteps do not count for neurons. They do for the layers before
+    them, which compute them anyway.
+
     Args:
         model: A model that `keras_snn.models.probe` takes.
         x: Inputs, as `callbacks.firing_rates` takes them.
         batch_size: Samples per call of the model, at least 1. `None` means 32.
         energy: A name in `ENERGY`, or an `Energy`.
-
-    Masked timesteps do not count for neurons, but for the layers before them,
-    which compute them all the same.
 
     Returns:
         A `Profile` of neurons, leaky integrators, and `Dense`, `Conv`,

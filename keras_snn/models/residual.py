@@ -91,8 +91,8 @@ def residual_snn(
         block: `"ms"`, `"sew"`, `"sew-and"` or `"sew-iand"`, see above.
         stem: `"3x3"` keeps the size of the image. `"7x7"`, for large images,
             has a 7x7 convolution that halves the sides. After it, 3x3 max
-            pooling halves them again. Under `"ms"`, which has no spikes there,
-            the first block does.
+            pooling halves them again. Under `"ms"`, which has no spikes at this
+            point, the first block does so instead.
         k: Fraction of the potential kept per timestep, in `(0, 1]`.
         lam: Gain of the current, above 0.
         theta: Firing threshold, above 0.

@@ -46,9 +46,9 @@ def rossbroich_stddev(
             the data.
         xi: Distance between mean potential and threshold in standard deviations
             of the potential, above 0.
-        timesteps: Counts the fluctuations after this number of timesteps, at
-            least 1. `None` counts them after infinitely many, as the authors
-            do. Then `k` must be below 1.
+        timesteps: Number of timesteps, at least 1, after which the fluctuations
+            are taken. `None`, the authors' choice, means infinitely many, and
+            needs a `k` below 1.
 
     Returns:
         `theta sqrt(1 - k^2) / (lam xi sqrt(rate fan_in))`, a float. With

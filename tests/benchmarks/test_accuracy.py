@@ -86,8 +86,12 @@ def test_all_contenders_train_as_many_weights(few_images, tmp_path):
     )
     weights += 13 * 10 + 10
     assert list(results["contenders"]) == list(accuracy.CONTENDERS)
-    expected = dict.fromkeys(accuracy.CONTENDERS, weights)
-    assert results["parameters"] == expected
+    hellos = results["hellos"]
+    assert {x: y["parameters"] for x, y in hellos.items()} == dict.fromkeys(
+        accuracy.CONTENDERS, weights
+    )
+    assert hellos["relu"]["versions"]["keras"] == keras.__version__
+    assert list(hellos["spikingjelly"]["versions"]) == ["torch", "spikingjelly"]
     for rows in results["contenders"].values():
         # The first step compiles, which may take longer than both turns.
         assert rows[0]["iterations"] >= 1
@@ -113,8 +117,6 @@ def test_the_learning_rate_falls_along_a_cosine(few_images, monkeypatch):
     rates, now = [], [0.0]
 
     class Network:
-        parameters = 1
-
         def __init__(self, *_):
             pass
 

@@ -227,14 +227,21 @@ def test_other_neurons_take_the_place_of_lif(name, neurons_case):
 
 
 @pytest.mark.parametrize("name", contenders.NEURONS)
-def test_all_models_of_neurons_run(name, neurons_case):
+def test_all_models_of_neurons_run(name, neurons_case, monkeypatch):
     backend = keras.config.backend()
     package = contenders.missing(name, backend)
     if package or contenders.framework(name, backend) != backend:
         pytest.skip(f"needs {package or 'another backend'}")
-    contender = contenders.make(name, frameworks.load(backend))
+    framework, waited = frameworks.load(backend), []
+    monkeypatch.setattr(framework, "wait", waited.append)
+    contender = contenders.make(name, framework)
     step = contender.prepare(neurons_case, data.make(neurons_case, exact=False))
     step()
+    # Spikes or gradients, whatever the step waits for.
+    arrays = keras.tree.flatten(waited)
+    arrays = [keras.ops.convert_to_numpy(x) for x in arrays]
+    assert all(np.isfinite(x).all() for x in arrays)
+    assert any(x.any() for x in arrays)
 
 
 def test_the_products_are_those_of_both_passes(neurons_case):

@@ -88,7 +88,7 @@ def three_runs(monkeypatch):
     monkeypatch.setattr(plan, "commands", lambda _: listed)
     monkeypatch.setattr(cli, "measure", measure)
     monkeypatch.setattr(cli, "verify", verify)
-    monkeypatch.setattr(machine, "commit", lambda: "0123")
+    monkeypatch.setattr(machine, "commit", lambda _: "0123")
     return calls
 
 

@@ -49,7 +49,7 @@ def start():
 
 def test_a_missing_library_is_reported(monkeypatch):
     monkeypatch.setitem(contenders.PEERS, "no_such_library", BACKEND)
-    with Race.of(["no_such_library"], BACKEND) as race:
+    with Race.of_steps(["no_such_library"], BACKEND) as race:
         assert not race.processes
     expected = {"no_such_library": "no_such_library is not installed"}
     assert race.failed == expected

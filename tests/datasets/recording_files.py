@@ -1,32 +1,15 @@
 """Small recordings, archives and folders for the tests of datasets."""
 
-import os
-import pathlib
 import shutil
 import struct
 import zipfile
 
 import numpy as np
-import pytest
 
 from keras_snn import datasets
 
-SIBLING = pathlib.Path(__file__).parents[3] / "shared"
-SHARED = pathlib.Path(os.environ.get("KERAS_SNN_SHARED") or SIBLING) / "events"
-
 AEDAT2 = b"#!AER-DAT2.0\r\n# This is a raw AE data file - do not edit\r\n"
 AEDAT3 = b"#!AER-DAT3.1\r\n#Format: RAW\r\n#!END-HEADER\r\n"
-
-
-def shared(kind):
-    """Returns the folder of real recordings, or skips the test."""
-    folder = SHARED / kind
-    if not folder.is_dir():
-        pytest.skip(
-            f"{folder} is missing. Set KERAS_SNN_SHARED to the folder that "
-            "holds events"
-        )
-    return folder
 
 
 def bin_events(*found):

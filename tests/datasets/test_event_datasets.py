@@ -10,11 +10,11 @@ from recording_files import (
     bin_events,
     counted,
     load,
-    shared,
     some,
     write,
     zipped,
 )
+from shared import shared
 
 from keras_snn import events
 from keras_snn.datasets import cache
@@ -47,7 +47,7 @@ def test_frames_are_mapped_read_only(home, nmnist):
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_no_event_of_real_recordings_is_lost(home, packed, tmp_path):
-    folder = originals = shared("nmnist")
+    folder = originals = shared("events/nmnist")
     if packed:
         copy = tmp_path / "nmnist"
         shutil.copytree(folder, copy)

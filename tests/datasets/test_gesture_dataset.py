@@ -5,7 +5,8 @@ import tarfile
 
 import numpy as np
 import pytest
-from recording_files import aedat3, all_files, load, shared, write
+from recording_files import aedat3, all_files, load, write
+from shared import shared
 
 from keras_snn.datasets import cache
 
@@ -51,7 +52,7 @@ def test_gestures_are_cut_where_the_labels_say(home, gesture, packed, above):
 
 
 def test_clips_of_folders_are_complete(home, tmp_path):
-    folder = shared("dvs_gesture")
+    folder = shared("events/dvs_gesture")
     for number, split in ((1, "Train"), (2, "Train"), (8, "Test")):
         content = (folder / f"{number:02}.bin").read_bytes()
         write(tmp_path / split / str(number) / "a.bin", content)

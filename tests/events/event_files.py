@@ -1,17 +1,13 @@
 """Recordings for the tests: real ones, and files packed by hand."""
 
-import os
-import pathlib
 import struct
 
 import numpy as np
 import pytest
 from hypothesis import strategies as st
+from shared import shared
 
 from keras_snn import events
-
-SIBLING = pathlib.Path(__file__).parents[3] / "shared"
-SHARED = pathlib.Path(os.environ.get("KERAS_SNN_SHARED") or SIBLING) / "events"
 
 AEDAT2 = b"#!AER-DAT2.0\r\n# This is a raw AE data file - do not edit\r\n"
 AEDAT3 = (
@@ -22,13 +18,7 @@ AEDAT3 = (
 
 def recordings(kind):
     """Lists the real recordings of a dataset, or skips the test."""
-    found = sorted((SHARED / kind).rglob("*.bin"))
-    if not found:
-        pytest.skip(
-            f"{SHARED / kind} has no recordings. Set KERAS_SNN_SHARED to the "
-            "folder that holds events"
-        )
-    return found
+    return sorted(shared(f"events/{kind}").rglob("*.bin"))
 
 
 def array(*rows):

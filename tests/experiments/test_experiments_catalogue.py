@@ -1,15 +1,13 @@
 """What is run for each figure and table, and the paper's numbers."""
 
 import json
-import pathlib
 
 import pytest
+from shared import shared
 
 from experiments import catalogue, published, results
 from experiments.catalogue import EXPERIMENTS
 from experiments.records import FOLDER, Store
-
-TABLES = pathlib.Path(__file__).parents[3] / "shared" / "paper" / "tables.json"
 
 
 def test_names_follow_the_paper():
@@ -97,7 +95,6 @@ def test_every_stored_run_belongs_to_an_experiment():
     assert used == set(records)
 
 
-@pytest.mark.skipif(not TABLES.exists(), reason="needs the paper's tables")
 def test_published_numbers_are_the_papers():
     def equal(ours, theirs, unit):
         theirs = {x.replace("ours", "asymptote"): y for x, y in theirs.items()}
@@ -106,7 +103,7 @@ def test_published_numbers_are_the_papers():
             wanted = None if number is None else number * unit
             assert ours[method] == pytest.approx(wanted, abs=1e-9)
 
-    tables = json.loads(TABLES.read_text())
+    tables = json.loads(shared("paper/tables.json").read_text())
     order = ("glorot", "he", "wu", "lee", "ours")
     names = {"event_nmnist": "nmnist", "event_cifar10dvs": "cifar10dvs"}
     for dataset in ("mnist", "cifar10"):

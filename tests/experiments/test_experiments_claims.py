@@ -35,19 +35,23 @@ def test_98_percent_after_an_epoch(fake, hits, verdict):
         tested = [[1875, right], [3750, 0]]
         record = fake([0.5], tested=tested, test_samples=10_000)
         gathered[f"table2-mnist-{coding}"] = {(): {"asymptote": [record]}}
-    ours, found = claims.accuracy(gathered, list(gathered), 1875, 0.98)
+    names = list(gathered)
+    ours, found = claims.accuracy(gathered, names, 1875, 0.98)
     assert f"retina {hits[2] / 100:.2f}%" in ours
     assert found == verdict
+    gathered |= empty(names[0])
+    _, found = claims.accuracy(gathered, names, 1875, 0.98)
+    assert found == "holds; 1 not run"
 
 
 @pytest.mark.parametrize(
     ("asymptote", "glorot", "ours", "verdict"),
     [
-        (10, 120, ": 12.0", "holds"),
-        (10, 100, ": 10.0", "does not hold"),
-        (10, None, ": > 30.0", "holds"),
+        (10, 120, ": 12.0", "holds; 3 not run"),
+        (10, 100, ": 10.0", "does not hold; 3 not run"),
+        (10, None, ": > 30.0", "holds; 3 not run"),
         (100, None, ": > 3.0", "not measured; 1 undecided, the runs are short"),
-        (None, 5, ": asymptote not in 300", "does not hold"),
+        (None, 5, ": asymptote not in 300", "does not hold; 3 not run"),
     ],
 )
 def test_how_much_faster(fake, asymptote, glorot, ours, verdict):

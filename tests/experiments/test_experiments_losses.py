@@ -35,15 +35,6 @@ def test_losses_are_their_formulas(name, column, timesteps, rng):
     np.testing.assert_allclose(to_numpy(found), expected, rtol=1e-5)
 
 
-def test_accuracy_counts_the_class_of_the_mean():
-    metric = losses.accuracy()
-    # The first sample: class 0, then class 2, and class 1 in the mean.
-    outputs = np.array([[[2, 1, 0], [0, 5, 6]], [[1, 0, 0], [1, 0, 0]]])
-    metric.update_state(np.array([1, 1]), outputs.astype("float32"))
-    assert float(metric.result()) == 0.5
-    assert metric.name == "accuracy"
-
-
 def test_an_unknown_loss_is_named():
     with pytest.raises(ValueError, match=r"training\.loss.*Received.*'hinge'"):
         losses.get("hinge")

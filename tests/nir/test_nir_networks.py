@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 from backend import needs_torch, to_numpy
-from nir_files import first, shared
+from nir_files import first
 from nir_reference import simulate
+from shared import shared
 
 from keras_snn import events, layers, models
 from keras_snn.nir import from_nir
