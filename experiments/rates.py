@@ -55,8 +55,15 @@ def rates(law, constants, timesteps, seed, convolutions=False):
     constants = dict(zip(("k", "lam", "theta"), constants, strict=True))
     fire, found = LIF(**constants), []
     for number in range(CONVOLUTIONS if convolutions else DENSE):
+        fan_in = None
+        if convolutions:
+            fan_in = initializers.padded_fan_in(features, 3)
         weights = initializers.for_layer(
-            law, **constants, seed=1000 * seed + number, timesteps=timesteps
+            law,
+            **constants,
+            seed=1000 * seed + number,
+            timesteps=timesteps,
+            fan_in=fan_in,
         )
         if convolutions:
             layer = keras.layers.Conv2D(FILTERS, 3, padding="same", **weights)

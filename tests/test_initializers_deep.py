@@ -9,6 +9,7 @@ import reference
 from backend import to_numpy
 
 from keras_snn import initializers, models, theory
+from keras_snn.callbacks import firing_rates
 from keras_snn.initializers import (
     CopyInitializer,
     StationaryBias,
@@ -36,6 +37,38 @@ def test_stationary_bias_is_the_law():
     bias = to_numpy(StationaryBias(**NEURON, timesteps=4)((3,)))
     # theta / 4 over 1 + 1/2 + 1/4 + 1/8 timesteps, over lam.
     np.testing.assert_allclose(bias, 1.5 / 4 / 1.875 / 0.25, rtol=1e-6)
+
+
+@pytest.mark.parametrize("strides", [1, 2, 3])
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+@pytest.mark.parametrize("shape", [(1, 2, 3), (4, 5, 2), (8, 8, 1)])
+def test_padding_is_not_an_input(shape, size, strides):
+    ones = keras.layers.Conv2D(
+        1, size, strides, padding="same", kernel_initializer="ones"
+    )
+    counted = to_numpy(ones(np.ones((1, *shape), "float32"))).mean()
+    found = initializers.padded_fan_in(shape, size, strides)
+    assert abs(found - counted) <= 0.5 + 1e-6
+
+
+@pytest.mark.slow  # builds 20 convolutions
+@pytest.mark.parametrize("k", [0.2, 0.5])
+def test_padded_convolutions_keep_the_rate(k, rng):
+    model = models.sequential_snn(
+        "C48*20",
+        (8, 8, 48),
+        10,
+        timesteps=10,
+        **{"k": k, "lam": 0.5, "theta": 1.0},
+        initializer="stationary",
+        encoder=None,
+        seed=0,
+    )
+    x = rng.random((4, 10, 8, 8, 48)) < 0.15
+    rates = firing_rates(model, x.astype("float32"))
+    last = [rate for rate, _ in list(rates.values())[-5:]]
+    # If the padding counts as inputs, they fire at 0.03 and 0.09.
+    assert 0.75 * 0.15 < np.mean(last) < 1.25 * 0.15
 
 
 @pytest.mark.parametrize(

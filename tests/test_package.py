@@ -35,7 +35,7 @@ PUBLIC = {
         AsymptoteBias AsymptoteInitializer CopyInitializer Lee2020Initializer
         LeeInitializer MicheliInitializer NAMES RossbroichInitializer
         ScaledInitializer ShiInitializer StationaryBias StationaryInitializer
-        WuInitializer for_gradient for_layer for_normalization
+        WuInitializer for_gradient for_layer for_normalization padded_fan_in
     """,
     "keras_snn.layers": """
         AdaptiveLIF AdaptiveLIFCell BNTT Conv2D CubaLIF CubaLIFCell FoldTime

@@ -22,6 +22,7 @@ from keras_snn.initializers.registry import (
     for_gradient,
     for_layer,
     for_normalization,
+    padded_fan_in,
 )
 from keras_snn.initializers.scaled import ScaledInitializer
 
@@ -42,4 +43,5 @@ __all__ = [
     "for_gradient",
     "for_layer",
     "for_normalization",
+    "padded_fan_in",
 ]

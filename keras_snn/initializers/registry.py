@@ -1,8 +1,10 @@
 """Initializations by name."""
 
 import math
+from collections.abc import Sequence
 
 import keras
+import numpy as np
 
 from keras_snn import theory
 from keras_snn.initializers.deep import (
@@ -23,9 +25,20 @@ from keras_snn.initializers.peers import (
     ShiInitializer,
 )
 from keras_snn.surrogates import Arctan, Exponential
-from keras_snn.validation import check_choice, check_neuron, check_seed
+from keras_snn.validation import (
+    check_choice,
+    check_count,
+    check_neuron,
+    check_seed,
+)
 
-__all__ = ["NAMES", "for_gradient", "for_layer", "for_normalization"]
+__all__ = [
+    "NAMES",
+    "for_gradient",
+    "for_layer",
+    "for_normalization",
+    "padded_fan_in",
+]
 
 NAMES = (
     "asymptote",
@@ -54,6 +67,7 @@ def for_layer(
     theta: float,
     seed: int | None = None,
     timesteps: int = 20,
+    fan_in: int | None = None,
 ) -> dict:
     """Returns the initializers of a named scheme, as layer arguments.
 
@@ -82,6 +96,9 @@ def for_layer(
         timesteps: Length of the time axis, for `"stationary"`. Also used where
             there is no stationary solution: by `"rossbroich"` if `k` is 1, and
             by `"shi"` if `k` is at least `theory.shi_limit()`.
+        fan_in: Number of inputs to one unit, for `"stationary"`. `None` means
+            all that the kernel has. For a padded convolution, pass
+            `padded_fan_in`, as the builders do.
 
     Returns:
         Dictionary with `kernel_initializer` and `bias_initializer`.
@@ -104,7 +121,7 @@ def for_layer(
         kernel = kernels[name](seed=seed)
     elif name == "stationary":
         kernel = StationaryInitializer(
-            k, lam, theta, timesteps=timesteps, seed=seed
+            k, lam, theta, timesteps=timesteps, fan_in=fan_in, seed=seed
         )
         bias = StationaryBias(k, lam, theta, timesteps)
     elif name == "copy":
@@ -123,6 +140,40 @@ def for_layer(
         kernel = AsymptoteInitializer(k, lam, theta, seed=seed)
         bias = AsymptoteBias(k, lam, theta)
     return {"kernel_initializer": kernel, "bias_initializer": bias}
+
+
+def padded_fan_in(shape: Sequence[int], size: int, strides: int = 1) -> int:
+    """Counts the inputs of a convolution with `padding="same"`.
+
+    At the border, a filter covers zeros outside the image. These carry no
+    current, so the neurons there fire less, and after some layers all do.
+    Counting the inputs inside the image, on average over the filter's
+    positions, makes up for it.
+
+    Args:
+        shape: `(height, width, channels)` of the convolution's inputs.
+        size: Side of the filter, at least 1.
+        strides: Step between its positions, at least 1.
+
+    Returns:
+        The mean number of inputs to a unit, an integer of at least 1.
+
+    Example:
+    A filter of 3x3 on an image of 2x2 always covers the whole image.
+
+    >>> padded_fan_in((2, 2, 10), size=3)
+    40
+    """
+    *sides, channels = (check_count("shape", x) for x in shape)
+    size, strides = check_count("size", size), check_count("strides", strides)
+    fan_in = float(channels)
+    for side in sides:
+        outputs = -(-side // strides)
+        before = max((outputs - 1) * strides + size - side, 0) // 2
+        first = strides * np.arange(outputs) - before
+        inside = np.minimum(first + size, side) - np.maximum(first, 0)
+        fan_in *= inside.mean()
+    return max(1, round(fan_in))
 
 
 def _of_shi(k, timesteps):

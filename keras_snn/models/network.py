@@ -167,7 +167,7 @@ class Network:
         if name == "copy":
             # The readout mixes all features.
             name = "asymptote" if readout == "rate" else "glorot"
-        options = self._laws(name)
+        options = self._laws(name=name)
         logits = keras.layers.Dense(classes, name="logits", **options)
         mean = keras.layers.GlobalAveragePooling1D(
             data_format="channels_last", name="mean"
@@ -199,7 +199,7 @@ class Network:
                 data_format=self.data_format,
                 use_bias=not self.normalization,
                 name=self._name(kind),
-                **(laws or self._laws()),
+                **(laws or self._laws(self._fan_in(size, strides))),
             )
         )
 
@@ -291,7 +291,14 @@ class Network:
             self.x = ops.repeat(once, self.timesteps, axis=1)
         self.axes = "time"
 
-    def _laws(self, name=None):
+    def _fan_in(self, size, strides):
+        """Returns the fan-in of a convolution, without the padding."""
+        shape = list(self.x.shape[-3:])
+        first = self.data_format == "channels_first"
+        channels = shape.pop(0 if first else -1)
+        return initializers.padded_fan_in((*shape, channels), size, strides)
+
+    def _laws(self, fan_in=None, name=None):
         """Returns the initializers of the next layer of synapses."""
         self._counts["synapses"] += 1
         seed = self._seed(self._counts["synapses"])
@@ -300,6 +307,8 @@ class Network:
             **self.neuron,
             seed=seed,
             timesteps=self.timesteps,
+            # A normalization scales the currents anyway.
+            fan_in=None if self.normalization else fan_in,
         )
 
     def _seed(self, *key):

@@ -278,7 +278,7 @@ class _ResidualNetwork(Network):
             strides: Strides.
             ends: Whether a branch ends here, and starts small.
         """
-        laws = self._laws()
+        laws = self._laws(self._fan_in(size, strides))
         if ends and not self.normalization:
             kernel = laws["kernel_initializer"]
             laws["kernel_initializer"] = ScaledInitializer(kernel, self.factor)
