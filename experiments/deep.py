@@ -60,7 +60,8 @@ def _residual(depth, block, normalization, width, rate):
         "training.batch_size": 32,
         "training.learning_rate": rate,
     }
-    label = f"{depth} layers, {block}, normalization {normalization}"
+    layers = depth if isinstance(depth, int) else 2 + 2 * sum(depth)
+    label = f"{layers:,} layers, {block}, normalization {normalization}"
     return (label,), recipe.vary(training)
 
 
@@ -96,6 +97,7 @@ RESIDUAL = dict(
         (20, "sew", None, 0.5, 2e-3),
         (20, "sew", "batch", 0.5, 2e-3),
         (110, "ms", None, 0.25, 1e-3),
+        ([166, 167, 166], "ms", None, 0.25, 5e-4),
     )
 )
 # VGG9 at a quarter of its width, small enough for a CPU.
