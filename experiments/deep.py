@@ -96,6 +96,8 @@ RESIDUAL = dict(
         (20, "ms", "batch", 0.5, 2e-3),
         (20, "sew", None, 0.5, 2e-3),
         (20, "sew", "batch", 0.5, 2e-3),
+        (20, "sew-iand", None, 0.5, 2e-3),
+        (20, "sew-and", None, 0.5, 2e-3),
         (110, "ms", None, 0.25, 1e-3),
         ([166, 167, 166], "ms", None, 0.25, 5e-4),
     )
