@@ -96,11 +96,11 @@ def run(path: pathlib.Path, neurons=(*NEURONS, *RANDOM_NEURONS)):
             key = [law, network, list(constants), timesteps]
             if key in done:
                 continue
-            dense = network == "dense"
+            convolutions = network == "convolutions"
             try:
                 found = [
-                    rates(law, constants, timesteps, seed, not dense)
-                    for seed in range(SEEDS if dense else 1)
+                    rates(law, constants, timesteps, seed, convolutions)
+                    for seed in range(SEEDS)
                 ]
             except ValueError as error:
                 if law != "shi":  # It has no solution for some neurons.
