@@ -275,11 +275,13 @@ class _Worker:
 def compare(args: argparse.Namespace) -> dict[str, Any]:
     """Trains the contenders in turns and returns the rows of each.
 
-    The file `args.out` has all results after every evaluation.
+    The file `args.out` has all results after every turn.
 
     Args:
         args: The flags of the command line.
     """
+    os.environ["KERAS_BACKEND"] = args.backend  # before Keras is imported
+
     from keras_snn import datasets
 
     data = datasets.load("cifar10", progress=False)
@@ -296,8 +298,9 @@ def compare(args: argparse.Namespace) -> dict[str, Any]:
         "machine": machine.describe(machine.ACCURACY),
     }
     with Race(makes, args.backend, **options) as race:
-        results |= {"hellos": race.hellos, "failed": race.failed}
+        results |= {"about": race.hellos, "failed": race.failed}
         results["contenders"] = rows = {name: [] for name in makes}
+        _store(results, args.out)
         for turn in range(math.ceil(args.minutes / args.every)):
             until = min((turn + 1) * args.every, args.minutes)
             for name, row in race.ask("train", until):
@@ -305,8 +308,7 @@ def compare(args: argparse.Namespace) -> dict[str, Any]:
                 minutes, accuracy = row["minutes"], row["accuracy"]
                 about = f"{name}, {minutes:.1f} minutes"
                 print(f"{about}: {accuracy:.2%}", flush=True)
-                _store(results, args.out)
-    _store(results, args.out)
+            _store(results, args.out)
     return results
 
 

@@ -182,9 +182,9 @@ def counts(rows: list[Row]) -> list[str]:
     return [
         f"- Stored: {len(stored)} of {sum(len(x.cells) for x in rows)} cells.",
         f"- Trains or fails as in the paper: {sum(x.agrees for x in cells)} of "
-        f"{len(stored)}. Of those that do, {sum(waiting)} do not train in a "
-        f"reduced run. Of the others, {len(waiting) - sum(waiting)} do not and "
-        "may still start.",
+        f"{len(stored)}. {sum(waiting)} of these, and "
+        f"{len(waiting) - sum(waiting)} of the others, do not train in a "
+        "reduced run, but may in a longer one.",
         "- The better of asymptote and another method is the paper's: "
         f"{sum(winners)} of {len(winners)} pairs (by test accuracy in full "
         f"runs, by training accuracy of the last {LAST} iterations in reduced "

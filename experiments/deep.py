@@ -84,7 +84,9 @@ DEEP = dict(
         _plain(
             "MNIST, 30 convolutions of 12 with pooling",
             "C12*10 P C12*10 P C12*10",
-            *(0.8, 0.2, 8),
+            k=0.8,
+            lam=0.2,
+            timesteps=8,
             recipe=recipes.get("mnist-analysis"),
         ),
     )

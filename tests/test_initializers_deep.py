@@ -51,6 +51,47 @@ def test_padding_is_not_an_input(shape, size, strides):
     assert abs(found - counted) <= 0.5 + 1e-6
 
 
+@pytest.mark.parametrize("encoder", [None, "constant", "poisson"])
+@pytest.mark.parametrize("data_format", ["channels_first", "channels_last"])
+@pytest.mark.parametrize("normalization", [None, "batch"])
+def test_builders_count_the_inputs_in_the_image(
+    encoder, data_format, normalization
+):
+    options = {"encoder": encoder, "data_format": data_format}
+    model = models.sequential_snn(
+        "C4 C6",
+        (5, 8, 3),
+        10,
+        timesteps=2,
+        initializer="stationary",
+        normalization=normalization,
+        **options,
+    )
+    found = [
+        model.get_layer(name).kernel_initializer.fan_in
+        for name in ("conv1", "conv2")
+    ]
+    # 3x3 positions, less one of three at each of the two ends of an axis.
+    rows, columns = 3 - 2 / 5, 3 - 2 / 8
+    expected = [round(rows * columns * channels) for channels in (3, 4)]
+    assert found == ([None, None] if normalization else expected)
+
+
+def test_the_law_of_others_counts_the_padding():
+    for name in ("asymptote", "shi", "copy"):
+        model = models.sequential_snn("C4", (5, 8, 3), 10, initializer=name)
+        assert model.get_layer("conv1").kernel_initializer.fan_in is None
+
+
+def test_shapes_that_are_none_are_refused():
+    with pytest.raises(ValueError, match=r"`shape` must be .*None, 8, 3"):
+        initializers.padded_fan_in((None, 8, 3), 3)
+    with pytest.raises(ValueError, match="`fan_in` must be None for 'he'"):
+        initializers.for_layer("he", **NEURON, fan_in=3)
+    layer = initializers.for_layer("wu", **NEURON, fan_in=3)
+    assert layer["kernel_initializer"].fan_in == 3
+
+
 @pytest.mark.slow  # builds 20 convolutions
 @pytest.mark.parametrize("k", [0.2, 0.5])
 def test_padded_convolutions_keep_the_rate(k, rng):

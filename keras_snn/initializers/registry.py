@@ -58,6 +58,10 @@ NAMES = (
 # gradient then loses a tenth per layer.
 COPY_STEEPNESS = 1.2
 RATE = 0.15  # of `StationaryInitializer`
+KERAS = {
+    "glorot": keras.initializers.GlorotUniform,
+    "he": keras.initializers.HeNormal,
+}
 
 
 def for_layer(
@@ -96,9 +100,10 @@ def for_layer(
         timesteps: Length of the time axis, for `"stationary"`. Also used where
             there is no stationary solution: by `"rossbroich"` if `k` is 1, and
             by `"shi"` if `k` is at least `theory.shi_limit()`.
-        fan_in: Number of inputs to one unit, for `"stationary"`. `None` means
-            all that the kernel has. For a padded convolution, pass
-            `padded_fan_in`, as the builders do.
+        fan_in: Number of inputs to one unit. `None` means all that the kernel
+            has. For a padded convolution under `"stationary"`, the builders
+            pass `padded_fan_in`. `"glorot"` and `"he"`, Keras's own, take only
+            `None`.
 
     Returns:
         Dictionary with `kernel_initializer` and `bias_initializer`.
@@ -109,41 +114,45 @@ def for_layer(
     check_choice("initializer", name, NAMES)
     k, lam, theta = check_neuron(k, lam, theta)
     seed = check_seed(seed)
-    kernels = {
-        "glorot": keras.initializers.GlorotUniform,
-        "he": keras.initializers.HeNormal,
+    if fan_in is not None and name in KERAS:
+        raise ValueError(
+            f"`fan_in` must be None for {name!r}, which is Keras's own. "
+            f"Received: fan_in={fan_in!r}"
+        )
+    drawn = {"fan_in": fan_in, "seed": seed}
+    simple = {
         "wu": WuInitializer,
         "lee": LeeInitializer,
         "lee2020": Lee2020Initializer,
     }
     bias = "zeros"
-    if name in kernels:
-        kernel = kernels[name](seed=seed)
+    if name in KERAS:
+        kernel = KERAS[name](seed=seed)
+    elif name in simple:
+        kernel = simple[name](**drawn)
     elif name == "stationary":
         kernel = StationaryInitializer(
-            k, lam, theta, timesteps=timesteps, fan_in=fan_in, seed=seed
+            k, lam, theta, timesteps=timesteps, **drawn
         )
         bias = StationaryBias(k, lam, theta, timesteps)
     elif name == "copy":
-        kernel = CopyInitializer(k, lam, theta, seed=seed)
+        kernel = CopyInitializer(k, lam, theta, **drawn)
     elif name == "rossbroich":
         steps = timesteps if k == 1 else None
-        kernel = RossbroichInitializer(
-            k, lam, theta, timesteps=steps, seed=seed
-        )
+        kernel = RossbroichInitializer(k, lam, theta, timesteps=steps, **drawn)
     elif name == "micheli":
-        kernel = MicheliInitializer(k, lam, theta, seed=seed)
+        kernel = MicheliInitializer(k, lam, theta, **drawn)
     elif name == "shi":
         steps = _of_shi(k, timesteps)
-        kernel = ShiInitializer(k, lam, theta, timesteps=steps, seed=seed)
+        kernel = ShiInitializer(k, lam, theta, timesteps=steps, **drawn)
     else:
-        kernel = AsymptoteInitializer(k, lam, theta, seed=seed)
+        kernel = AsymptoteInitializer(k, lam, theta, **drawn)
         bias = AsymptoteBias(k, lam, theta)
     return {"kernel_initializer": kernel, "bias_initializer": bias}
 
 
 def padded_fan_in(shape: Sequence[int], size: int, strides: int = 1) -> int:
-    """Counts the inputs of a convolution with `padding="same"`.
+    """Counts the inputs of a plain convolution with `padding="same"`.
 
     At the border, a filter covers zeros outside the image. These carry no
     current, so the neurons there fire less, and after some layers all do.
@@ -151,7 +160,8 @@ def padded_fan_in(shape: Sequence[int], size: int, strides: int = 1) -> int:
     positions, makes up for it.
 
     Args:
-        shape: `(height, width, channels)` of the convolution's inputs.
+        shape: `(height, width, channels)` of the convolution's inputs. With
+            groups, the channels of one.
         size: Side of the filter, at least 1.
         strides: Step between its positions, at least 1.
 
@@ -164,10 +174,16 @@ def padded_fan_in(shape: Sequence[int], size: int, strides: int = 1) -> int:
     >>> padded_fan_in((2, 2, 10), size=3)
     40
     """
-    *sides, channels = (check_count("shape", x) for x in shape)
+    try:
+        height, width, channels = (check_count("shape", x) for x in shape)
+    except (TypeError, ValueError):
+        raise ValueError(
+            "`shape` must be (height, width, channels), integers of at least "
+            f"1. Received: shape={shape!r}"
+        ) from None
     size, strides = check_count("size", size), check_count("strides", strides)
     fan_in = float(channels)
-    for side in sides:
+    for side in (height, width):
         outputs = -(-side // strides)
         before = max((outputs - 1) * strides + size - side, 0) // 2
         first = strides * np.arange(outputs) - before

@@ -124,7 +124,8 @@ def diagnose(model, x, y=None, batch_size=None):
 
     If several layers are silent, start with the first: the others only lack
     input. Silent and saturated layers also block the gradient, so vanishing
-    gradients are reported only without them. Kernels of zeros always are.
+    gradients are reported only if there are none. Kernels of zeros are always
+    reported.
 
     Args:
         model: A model that `keras_snn.models.probe` takes.

@@ -292,7 +292,11 @@ class Network:
         self.axes = "time"
 
     def _fan_in(self, size, strides):
-        """Returns the fan-in of a convolution, without the padding."""
+        """Returns the fan-in of a convolution, or `None` for the kernel's."""
+        if self.initializer != "stationary" or self.normalization:
+            # Others are as their authors published them, and a normalization
+            # scales the currents anyway.
+            return None
         shape = list(self.x.shape[-3:])
         first = self.data_format == "channels_first"
         channels = shape.pop(0 if first else -1)
@@ -307,8 +311,7 @@ class Network:
             **self.neuron,
             seed=seed,
             timesteps=self.timesteps,
-            # A normalization scales the currents anyway.
-            fan_in=None if self.normalization else fan_in,
+            fan_in=fan_in,
         )
 
     def _seed(self, *key):

@@ -86,12 +86,12 @@ def test_all_contenders_train_as_many_weights(few_images, tmp_path):
     )
     weights += 13 * 10 + 10
     assert list(results["contenders"]) == list(accuracy.CONTENDERS)
-    hellos = results["hellos"]
-    assert {x: y["parameters"] for x, y in hellos.items()} == dict.fromkeys(
+    about = results["about"]
+    assert {x: y["parameters"] for x, y in about.items()} == dict.fromkeys(
         accuracy.CONTENDERS, weights
     )
-    assert hellos["relu"]["versions"]["keras"] == keras.__version__
-    assert list(hellos["spikingjelly"]["versions"]) == ["torch", "spikingjelly"]
+    assert about["relu"]["versions"]["keras"] == keras.__version__
+    assert list(about["spikingjelly"]["versions"]) == ["torch", "spikingjelly"]
     for rows in results["contenders"].values():
         # The first step compiles, which may take longer than both turns.
         assert rows[0]["iterations"] >= 1

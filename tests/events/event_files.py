@@ -18,7 +18,9 @@ AEDAT3 = (
 
 def recordings(kind):
     """Lists the real recordings of a dataset, or skips the test."""
-    return sorted(shared(f"events/{kind}").rglob("*.bin"))
+    found = sorted(shared(f"events/{kind}").rglob("*.bin"))
+    assert found, f"no recordings of {kind}"
+    return found
 
 
 def array(*rows):
