@@ -106,7 +106,7 @@ class _KerasNetwork:
             others = {"encoder": "constant", "normalization": "batch"}
             others |= {"width": width, "seed": seed} | neuron | start
             fields = LAYOUT, SHAPE, CLASSES, timesteps
-            self.model = keras_snn.sequential_snn(*fields, **others)
+            self.model = keras_snn.models.sequential_snn(*fields, **others)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         adam = keras.optimizers.Adam(RATE, epsilon=1e-8)
         self.model.compile(adam, loss)
