@@ -369,22 +369,36 @@ def _flags(argv):
     add("--draw", action="store_true", help="only draw the results in --out")
     args = parser.parse_args(argv)
     for name, value in vars(args).items():
-        number = isinstance(value, int | float) and name not in SIGNED
-        if number and not value > 0:
-            parser.error(f"{name} must be above 0. Received: {value}")
-    if args.draw != args.out.is_file():
+        if isinstance(value, int | float):
+            fits = value >= 0 if name in SIGNED else value > 0
+            if not (fits and math.isfinite(value)):
+                least = "at least 0" if name in SIGNED else "above 0"
+                name = name.replace("_", "-")
+                parser.error(f"--{name} must be {least}. Received: {value}")
+    fits = args.out.is_file() if args.draw else not args.out.exists()
+    if args.out.suffix != ".json" or not fits:
         kind = "a file of results" if args.draw else "a new file"
-        parser.error(f"--out must be {kind}. Received: {args.out}")
+        parser.error(f"--out must be {kind}, *.json. Received: {args.out}")
     return args
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the command line, and saves a picture beside the results."""
     args = _flags(argv)
-    results = json.loads(args.out.read_text()) if args.draw else compare(args)
+    results = read(args.out) if args.draw else compare(args)
     if not any(results["contenders"].values()):
         raise SystemExit("no contender could be trained")
     draw(results).savefig(args.out.with_suffix(".png"), dpi=130)
+
+
+def read(path: pathlib.Path) -> dict[str, Any]:
+    """Reads the results of a run."""
+    try:
+        results = json.loads(path.read_text())
+        draw(results)
+    except (KeyError, TypeError, ValueError) as error:
+        raise SystemExit(f"`{path}` is damaged: {error!r}") from error
+    return results
 
 
 if __name__ == "__main__":

@@ -284,7 +284,9 @@ def check_folder(folder, recipe, resume):
         settings = json.loads(path.read_text())
         before = recipes.Recipe.from_dict(settings["recipe"])
         old = before.flat() | {"backend": settings["backend"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (
+        *(OSError, ValueError, KeyError, TypeError, AttributeError),
+    ) as error:
         raise Stop(
             f"--resume needs a run. `{path}` is missing or damaged. "
             f"Received: {type(error).__name__}: {error}"

@@ -162,7 +162,7 @@ def trains(records: list[Record], iteration: float) -> bool:
 
 
 class Damaged(ValueError):
-    """Raised if a stored line is not a record."""
+    """Raised if a stored line or file cannot be read."""
 
 
 class Store:

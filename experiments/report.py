@@ -30,7 +30,7 @@ from experiments.comparison import (
     percent,
 )
 from experiments.recipes import neuron
-from experiments.records import LAST, TRAINS, Record
+from experiments.records import LAST, TRAINS, Damaged, Record
 from keras_snn.files import replacing
 
 __all__ = ["Report", "write"]
@@ -250,7 +250,7 @@ class Report:
         if not path.exists():
             return [f"{SGD}: not run"]
         title = "Not in the paper. Gradients under SGD, seed 0"
-        figure = stability.figure(json.loads(path.read_text()), title)
+        figure = stability.figure(measured(path), title)
         return [
             f"## {SGD}",
             self.picture("stability", figure),
@@ -273,7 +273,7 @@ class Report:
             "median rate of the last layer. Neurons of Table A6 and, for dense "
             "layers, 20 random ones. `python -m experiments rates` repeats the "
             "measurement.",
-            headline.markdown(rates.table(json.loads(path.read_text()))),
+            headline.markdown(rates.table(measured(path))),
         ]
 
     def responses(self, name: str) -> list[str]:
@@ -332,6 +332,17 @@ class Report:
         else:
             figure = figures.curves(gathered, title, limit)
         return self.picture(shown, figure)
+
+
+def measured(path: pathlib.Path) -> list[dict]:
+    """Reads the measurements of `stability` or `rates`."""
+    try:
+        rows = json.loads(path.read_text())
+    except ValueError:
+        rows = None
+    if not (rows and isinstance(rows, list) and isinstance(rows[0], dict)):
+        raise Damaged(f"`{path}` is damaged. Remove it, and measure again.")
+    return rows
 
 
 def _accuracy(cell: Cell) -> str:

@@ -45,7 +45,8 @@ class Trainer:
             from which a killed run resumes. `None` writes neither.
 
     Raises:
-        ValueError: If the recipe or `iterations` is out of range.
+        ValueError: If the recipe or `iterations` is out of range, or `folder`
+            holds a run of another length that ended within an epoch.
     """
 
     def __init__(self, recipe: Recipe, data, iterations=None, folder=None):
@@ -140,15 +141,20 @@ class Trainer:
                 stacklevel=3,
             )
             return None
+        if done % self.steps and done != self.iterations:
+            raise ValueError(
+                f"`iterations` must be {done:,}, where the run in "
+                f"`{self.folder}` ended within an epoch. "
+                f"Received: {self.iterations:,}"
+            )
         return model
 
     def _cut(self, history, done):
         """Cuts a history, which may be an epoch ahead of its checkpoint."""
         there = len(history["loss"])
-        if there < done or (done % self.steps and done != self.iterations):
+        if there < done:
             raise ValueError(
-                f"{done} iterations of training in epochs of {self.steps}, "
-                f"{there} iterations of history"
+                f"{done} iterations of training, {there} of history"
             )
         kept = sum(at <= done for at in history["rates"]["iteration"])
         return {

@@ -35,10 +35,11 @@ AVERAGES = (
     "batches. Train for longer, or lower its `momentum`."
 )
 LOST = (
-    "Too little of the gradient gets through the layers after it. Use a less "
-    'steep surrogate. In the builders, `initializer="stationary", '
-    'surrogate="auto"` sets one. Plain networks of more than 20 layers need '
-    "shortcuts or `CopyInitializer`."
+    "Too little of the gradient gets through the layers after it. Their "
+    "surrogate is too steep or too flat, or they are too many. "
+    '`initializer="stationary", surrogate="auto"` sets one that fits in the '
+    "builders, and `initializers.for_gradient` in your own layers. Plain "
+    "networks of more than 20 layers need shortcuts or `CopyInitializer`."
 )
 RANDOM = "Start them from random weights."
 GROWN = (
@@ -125,7 +126,8 @@ def diagnose(model, x, y=None, batch_size=None):
     If several layers are silent, start with the first: the others only lack
     input. Silent and saturated layers also block the gradient, so vanishing
     gradients are reported only if there are none. Kernels of zeros are always
-    reported.
+    reported. `residual_snn` makes the ends of its branches nearly silent on
+    purpose, and those of `"sew-and"` saturated.
 
     Args:
         model: A model that `keras_snn.models.probe` takes.
@@ -197,11 +199,19 @@ def _of_rates(rates):
             text = f"`{name}` is saturated: it fires at {rate:.0%} of the"
             text += " timesteps."
             yield Finding("saturated", (name,), text, STRONG)
-        low, high = sorted((inference, rate))
-        if high > max(SILENT, SHIFTED * low):
-            text = f"`{name}` fires at {rate:.1%} of the timesteps in training"
-            text += f" and at {inference:.1%} in inference."
-            yield Finding("shifted", (name,), text, AVERAGES)
+    shifted = [
+        name
+        for name, pair in rates.items()
+        if max(pair) > max(SILENT, SHIFTED * min(pair))
+    ]
+    if shifted:
+        inference, rate = rates[shifted[0]]
+        text = f"`{shifted[0]}` fires at {rate:.1%} of the timesteps in"
+        text += f" training and at {inference:.1%} in inference."
+        if len(shifted) > 1:
+            text += f" The rates of {len(shifted) - 1} more differ as much,"
+            text += f" {_names(shifted[1:])}."
+        yield Finding("shifted", tuple(shifted), text, AVERAGES)
 
 
 def _reset_growth(model):
@@ -268,11 +278,11 @@ def _check_labels(y, samples):
             "`y` must be `None` if `x` comes in batches: pass both as arrays. "
             "Received: labels beside batches"
         )
-    sizes = {len(np.atleast_1d(x)) for x in keras.tree.flatten(y)}
-    if sizes != {samples}:
+    shapes = [tuple(np.shape(x)) for x in keras.tree.flatten(y)]
+    if not all(shape and shape[0] == samples for shape in shapes):
         raise ValueError(
-            f"`y` must have as many samples as `x`, {samples}. "
-            f"Received: {sorted(sizes)}"
+            f"`y` must be arrays of {samples} samples, as many as `x` has. "
+            f"Received: shapes {shapes}"
         )
 
 

@@ -143,6 +143,31 @@ def test_the_learning_rate_falls_along_a_cosine(few_images, monkeypatch):
     assert [row["accuracy"] for row in rows] == [0.1, 0.1]
 
 
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        ("--out {folder}", "--out must be a new file, *.json"),
+        ("--out {folder}/a.png", "--out must be a new file, *.json"),
+        ("--draw --out {folder}/a.json", "--out must be a file of results"),
+        ("--minutes inf", "--minutes must be above 0. Received: inf"),
+        ("--test-images 0", "--test-images must be above 0. Received: 0"),
+        ("--seed -1", "--seed must be at least 0. Received: -1"),
+    ],
+)
+def test_flags_out_of_range_are_refused(flags, text, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        accuracy.main(flags.format(folder=tmp_path).split())
+    assert text in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[]"])
+def test_damaged_results_are_named(text, tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    with pytest.raises(SystemExit, match=r"a\.json` is damaged"):
+        accuracy.main(["--draw", "--out", str(path)])
+
+
 def test_the_picture_shows_accuracy_over_minutes():
     rows = [
         {"minutes": 5.0, "accuracy": 0.5},

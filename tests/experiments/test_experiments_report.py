@@ -19,7 +19,7 @@ from experiments import (
     stability,
 )
 from experiments.catalogue import EXPERIMENTS, TWO
-from experiments.records import FOLDER, Store
+from experiments.records import FOLDER, Damaged, Store
 from keras_snn import initializers
 
 
@@ -33,6 +33,14 @@ def test_no_runs_make_a_report(tmp_path):
     assert f"{report.RATES}: not run" in text
     assert text.count("not measured |") == len(published.CLAIMS)
     assert json.loads((tmp_path / "headline.json").read_text()) == []
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "5", "[5]"])
+@pytest.mark.parametrize("name", [rates.FILE, stability.FILE])
+def test_a_damaged_measurement_is_named(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(Damaged, match=f"{name}` is damaged"):
+        report.write({}, tmp_path)
 
 
 @pytest.fixture

@@ -137,6 +137,18 @@ def test_a_run_does_not_go_back(digits, data, tmp_path):
         Trainer(digits, data, 5, tmp_path)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("iterations", [3, 12])
+def test_a_run_that_ended_within_an_epoch_is_kept(
+    digits, data, tmp_path, iterations
+):
+    ended = Trainer(digits, data, 7, tmp_path).run()
+    text = f"must be 7, where the run in .*Received: {iterations}"
+    with pytest.raises(ValueError, match=text):
+        Trainer(digits, data, iterations, tmp_path)
+    assert kept(Trainer(digits, data, 7, tmp_path).run()) == kept(ended)
+
+
 def test_a_run_is_not_longer_than_its_epochs(digits, data):
     with pytest.raises(ValueError, match="at most 50, which .*Received: 51"):
         Trainer(digits, data, 51)
