@@ -61,7 +61,9 @@ def _residual(depth, block, normalization, width, rate):
         "training.learning_rate": rate,
     }
     layers = depth if isinstance(depth, int) else 2 + 2 * sum(depth)
-    label = f"{layers:,} layers, {block}, normalization {normalization}"
+    label = f"{layers:,} layers, {block}"
+    if normalization:
+        label += f", {normalization} normalization"
     return (label,), recipe.vary(training)
 
 
@@ -82,7 +84,7 @@ DEEP = dict(
             for k in (0.5, 0.8, 1.0)
         ),
         _plain(
-            "MNIST, 30 convolutions of 12 with pooling",
+            "MNIST, 30 convolutions of 12",
             "C12*10 P C12*10 P C12*10",
             k=0.8,
             lam=0.2,
