@@ -305,9 +305,8 @@ def compare(args: argparse.Namespace) -> dict[str, Any]:
             until = min((turn + 1) * args.every, args.minutes)
             for name, row in race.ask("train", until):
                 rows[name].append(row)
-                minutes, accuracy = row["minutes"], row["accuracy"]
-                about = f"{name}, {minutes:.1f} minutes"
-                print(f"{about}: {accuracy:.2%}", flush=True)
+                about = f"{name}, {row['minutes']:.1f} minutes"
+                print(f"{about}: {row['accuracy']:.2%}", flush=True)
             _store(results, args.out)
     return results
 
@@ -373,11 +372,11 @@ def _flags(argv):
             fits = value >= 0 if name in SIGNED else value > 0
             if not (fits and math.isfinite(value)):
                 least = "at least 0" if name in SIGNED else "above 0"
-                name = name.replace("_", "-")
-                parser.error(f"--{name} must be {least}. Received: {value}")
+                flag = "--" + name.replace("_", "-")
+                parser.error(f"{flag} must be {least}. Received: {value}")
+    kind = "a file of results" if args.draw else "a new file"
     fits = args.out.is_file() if args.draw else not args.out.exists()
-    if args.out.suffix != ".json" or not fits:
-        kind = "a file of results" if args.draw else "a new file"
+    if not (fits and args.out.suffix == ".json"):
         parser.error(f"--out must be {kind}, *.json. Received: {args.out}")
     return args
 
@@ -385,20 +384,16 @@ def _flags(argv):
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the command line, and saves a picture beside the results."""
     args = _flags(argv)
-    results = read(args.out) if args.draw else compare(args)
+    if not args.draw:
+        compare(args)
+    try:
+        results = json.loads(args.out.read_text())
+        figure = draw(results)
+    except (KeyError, TypeError, ValueError) as error:
+        raise SystemExit(f"`{args.out}` is damaged: {error!r}") from error
     if not any(results["contenders"].values()):
         raise SystemExit("no contender could be trained")
-    draw(results).savefig(args.out.with_suffix(".png"), dpi=130)
-
-
-def read(path: pathlib.Path) -> dict[str, Any]:
-    """Reads the results of a run."""
-    try:
-        results = json.loads(path.read_text())
-        draw(results)
-    except (KeyError, TypeError, ValueError) as error:
-        raise SystemExit(f"`{path}` is damaged: {error!r}") from error
-    return results
+    figure.savefig(args.out.with_suffix(".png"), dpi=130)
 
 
 if __name__ == "__main__":

@@ -119,7 +119,6 @@ def for_layer(
             f"`fan_in` must be None for {name!r}, which is Keras's own. "
             f"Received: fan_in={fan_in!r}"
         )
-    drawn = {"fan_in": fan_in, "seed": seed}
     simple = {
         "wu": WuInitializer,
         "lee": LeeInitializer,
@@ -129,24 +128,28 @@ def for_layer(
     if name in KERAS:
         kernel = KERAS[name](seed=seed)
     elif name in simple:
-        kernel = simple[name](**drawn)
+        kernel = simple[name](fan_in=fan_in, seed=seed)
     elif name == "stationary":
         kernel = StationaryInitializer(
-            k, lam, theta, timesteps=timesteps, **drawn
+            k, lam, theta, timesteps=timesteps, fan_in=fan_in, seed=seed
         )
         bias = StationaryBias(k, lam, theta, timesteps)
     elif name == "copy":
-        kernel = CopyInitializer(k, lam, theta, **drawn)
+        kernel = CopyInitializer(k, lam, theta, fan_in=fan_in, seed=seed)
     elif name == "rossbroich":
         steps = timesteps if k == 1 else None
-        kernel = RossbroichInitializer(k, lam, theta, timesteps=steps, **drawn)
+        kernel = RossbroichInitializer(
+            k, lam, theta, timesteps=steps, fan_in=fan_in, seed=seed
+        )
     elif name == "micheli":
-        kernel = MicheliInitializer(k, lam, theta, **drawn)
+        kernel = MicheliInitializer(k, lam, theta, fan_in=fan_in, seed=seed)
     elif name == "shi":
         steps = _of_shi(k, timesteps)
-        kernel = ShiInitializer(k, lam, theta, timesteps=steps, **drawn)
+        kernel = ShiInitializer(
+            k, lam, theta, timesteps=steps, fan_in=fan_in, seed=seed
+        )
     else:
-        kernel = AsymptoteInitializer(k, lam, theta, **drawn)
+        kernel = AsymptoteInitializer(k, lam, theta, fan_in=fan_in, seed=seed)
         bias = AsymptoteBias(k, lam, theta)
     return {"kernel_initializer": kernel, "bias_initializer": bias}
 

@@ -205,8 +205,10 @@ def test_a_sequential_model_and_batches_are_accepted(rng):
 def test_labels_must_fit_the_samples(digits):
     images, labels = digits
     model = network()
-    with pytest.raises(ValueError, match=r"as `x`, 8. Received: \[5\]"):
-        diagnose(model, images, labels[:5])
+    for wrong, shape in (labels[:5], r"\(5,\)"), (labels[0], r"\(\)"):
+        text = rf"arrays of 8 samples, .* Received: shapes \[{shape}\]"
+        with pytest.raises(ValueError, match=text):
+            diagnose(model, images, wrong)
     with pytest.raises(ValueError, match="`y` must be `None` if `x` comes in"):
         diagnose(model, iter([images]), labels)
 
