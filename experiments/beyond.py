@@ -22,7 +22,9 @@ TEXTS = {
     "110 and 5e-4 for 1,000. " + _SPLIT,
     "vgg9": "of Adam(1e-3) with a batch of 32, 8 timesteps, Poisson coding and "
     "k=0.8, λ=0.2, θ=1." + _SURROGATE,
-    "stationary": "with the paper's optimizers and rates." + _SURROGATE,
+    "stationary": "with the paper's optimizers and rates. Runs before commit "
+    "e610c48 count the padding of convolutions as inputs, which makes their "
+    "weights 2 to 5 % smaller." + _SURROGATE,
     "normalization": "with k=0.8, λ=0.2, θ=1. Batch normalization starts with "
     "a scale of 1 and a shift of 0, as in Keras, or with those of the "
     "asymptote.",
