@@ -54,10 +54,8 @@ def rates(law, constants, timesteps, seed, convolutions=False):
     x = ops.convert_to_tensor(spikes.astype("float32"))
     constants = dict(zip(("k", "lam", "theta"), constants, strict=True))
     fire, found = LIF(**constants), []
+    fan_in = initializers.padded_fan_in(features, 3) if convolutions else None
     for number in range(CONVOLUTIONS if convolutions else DENSE):
-        fan_in = None
-        if convolutions:
-            fan_in = initializers.padded_fan_in(features, 3)
         weights = initializers.for_layer(
             law,
             **constants,

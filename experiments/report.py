@@ -205,7 +205,7 @@ class Report:
             "difference from the paper. A network that does not train counts "
             "as 10 %. These are the cells of SGD and averaged SGD where "
             "readings differ most. Those of Adam and Adagrad are kept out of "
-            "the choice, and our choice trains in all of them.",
+            "the choice.",
         ]
         theirs = {
             (neuron(*constants), name): x["asymptote"]

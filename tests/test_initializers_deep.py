@@ -77,19 +77,26 @@ def test_builders_count_the_inputs_in_the_image(
     assert found == ([None, None] if normalization else expected)
 
 
-def test_the_law_of_others_counts_the_padding():
-    for name in ("asymptote", "shi", "copy"):
-        model = models.sequential_snn("C4", (5, 8, 3), 10, initializer=name)
-        assert model.get_layer("conv1").kernel_initializer.fan_in is None
+@pytest.mark.parametrize("name", ["asymptote", "shi", "copy"])
+def test_other_schemes_count_the_padding(name):
+    model = models.sequential_snn("C4", (5, 8, 3), 10, initializer=name)
+    assert model.get_layer("conv1").kernel_initializer.fan_in is None
 
 
-def test_shapes_that_are_none_are_refused():
-    with pytest.raises(ValueError, match=r"`shape` must be .*None, 8, 3"):
-        initializers.padded_fan_in((None, 8, 3), 3)
-    with pytest.raises(ValueError, match="`fan_in` must be None for 'he'"):
-        initializers.for_layer("he", **NEURON, fan_in=3)
-    layer = initializers.for_layer("wu", **NEURON, fan_in=3)
-    assert layer["kernel_initializer"].fan_in == 3
+@pytest.mark.parametrize("shape", [(None, 8, 3), (4, 8, 8, 3), (8, 0, 3), 8])
+def test_shapes_of_other_things_than_images_are_refused(shape):
+    with pytest.raises(ValueError, match=r"`shape` must be .*Received: shape="):
+        initializers.padded_fan_in(shape, 3)
+
+
+@pytest.mark.parametrize("name", initializers.NAMES)
+def test_a_layer_takes_its_fan_in(name):
+    if name in ("glorot", "he"):
+        with pytest.raises(ValueError, match=f"must be None for '{name}'"):
+            initializers.for_layer(name, **NEURON, fan_in=3)
+    else:
+        layer = initializers.for_layer(name, **NEURON, fan_in=3)
+        assert layer["kernel_initializer"].fan_in == 3
 
 
 @pytest.mark.slow  # builds 20 convolutions

@@ -8,12 +8,6 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="session")
-def root():
-    """The folder of the checkout."""
-    return ROOT
-
-
 @pytest.fixture
 def run(monkeypatch):
     """Runs an example as a script and returns its variables."""

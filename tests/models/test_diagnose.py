@@ -126,6 +126,17 @@ def test_rates_that_differ_between_the_modes_are_named(digits):
     assert inference < training / 2
 
 
+def test_layers_whose_rates_differ_share_a_finding(digits):
+    images, _ = digits
+    model = network(normalization="batch")
+    for name in ("norm1", "norm2"):
+        layer = model.get_layer(name)
+        layer.moving_variance.assign(np.full(layer.moving_variance.shape, 1e6))
+    (found,) = diagnose(model, images).findings
+    assert (found.problem, found.layers) == ("shifted", ("lif1", "lif2"))
+    assert "The rates of 1 more differ as much, `lif2`." in str(found)
+
+
 def test_spikes_that_are_nan_are_named(digits):
     model = network()
     model.get_layer("dense2").bias.assign(np.full(40, np.nan))

@@ -60,7 +60,7 @@ def test_branches_start_without_effect_on_the_shortcut(block, digits):
     rates = callbacks.firing_rates(model, digits[0][0][:32])
     # The neurons at the ends of the branches of the first stage.
     expected = 1.0 if block == "sew-and" else 0.0
-    # At a third of the weights, 1 % of the neurons still reach the threshold.
+    # At a ninth of the weights, currents still add up to a few spikes.
     for name in ("lif3", "lif5", "lif7"):
         assert rates[name][0] == pytest.approx(expected, abs=0.02)
 
