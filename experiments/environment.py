@@ -1,14 +1,16 @@
 """What the numbers of a run depend on, besides the recipe."""
 
+import datetime
 import importlib
 import os
 import pathlib
 import platform
 import subprocess
+from typing import Any
 
 import keras
 
-__all__ = ["COMMIT", "cores", "device", "versions"]
+__all__ = ["COMMIT", "describe", "versions"]
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -36,14 +38,25 @@ def _commit() -> str | None:
 COMMIT = _commit()
 
 
-def cores() -> int:
-    """Returns the number of cores that this process may use."""
+def describe() -> dict[str, Any]:
+    """Returns the fields of a `Record` that say where and when it was made."""
+    return {
+        "backend": keras.config.backend(),
+        "versions": versions(),
+        "device": _device(),
+        "cores": _cores(),
+        "commit": COMMIT,
+        "time": datetime.datetime.now(datetime.UTC).isoformat("T", "seconds"),
+    }
+
+
+def _cores():
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def device() -> str:
+def _device():
     """Returns the name of the accelerator, or of the CPU."""
     backend = keras.config.backend()
     framework = importlib.import_module(backend)

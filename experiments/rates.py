@@ -5,7 +5,6 @@ fire at the target rate, and stores the rate of every layer, the mean over
 seeds. No training, no data.
 """
 
-import json
 import pathlib
 
 import keras
@@ -14,8 +13,8 @@ from keras import ops
 
 from experiments.catalogue import NEURONS
 from experiments.recipes import neuron
+from experiments.records import Measurements
 from keras_snn import initializers
-from keras_snn.files import replacing
 from keras_snn.layers import LIF, PerTimestep
 
 __all__ = ["FILE", "LAWS", "TARGETS", "rates", "run", "table"]
@@ -81,9 +80,9 @@ def run(path: pathlib.Path, neurons=(*NEURONS, *RANDOM_NEURONS)):
         path: The file.
         neurons: Tuples `(k, lam, theta)`.
     """
-    rows = json.loads(path.read_text()) if path.exists() else []
+    stored = Measurements(path)
     fields = ("law", "network", "neuron", "timesteps")
-    done = [[row[x] for x in fields] for row in rows]
+    done = [[row[x] for x in fields] for row in stored.read()]
     # Convolutions are slow. The neurons of Table A6 stand for all.
     networks = [
         *(("dense", x, timesteps) for x in neurons for timesteps in TIMESTEPS),
@@ -106,10 +105,8 @@ def run(path: pathlib.Path, neurons=(*NEURONS, *RANDOM_NEURONS)):
                 print(f"{law}, {neuron(*constants)}, T={timesteps}: {error}")
                 continue
             mean = [round(float(x), 4) for x in np.mean(found, axis=0)]
-            rows.append(dict(zip(fields, key, strict=True)) | {"rates": mean})
-            with replacing(path) as partial:
-                lines = ",\n".join(json.dumps(row) for row in rows)
-                partial.write_text(f"[\n{lines}\n]\n")
+            row = dict(zip(fields, key, strict=True))
+            stored.add(row | {"seeds": SEEDS, "rates": mean})
             print(
                 f"{law}, {network}, {neuron(*constants)}, T={timesteps}: "
                 f"layer 1 {mean[0]:.3f}, last {mean[-1]:.3f}",

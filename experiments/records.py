@@ -1,4 +1,4 @@
-"""Runs, their records, and the file that stores the records."""
+"""Runs, their records, and the files that store them."""
 
 import dataclasses
 import json
@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from experiments import environment
 from experiments.recipes import Recipe
 from keras_snn import datasets
 from keras_snn.files import locked, replacing
 
-__all__ = ["FOLDER", "Damaged", "Record", "Run", "Store"]
+__all__ = ["FOLDER", "Damaged", "Measurements", "Record", "Run", "Store"]
 
 FOLDER = pathlib.Path(__file__).parent / "results"
 LAST = 20  # iterations averaged at the end of a curve
@@ -218,6 +219,47 @@ class Store:
             lines = [x.to_json() + "\n" for x in records.values()]
             with replacing(self.path) as partial:
                 partial.write_text("".join(lines), encoding="utf-8")
+
+
+class Measurements:
+    """A file of measurements that are not runs: a list of JSON objects.
+
+    Several processes may add to it.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = pathlib.Path(path)
+
+    def read(self) -> list[dict[str, Any]]:
+        """Returns all measurements, none if there is no file.
+
+        Raises:
+            Damaged: If the file is not a list of objects.
+        """
+        if not self.path.exists():
+            return []
+        try:
+            rows = json.loads(self.path.read_bytes())
+        except ValueError:
+            rows = None
+        if not rows or not isinstance(rows, list):
+            rows = [None]
+        if not all(isinstance(row, dict) for row in rows):
+            raise Damaged(
+                f"`{self.path}` is damaged. Remove it, and measure again."
+            )
+        return rows
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Adds a measurement and where it was made."""
+        with locked(self.path.with_name(f"{self.path.name}.add")):
+            rows = [*self.read(), row | environment.describe()]
+            with replacing(self.path) as partial:
+                lines = ",\n".join(json.dumps(each) for each in rows)
+                partial.write_text(f"[\n{lines}\n]\n")
 
 
 def find(records: dict[str, Record], run: Run) -> Record | None:

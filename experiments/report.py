@@ -1,7 +1,6 @@
 """Writes REPORT.md, its figures and the headline results from stored runs."""
 
 import dataclasses
-import json
 import pathlib
 
 from experiments import (
@@ -30,7 +29,7 @@ from experiments.comparison import (
     percent,
 )
 from experiments.recipes import neuron
-from experiments.records import LAST, TRAINS, Damaged, Record
+from experiments.records import LAST, TRAINS, Measurements, Record
 from keras_snn.files import replacing
 
 __all__ = ["Report", "write"]
@@ -246,11 +245,11 @@ class Report:
 
     def stability(self) -> list[str]:
         """Shows the gradients under SGD, if they were measured."""
-        path = self.folder.parent / stability.FILE
-        if not path.exists():
+        rows = Measurements(self.folder.parent / stability.FILE).read()
+        if not rows:
             return [f"{SGD}: not run"]
         title = "Not in the paper. Gradients under SGD, seed 0"
-        figure = stability.figure(measured(path), title)
+        figure = stability.figure(rows, title)
         return [
             f"## {SGD}",
             self.picture("stability", figure),
@@ -262,8 +261,8 @@ class Report:
 
     def rates(self) -> list[str]:
         """Tables the rates of deep networks, if they were measured."""
-        path = self.folder.parent / rates.FILE
-        if not path.exists():
+        rows = Measurements(self.folder.parent / rates.FILE).read()
+        if not rows:
             return [f"{RATES}: not run"]
         targets = ", ".join(f"{x} {rates.TARGETS[x]:g}" for x in rates.LAWS)
         return [
@@ -273,7 +272,7 @@ class Report:
             "median rate of the last layer. Neurons of Table A6 and, for dense "
             "layers, 20 random ones. `python -m experiments rates` repeats the "
             "measurement.",
-            headline.markdown(rates.table(measured(path))),
+            headline.markdown(rates.table(rows)),
         ]
 
     def responses(self, name: str) -> list[str]:
@@ -332,17 +331,6 @@ class Report:
         else:
             figure = figures.curves(gathered, title, limit)
         return self.picture(shown, figure)
-
-
-def measured(path: pathlib.Path) -> list[dict]:
-    """Reads the measurements of `stability` or `rates`."""
-    try:
-        rows = json.loads(path.read_text())
-    except ValueError:
-        rows = None
-    if not (rows and isinstance(rows, list) and isinstance(rows[0], dict)):
-        raise Damaged(f"`{path}` is damaged. Remove it, and measure again.")
-    return rows
 
 
 def _accuracy(cell: Cell) -> str:

@@ -10,7 +10,6 @@ This experiment trains the neurons of Table A6 with SGD, with three steepnesses
 spread of potentials and firing rates.
 """
 
-import json
 import pathlib
 
 import keras
@@ -20,9 +19,9 @@ from keras import ops
 from experiments import losses, recipes
 from experiments.figures import SMALL, make
 from experiments.recipes import neuron
+from experiments.records import Measurements
 from experiments.training import Trainer
 from keras_snn import theory
-from keras_snn.files import replacing
 from keras_snn.layers import LIF
 
 __all__ = ["FILE", "NEURONS", "figure", "gradient_norms", "measure", "run"]
@@ -148,7 +147,7 @@ def run(path: pathlib.Path, data_dir=None, neurons=NEURONS, recipe=None):
         recipe: The recipe to vary; the analysis of MNIST by default.
     """
     recipe = recipe or recipes.get("mnist-analysis")
-    rows = json.loads(path.read_text()) if path.exists() else []
+    stored = Measurements(path)
     data = recipe.load(data_dir)
     x, y = (each[:SAMPLES] for each in data[0])
     for k, lam, theta in neurons:
@@ -162,19 +161,16 @@ def run(path: pathlib.Path, data_dir=None, neurons=NEURONS, recipe=None):
                     "network.detach_reset": detached,
                     "training.optimizer": "sgd",
                 }
-                if any(row["changes"] == changes for row in rows):
+                if any(row["changes"] == changes for row in stored.read()):
                     continue
                 varied = recipe.vary(changes)
                 loss = losses.get(varied.training.loss)
                 watch = _Measurements(loss, x, y)
                 record = Trainer(varied, data, ITERATIONS).run(watchers=[watch])
                 end = record.accuracy_at(ITERATIONS)
-                rows.append(
+                stored.add(
                     {"changes": changes, "accuracy": end} | watch.history
                 )
-                with replacing(path) as partial:
-                    lines = ",\n".join(json.dumps(row) for row in rows)
-                    partial.write_text(f"[\n{lines}\n]\n")
                 name = f"{neuron(k, lam, theta)}, a={a:g}"
                 name += ", detached" * detached
                 print(f"{name}: accuracy {end:.2f}", flush=True)

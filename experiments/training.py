@@ -1,6 +1,5 @@
 """Trains one run. A killed run resumes from its checkpoint."""
 
-import datetime
 import json
 import math
 import pathlib
@@ -249,12 +248,7 @@ def make_record(recipe, iterations, history, train_samples, test_samples):
             "accuracy": _means(accuracy[FINE:]),
         },
         seconds=round(history["seconds"], 1),
-        backend=keras.config.backend(),
-        versions=environment.versions(),
-        device=environment.device(),
-        cores=environment.cores(),
-        commit=environment.COMMIT,
-        time=datetime.datetime.now(datetime.UTC).isoformat("T", "seconds"),
+        **environment.describe(),
     )
 
 

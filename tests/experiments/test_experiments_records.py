@@ -1,13 +1,24 @@
 """Records, and the file that keeps them."""
 
 import concurrent.futures
+import dataclasses
+import datetime
 import multiprocessing
 
+import keras
 import pytest
 
-from experiments import __main__, results
+from experiments import __main__, environment, results
 from experiments.catalogue import METHODS, Experiment
-from experiments.records import Damaged, Record, Run, Store, find, trains
+from experiments.records import (
+    Damaged,
+    Measurements,
+    Record,
+    Run,
+    Store,
+    find,
+    trains,
+)
 
 
 def test_the_end_of_a_curve_decides_whether_a_network_trains(fake):
@@ -86,6 +97,7 @@ def _add(path, line, seed):
     record = Record.from_json(line)
     recipe = record.recipe.vary({"seed": seed})
     Store(path).add(Record(**vars(record) | {"recipe": recipe}))
+    Measurements(path / "measured.json").add({"seed": seed})
 
 
 @pytest.mark.slow
@@ -95,6 +107,24 @@ def test_processes_add_at_the_same_time(tmp_path, fake):
     with concurrent.futures.ProcessPoolExecutor(2, context) as pool:
         list(pool.map(_add, [tmp_path] * 8, [line] * 8, range(8)))
     assert len(Store(tmp_path).read()) == 8
+    rows = Measurements(tmp_path / "measured.json").read()
+    assert sorted(row["seed"] for row in rows) == list(range(8))
+
+
+def test_a_measurement_says_where_it_was_made(tmp_path):
+    stored = Measurements(tmp_path / "measured.json")
+    assert stored.read() == []
+    stored.add({"rate": 0.15})
+    (row,) = stored.read()
+    assert row["rate"] == 0.15
+    fields = {x.name for x in dataclasses.fields(Record)}
+    assert set(row) - {"rate"} < fields
+    assert row["backend"] == keras.config.backend()
+    assert row["versions"]["keras"] == keras.__version__
+    assert row["commit"] == environment.COMMIT
+    made = datetime.datetime.fromisoformat(row["time"])
+    age = datetime.datetime.now(datetime.UTC) - made
+    assert datetime.timedelta(0) <= age < datetime.timedelta(minutes=1)
 
 
 # Newcombe, "Two-sided confidence intervals for the single proportion", 1998,

@@ -35,7 +35,7 @@ def test_no_runs_make_a_report(tmp_path):
     assert json.loads((tmp_path / "headline.json").read_text()) == []
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "5", "[5]"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "5", "[5]", "[{}, 5]"])
 @pytest.mark.parametrize("name", [rates.FILE, stability.FILE])
 def test_a_damaged_measurement_is_named(tmp_path, name, text):
     (tmp_path / name).write_text(text)
