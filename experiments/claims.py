@@ -70,7 +70,7 @@ def accuracy(gathered, names, at: int, least: float) -> tuple[str, str]:
         records = [
             x
             for x in gathered[name][()]["asymptote"]
-            if x.test_accuracy(at) is not None
+            if x.test_accuracy(at) is not None and not _partial([x])
         ]
         if records:
             mean, low, high = results.accuracy_interval(records, at)
@@ -137,26 +137,27 @@ def trains_alone(gathered) -> tuple[str, str]:
 
 def first(gathered, name: str) -> tuple[str, str]:
     """Checks that the asymptote leads the early curves of an experiment."""
-    scores, text = _early(gathered, name)
+    scores, text, part = _early(gathered, name)
     met = [next(iter(scores)) == "asymptote"] if _all_methods(scores) else []
-    return text, _verdict(met)
+    return text, _verdict(met) + part * bool(met)
 
 
 def ordered(gathered, name: str) -> tuple[str, str]:
     """Checks the order of the methods in the early curves."""
-    scores, text = _early(gathered, name)
+    scores, text, part = _early(gathered, name)
     met = []
     if _all_methods(scores):
         ours = [scores[x] for x in ORDER]
         met = [ours == sorted(ours, reverse=True)]
-    return text, _verdict(met)
+    return text, _verdict(met) + part * bool(met)
 
 
 def _early(gathered, name):
     """Ranks the methods by their early training accuracy.
 
     Returns:
-        The accuracy of each method, the best first, and a text.
+        The accuracy of each method, the best first; a text; and what a verdict
+        must add if only part of the data was there.
     """
     experiment = EXPERIMENTS[name]
     at, kept = results.common(gathered[name])
@@ -167,11 +168,21 @@ def _early(gathered, name):
         if records
     }
     if len(scores) < 2:
-        return {}, NOTHING
+        return {}, NOTHING, ""
     ranked = {x: scores[x] for x in sorted(scores, key=lambda x: -scores[x])}
-    seeds = results.seeds(kept[()][next(iter(ranked))])
+    records = kept[()][next(iter(ranked))]
+    head, part = f"{at:,} iterations{results.seeds(records)}", ""
+    if _partial(records):
+        first = records[0]
+        head += f", {first.train_samples:,} of {first.published_samples:,} "
+        head += "samples"
+        part = ", on part of the data"
     shown = " > ".join(f"{x} {score:.1%}" for x, score in ranked.items())
-    return ranked, f"{at:,} iterations{seeds}: {shown}"
+    return ranked, f"{head}: {shown}", part
+
+
+def _partial(records):
+    return any(x.train_samples < x.published_samples for x in records)
 
 
 def _all_methods(scores):

@@ -1,6 +1,5 @@
 """The headline results: the asymptote initialization against Glorot's."""
 
-import json
 import pathlib
 import re
 
@@ -51,9 +50,7 @@ def _row(name, method, records):
         command += f" --iterations {length}"
     return {
         "experiment": name,
-        "dataset": records[0].recipe.data["name"],
         "encoder": network["encoder"],
-        "network": network["name"],
         "neuron": neuron(network["k"], network["lam"], network["theta"]),
         "initialization": method,
         "iterations": length,
@@ -99,9 +96,6 @@ def markdown(rows) -> str:
 
 
 def write(records: dict[str, Record], folder: pathlib.Path) -> None:
-    """Writes `headline.json` and `HEADLINE.md`."""
-    rows = headline(records)
-    with replacing(folder / "headline.json") as partial:
-        partial.write_text(json.dumps(rows, indent=1) + "\n")
+    """Writes `HEADLINE.md`."""
     with replacing(folder / "HEADLINE.md") as partial:
-        partial.write_text(to_markdown(rows), encoding="utf-8")
+        partial.write_text(to_markdown(headline(records)), encoding="utf-8")

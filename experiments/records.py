@@ -108,6 +108,11 @@ class Record:
         """The recipe's key."""
         return self.recipe.key
 
+    @property
+    def published_samples(self) -> int:
+        """Number of training samples of the published dataset."""
+        return datasets.INFO[self.recipe.data["name"]].train_samples
+
     def curve(self, name: str, limit: float = math.inf):
         """Returns loss or accuracy over the iterations.
 

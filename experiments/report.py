@@ -50,8 +50,7 @@ def write(records: dict[str, Record], folder: str | pathlib.Path) -> str:
 
     Args:
         records: What `Store.read` returns.
-        folder: Folder for `REPORT.md`, `HEADLINE.md`, `headline.json` and the
-            folder `figures`.
+        folder: Folder for `REPORT.md`, `HEADLINE.md` and the folder `figures`.
 
     Returns:
         A sentence about what was written.

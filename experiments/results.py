@@ -8,7 +8,6 @@ import numpy as np
 
 from experiments.catalogue import Experiment, variant
 from experiments.records import Record
-from keras_snn import datasets
 
 __all__ = [
     "Extent",
@@ -224,11 +223,11 @@ def extent(
     for panel, methods in gathered.items():
         recipe = experiment.panels[panel]
         full = experiment.full(recipe)
-        published = datasets.INFO[recipe.data["name"]].train_samples
         cells += len(methods)
         for records in filter(None, methods.values()):
             seeds.append(len(records))
             for x in records:
                 shown = int(min(full, limit, x.iterations))
-                runs.append((shown, full, x.train_samples, published))
+                samples = x.train_samples, x.published_samples
+                runs.append((shown, full, *samples))
     return Extent(tuple(runs), tuple(seeds), cells)

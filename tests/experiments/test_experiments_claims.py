@@ -33,7 +33,14 @@ def test_98_percent_after_an_epoch(fake, hits, verdict):
     gathered = {}
     for coding, right in zip(CODINGS, hits, strict=True):
         tested = [[1875, right], [3750, 0]]
-        record = fake([0.5], tested=tested, test_samples=10_000)
+        recipe = EXPERIMENTS[f"table2-mnist-{coding}"].panels[()]
+        record = fake(
+            [0.5],
+            recipe=recipe,
+            tested=tested,
+            test_samples=10_000,
+            train_samples=60_000,
+        )
         gathered[f"table2-mnist-{coding}"] = {(): {"asymptote": [record]}}
     names = list(gathered)
     ours, found = claims.accuracy(gathered, names, 1875, 0.98)
@@ -99,6 +106,29 @@ def test_the_first_of_five_is_ahead(fake, ends, verdict):
     cells = {x: [fake([ends[x]] * 300)] if x in ends else [] for x in METHODS}
     gathered = {"fig4-mnist": {(): cells}}
     assert claims.first(gathered, "fig4-mnist")[1] == verdict
+
+
+def test_part_of_the_data_is_named(fake):
+    recipe = EXPERIMENTS["fig4-nmnist"].panels[()]
+    records = {
+        x: fake(
+            [0.9 if x == "asymptote" else 0.3] * 300,
+            recipe=recipe,
+            method=x,
+            train_samples=700,
+            test_samples=38,
+            tested=[[3750, 38]],
+        )
+        for x in METHODS
+    }
+    cells = {(): {x: [y] for x, y in records.items()}}
+    gathered = {"fig4-nmnist": cells, "table2-nmnist": cells}
+    ours, verdict = claims.first(gathered, "fig4-nmnist")
+    assert ours.startswith("300 iterations, 700 of 60,000 samples: asymptote")
+    assert verdict == "holds, on part of the data"
+    # Two epochs of 60,000 recordings are not 171 epochs of 700.
+    found = claims.accuracy(gathered, ["table2-nmnist"], 3750, 0.98)
+    assert found == ("·", "not measured")
 
 
 # "ours > Wu > He >= Lee > Glorot"
