@@ -16,6 +16,7 @@ import argparse
 import json
 import math
 import pathlib
+import shutil
 import time
 
 import keras
@@ -125,16 +126,21 @@ class Clock(keras.callbacks.Callback):
                     f"Choose another --out. Received: {settings}"
                 )
             self.rows = before["rows"]
-        if len(self.rows) >= epochs:
+        if len(self.rows) > epochs:
             raise SystemExit(
-                f"--epochs must exceed the {len(self.rows)} that {path.parent} "
-                f"holds. Received: {epochs}"
+                f"--epochs must be at least the {len(self.rows)} that "
+                f"{path.parent} holds. Received: {epochs}"
             )
+        # Of a run that was killed before it was saved, all epochs may be there.
+        self.last = len(self.rows) if self.before() >= minutes else epochs
+
+    def before(self):
+        """Returns the minutes of training before this epoch."""
+        return self.rows[-1]["minutes"] if self.rows else 0.0
 
     def passed(self):
         """Returns the minutes of training so far."""
-        before = self.rows[-1]["minutes"] if self.rows else 0.0
-        return before + (time.perf_counter() - self.start) / 60
+        return self.before() + (time.perf_counter() - self.start) / 60
 
     def on_epoch_begin(self, epoch, logs=None):  # noqa: ARG002
         """Starts the clock and sets the learning rate."""
@@ -202,18 +208,19 @@ def main():
     adam.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
     model.compile(adam, loss, metrics=["accuracy"])
-    backup = keras.callbacks.BackupAndRestore(
-        args.out / "cifar10_backup", double_checkpoint=True
-    )
+    options = {"double_checkpoint": True, "delete_checkpoint": False}
+    folder = args.out / "cifar10_backup"
+    backup = keras.callbacks.BackupAndRestore(folder, **options)
     model.fit(
         train,
-        epochs=args.epochs,
+        epochs=clock.last,
         shuffle=False,  # `batches` shuffles
         validation_data=(x_test, one_hot(y_test)),
         validation_batch_size=args.batch_size,
         callbacks=[clock, backup],
     )
     model.save(trained)
+    shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

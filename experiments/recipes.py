@@ -22,7 +22,7 @@ from experiments import losses
 from keras_snn import datasets, layers, models, surrogates
 from keras_snn.losses import RateAccuracy
 from keras_snn.optimizers import ASGD
-from keras_snn.validation import check_choice
+from keras_snn.validation import check_choice, check_count, check_number
 
 __all__ = [
     "CHOICES",
@@ -99,10 +99,21 @@ class Training:
     schedule: str = "cosine"
     loss: str = "crossentropy"
 
-    def build_optimizer(self, steps_per_epoch: int) -> keras.Optimizer:
-        """Builds the optimizer with its schedule."""
+    def __post_init__(self):
+        """Checks the fields."""
+        check_count("training.epochs", self.epochs)
+        check_count("training.batch_size", self.batch_size)
+        check_choice(
+            "training.drop_remainder", self.drop_remainder, (False, True)
+        )
         check_choice("training.optimizer", self.optimizer, tuple(OPTIMIZERS))
         check_choice("training.schedule", self.schedule, SCHEDULES)
+        losses.get(self.loss)
+        if self.learning_rate is not None:
+            check_number("training.learning_rate", self.learning_rate)
+
+    def build_optimizer(self, steps_per_epoch: int) -> keras.Optimizer:
+        """Builds the optimizer with its schedule."""
         optimizer, rate, settings = OPTIMIZERS[self.optimizer]
         rate = rate if self.learning_rate is None else self.learning_rate
         schedules = keras.optimizers.schedules
@@ -160,14 +171,17 @@ class Recipe:
                 `"training.epochs"` or `"seed"`.
 
         Raises:
-            TypeError: If `training` has no such field.
-            ValueError: If the recipe has no such field.
+            TypeError: If a value of `training` has the wrong type.
+            ValueError: If the recipe has no such field, or a value of
+                `training` is out of range.
         """
         recipe = self
-        fields = [field.name for field in dataclasses.fields(self)]
+        fields = ["seed", "data.KEYWORD", "network.KEYWORD"]
+        fields += [f"training.{x.name}" for x in dataclasses.fields(Training)]
         for path, value in changes.items():
             name, _, field = path.partition(".")
-            check_choice("field", name, fields)
+            if not (field and name in ("data", "network")):
+                check_choice("field", path, fields)
             part = getattr(recipe, name)
             if isinstance(part, dict):
                 value = part | {field: value}

@@ -85,8 +85,8 @@ def test_a_run_does_not_go_on_with_other_settings(clock):
     assert again.rows == clock.rows
     with pytest.raises(SystemExit, match="holds a run with"):
         cifar10.Clock(0.5, 10, 2.0, clock.path, {"seed": 1})
-    with pytest.raises(SystemExit, match="--epochs must exceed the 1"):
-        cifar10.Clock(0.5, 1, 2.0, clock.path, {})
+    with pytest.raises(SystemExit, match="--epochs must be at least the 1"):
+        cifar10.Clock(0.5, 0, 2.0, clock.path, {})
 
 
 @without_int64
@@ -144,6 +144,33 @@ def test_a_killed_run_on_cifar10_goes_on(
     assert keras.saving.load_model(tmp_path / "cifar10.keras").count_params()
     with pytest.raises(SystemExit):  # a folder holds one run
         run("cifar10", *flags)
+
+
+@without_int64
+@pytest.mark.slow  # compiles network and augmentation
+@pytest.mark.parametrize("limit", [["--epochs", 1], ["--minutes", 1e-9]])
+def test_a_run_killed_after_its_last_epoch_is_saved(
+    run, few_images, tmp_path, monkeypatch, limit
+):
+    flags = ["--network", "vgg", "--width", 0.05, "--batch-size", 10]
+    flags += [*limit, "--out", tmp_path]
+    trained = []
+
+    def killed(model, *_, **__):
+        trained.extend(model.get_weights())
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.Model, "save", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run("cifar10", *flags)
+    rows = (tmp_path / "cifar10.json").read_text()
+    run("cifar10", *flags)
+    assert (tmp_path / "cifar10.json").read_text() == rows
+    model = keras.saving.load_model(tmp_path / "cifar10.keras")
+    for weight, expected in zip(model.get_weights(), trained, strict=True):
+        np.testing.assert_array_equal(weight, expected)
+    assert not (tmp_path / "cifar10_backup").exists()
 
 
 @pytest.mark.slow  # ten seconds on JAX

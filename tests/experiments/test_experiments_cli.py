@@ -41,7 +41,7 @@ def test_bad_flags_are_refused(words, message, capsys):
         (["run", "fig5", "--results", "/dev/null/x"], "Not a directory"),
         (["train", "mnist"], "`recipe` must be one of 'mnist-constant'"),
         ([*TRAIN, "network.k=2"], r"`k` must be in \(0, 1\]. Received: k=2"),
-        ([*TRAIN, "training.epoch=2"], "unexpected keyword argument 'epoch'"),
+        ([*TRAIN, "training.epoch=2"], "Received: field='training.epoch'"),
         ([*TRAIN, "network.surrogate=relu"], "Received: surrogate='relu'"),
         (["train", "nmnist"], "`data_dir`"),
         ([*TRAIN, "--iterations", "99"], "must be at most 12"),

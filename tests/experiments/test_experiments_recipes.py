@@ -305,8 +305,14 @@ def test_a_key_leaves_out_what_does_not_matter():
         ({"network.kk": 1.5}, "unexpected keyword argument 'kk'"),
         ({"training.optimizer": "lion"}, "`training.optimizer` must be one of"),
         ({"training.schedule": "linear"}, "`training.schedule` must be one of"),
-        ({"training.epoch": 3}, "unexpected keyword argument 'epoch'"),
-        ({"epochs": 3}, "`field` must be one of 'data'"),
+        ({"training.loss": "mae"}, "`training.loss` must be one of"),
+        ({"training.epochs": "3"}, "`training.epochs` must be an integer"),
+        ({"training.batch_size": 0}, "`training.batch_size` must be at least"),
+        ({"training.drop_remainder": 1}, "`training.drop_remainder` must be"),
+        ({"training.learning_rate": "x"}, "`training.learning_rate` must be a"),
+        ({"training.epoch": 3}, "`field` must be one of 'seed', 'data.KEYW"),
+        ({"epochs": 3}, "`field` must be one of 'seed', 'data.KEYWORD'"),
+        ({"network": 3}, "`field` must be one of .* Received: field='network'"),
     ],
 )
 def test_bad_values_are_refused(changes, message):
