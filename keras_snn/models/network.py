@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_snn import initializers
+from keras_snn import initializers, surrogates
 from keras_snn.encoders import ConstantEncoder, PoissonEncoder, RetinaEncoder
 from keras_snn.layers import (
     BNTT,
@@ -78,6 +78,9 @@ class Network:
             )
             detached = law["detach_reset"] or gradient["detach_reset"]
             self.gradient = law | {"detach_reset": detached}
+        elif isinstance(gradient["surrogate"], str):
+            names = ("auto", *surrogates.NAMES)
+            check_choice("surrogate", gradient["surrogate"], names)
         self.pooling, self.width, self.seed = pooling, width, seed
         if not callable(normalization):
             check_choice("normalization", normalization, NORMALIZATIONS)

@@ -249,7 +249,11 @@ def test_every_variant_trains_saves_and_loads(encoder, pooling, tmp_path, rng):
         ({"k": 1.5}, ValueError, r"`k` must be in \(0, 1\]"),
         ({"lam": -1}, ValueError, "`lam` must be above 0"),
         ({"theta": 0}, ValueError, "`theta` must be above 0"),
-        ({"surrogate": "relu"}, ValueError, "`surrogate` must be one of"),
+        (
+            {"surrogate": "Auto"},
+            ValueError,
+            "`surrogate` must be one of 'auto'",
+        ),
         (
             {"initializer": "best"},
             ValueError,
