@@ -64,6 +64,7 @@ def write(records: dict[str, Record], folder: str | pathlib.Path) -> str:
         *report.table("tableA6", "neuron, optimizer", published.TABLE_A6),
         *report.table("tableA7", "neuron, surrogate", published.TABLE_A7),
         *report.table("tableA8", "VGG11", published.TABLE_A8),
+        *report.table("closestA6", "neuron, optimizer", published.TABLE_A6),
         *report.rates(),
         *(x for name in beyond.TEXTS for x in report.beyond(name)),
         *report.figures(),
