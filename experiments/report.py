@@ -99,8 +99,13 @@ class Report:
 
     def picture(self, name: str, figure) -> str:
         """Saves a figure and returns the Markdown that shows it."""
+        from PIL import Image  # comes with Matplotlib
+
         with replacing(self.folder / f"{name}.png") as partial:
             figure.savefig(partial, dpi=110)
+            # A third of the size, because git keeps every version.
+            palette = Image.open(partial).convert("RGB").quantize(256)
+            palette.save(partial, optimize=True)
         self.drawn += 1
         return f"![{name}](figures/{name}.png)"
 
@@ -189,7 +194,9 @@ class Report:
             elif name == "figA7":
                 figure = figures.surrogates(STEEPNESS, heading(name))
                 paragraphs.append(self.picture(name, figure))
-            elif name != "readings" and not name.startswith("table2"):
+            elif name != "readings" and not name.startswith(
+                ("closest", "table2")
+            ):
                 paragraphs.append(self.trained(name))
         return paragraphs + self.stability() + self.readings()
 
