@@ -16,7 +16,6 @@ import argparse
 import json
 import math
 import pathlib
-import shutil
 import time
 
 import keras
@@ -128,19 +127,21 @@ class Clock(keras.callbacks.Callback):
             self.rows = before["rows"]
         if len(self.rows) > epochs:
             raise SystemExit(
-                f"--epochs must be at least the {len(self.rows)} that "
-                f"{path.parent} holds. Received: {epochs}"
+                f"--epochs must be at least {len(self.rows)}, the number in "
+                f"{path.parent}. Received: {epochs}"
             )
-        # Of a run that was killed before it was saved, all epochs may be there.
-        self.last = len(self.rows) if self.before() >= minutes else epochs
+        # A run killed before the final save may have finished all its epochs.
+        over = self.earlier_minutes() >= minutes
+        self.final_epoch = len(self.rows) if over else epochs
 
-    def before(self):
+    def earlier_minutes(self):
         """Returns the minutes of training before this epoch."""
         return self.rows[-1]["minutes"] if self.rows else 0.0
 
     def passed(self):
         """Returns the minutes of training so far."""
-        return self.before() + (time.perf_counter() - self.start) / 60
+        now = time.perf_counter()
+        return self.earlier_minutes() + (now - self.start) / 60
 
     def on_epoch_begin(self, epoch, logs=None):  # noqa: ARG002
         """Starts the clock and sets the learning rate."""
@@ -169,6 +170,11 @@ class Clock(keras.callbacks.Callback):
         about = f"Epoch {epoch + 1}, {self.end:.1f} minutes"
         print(f"{about}: test accuracy {logs['val_accuracy']:.2%}")
 
+    def on_train_end(self, logs=None):  # noqa: ARG002
+        """Saves the network, before the backup is deleted."""
+        with replacing(self.path.with_suffix(".keras")) as partial:
+            self.model.save(partial)
+
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -186,6 +192,8 @@ def main():
     trained = args.out / "cifar10.keras"
     if args.out.is_file() or trained.exists():
         parser.error(f"--out must be a new folder. Received: {args.out}")
+    if args.epochs < 1:
+        parser.error(f"--epochs must be at least 1. Received: {args.epochs}")
     if not args.minutes > 0:
         parser.error(f"--minutes must be above 0. Received: {args.minutes}")
     args.out.mkdir(parents=True, exist_ok=True)
@@ -208,19 +216,17 @@ def main():
     adam.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
     model.compile(adam, loss, metrics=["accuracy"])
-    options = {"double_checkpoint": True, "delete_checkpoint": False}
-    folder = args.out / "cifar10_backup"
-    backup = keras.callbacks.BackupAndRestore(folder, **options)
+    backup = keras.callbacks.BackupAndRestore(
+        args.out / "cifar10_backup", double_checkpoint=True
+    )
     model.fit(
         train,
-        epochs=clock.last,
+        epochs=clock.final_epoch,
         shuffle=False,  # `batches` shuffles
         validation_data=(x_test, one_hot(y_test)),
         validation_batch_size=args.batch_size,
-        callbacks=[clock, backup],
+        callbacks=[clock, backup],  # in this order
     )
-    model.save(trained)
-    shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,8 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     add = run.add_argument
     add("names", nargs="+", metavar="NAME", help="as `list` shows, or all")
     add("--initializers", nargs="+", choices=initializers.NAMES)
-    add("--again", action="store_true", help="also train stored runs again")
+    text = "also train stored runs again, such as those on part of the data"
+    add("--again", action="store_true", help=text)
     add("--ray", metavar="ADDRESS", help='a Ray cluster, or "local"')
     add("--cpus", type=float, default=1, help="cores per Ray task")
     add("--gpus", type=float, help="GPUs per Ray task, may be 0.25")

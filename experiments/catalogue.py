@@ -173,7 +173,7 @@ READINGS = {
     "softmax, squared error": MSE_SOFTMAX,
     "softmax, squared error, detached": MSE_SOFTMAX | DETACHED,
 }
-CLOSEST = "rates, cross-entropy, a=0.5"
+SPIKING = "rates, cross-entropy, a=0.5"
 # Table A7 gives the steepness.
 STEEPNESS = {"hardtanh": 1.0, "arctan": 1.0, "tanh": 2.0, "sigmoid": 2.0}
 SURROGATES = {
@@ -286,11 +286,10 @@ EXPERIMENTS = {
         quick=None,
         few=TWO,
     ),
-    # Not in the paper: all cells under the reading that comes closest to the
-    # decisive ones.
-    "closestA6": Experiment(
-        f"Table A6 under the closest reading ({CLOSEST})",
-        {x: y.vary(READINGS[CLOSEST]) for x, y in TABLE_A6.items()},
+    # Not in the paper: all cells under a reading that trains where ours fails.
+    "spikingA6": Experiment(
+        f"Table A6 with spiking outputs ({SPIKING})",
+        {x: y.vary(READINGS[SPIKING]) for x, y in TABLE_A6.items()},
         quick=200,
         few=TWO,
     ),

@@ -19,6 +19,7 @@ __all__ = ["check"]
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "not measured"
 NOTHING = "·"
+PART = ", on part of the data"
 SPEEDUP = 11  # Section 4: iterations to 60 % under Glorot over ours
 # "ours > Wu > He >= Lee > Glorot"
 ORDER = ("asymptote", "wu", "he", "lee", "glorot")
@@ -70,7 +71,7 @@ def accuracy(gathered, names, at: int, least: float) -> tuple[str, str]:
         records = [
             x
             for x in gathered[name][()]["asymptote"]
-            if x.test_accuracy(at) is not None and not _partial([x])
+            if x.test_accuracy(at) is not None and not x.partial
         ]
         if records:
             mean, low, high = results.accuracy_interval(records, at)
@@ -137,27 +138,27 @@ def trains_alone(gathered) -> tuple[str, str]:
 
 def first(gathered, name: str) -> tuple[str, str]:
     """Checks that the asymptote leads the early curves of an experiment."""
-    scores, text, part = _early(gathered, name)
+    scores, text, partial = _early(gathered, name)
     met = [next(iter(scores)) == "asymptote"] if _all_methods(scores) else []
-    return text, _verdict(met) + part * bool(met)
+    return text, _verdict(met) + PART * (partial and bool(met))
 
 
 def ordered(gathered, name: str) -> tuple[str, str]:
     """Checks the order of the methods in the early curves."""
-    scores, text, part = _early(gathered, name)
+    scores, text, partial = _early(gathered, name)
     met = []
     if _all_methods(scores):
         ours = [scores[x] for x in ORDER]
         met = [ours == sorted(ours, reverse=True)]
-    return text, _verdict(met) + part * bool(met)
+    return text, _verdict(met) + PART * (partial and bool(met))
 
 
 def _early(gathered, name):
     """Ranks the methods by their early training accuracy.
 
     Returns:
-        The accuracy of each method, the best first; a text; and what a verdict
-        must add if only part of the data was there.
+        The accuracy of each method, the best first; a text; and whether
+        training samples were missing.
     """
     experiment = EXPERIMENTS[name]
     at, kept = results.common(gathered[name])
@@ -168,21 +169,16 @@ def _early(gathered, name):
         if records
     }
     if len(scores) < 2:
-        return {}, NOTHING, ""
+        return {}, NOTHING, False
     ranked = {x: scores[x] for x in sorted(scores, key=lambda x: -scores[x])}
-    records = kept[()][next(iter(ranked))]
-    head, part = f"{at:,} iterations{results.seeds(records)}", ""
-    if _partial(records):
-        first = records[0]
-        head += f", {first.train_samples:,} of {first.published_samples:,} "
+    head = f"{at:,} iterations{results.seeds(kept[()][next(iter(ranked))])}"
+    shown = [x for records in kept[()].values() for x in records]
+    least = min(shown, key=lambda x: x.train_samples)
+    if least.partial:
+        head += f", {least.train_samples:,} of {least.published_samples:,} "
         head += "samples"
-        part = ", on part of the data"
-    shown = " > ".join(f"{x} {score:.1%}" for x, score in ranked.items())
-    return ranked, f"{head}: {shown}", part
-
-
-def _partial(records):
-    return any(x.train_samples < x.published_samples for x in records)
+    order = " > ".join(f"{x} {score:.1%}" for x, score in ranked.items())
+    return ranked, f"{head}: {order}", least.partial
 
 
 def _all_methods(scores):

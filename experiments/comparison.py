@@ -137,6 +137,8 @@ class Row:
             if not cell.trains:
                 ours, theirs = "does not train", "it trains"
             early = " (fewer than in the paper)" * cell.waits
+            partial = any(x.partial for x in cell.records)
+            early += " on part of the data" * partial
             return (
                 f"{ours} in {cell.length:,} iterations{early}; in the paper "
                 f"{theirs}"

@@ -81,8 +81,6 @@ def run(path: pathlib.Path, neurons=(*NEURONS, *RANDOM_NEURONS)):
         neurons: Tuples `(k, lam, theta)`.
     """
     stored = Measurements(path)
-    fields = ("law", "network", "neuron", "timesteps")
-    done = [[row[x] for x in fields] for row in stored.read()]
     # Convolutions are slow. The neurons of Table A6 stand for all.
     networks = [
         *(("dense", x, timesteps) for x in neurons for timesteps in TIMESTEPS),
@@ -90,8 +88,9 @@ def run(path: pathlib.Path, neurons=(*NEURONS, *RANDOM_NEURONS)):
     ]
     for network, constants, timesteps in networks:
         for law in LAWS:
-            key = [law, network, list(constants), timesteps]
-            if key in done:
+            key = {"law": law, "network": network, "neuron": list(constants)}
+            key |= {"timesteps": timesteps}
+            if stored.has(key):
                 continue
             convolutions = network == "convolutions"
             try:
@@ -105,8 +104,7 @@ def run(path: pathlib.Path, neurons=(*NEURONS, *RANDOM_NEURONS)):
                 print(f"{law}, {neuron(*constants)}, T={timesteps}: {error}")
                 continue
             mean = [round(float(x), 4) for x in np.mean(found, axis=0)]
-            row = dict(zip(fields, key, strict=True))
-            stored.add(row | {"seeds": SEEDS, "rates": mean})
+            stored.add(key, {"seeds": SEEDS, "rates": mean})
             print(
                 f"{law}, {network}, {neuron(*constants)}, T={timesteps}: "
                 f"layer 1 {mean[0]:.3f}, last {mean[-1]:.3f}",

@@ -108,7 +108,7 @@ class Training:
         )
         check_choice("training.optimizer", self.optimizer, tuple(OPTIMIZERS))
         check_choice("training.schedule", self.schedule, SCHEDULES)
-        losses.get(self.loss)
+        check_choice("training.loss", self.loss, tuple(losses.LOSSES))
         if self.learning_rate is not None:
             check_number("training.learning_rate", self.learning_rate)
 
@@ -157,6 +157,10 @@ class Recipe:
     network: dict[str, Any]
     training: Training
     seed: int = 0
+
+    def __post_init__(self):
+        """Checks the seed. The functions that use the rest check it."""
+        check_count("seed", self.seed, low=0)
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "Recipe":

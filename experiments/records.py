@@ -113,6 +113,11 @@ class Record:
         """Number of training samples of the published dataset."""
         return datasets.INFO[self.recipe.data["name"]].train_samples
 
+    @property
+    def partial(self) -> bool:
+        """Whether training samples were missing."""
+        return self.train_samples < self.published_samples
+
     def curve(self, name: str, limit: float = math.inf):
         """Returns loss or accuracy over the iterations.
 
@@ -174,7 +179,8 @@ class Damaged(ValueError):
 class Store:
     """The file of finished runs: one JSON object per line.
 
-    It keeps the longest run of each recipe. Several processes may add to it.
+    Of each recipe, it keeps the run on the most training samples, and the
+    longest of these. Several processes may add to it.
 
     Args:
         folder: Folder of `runs.jsonl`.
@@ -205,7 +211,7 @@ class Store:
         return records
 
     def add(self, record: Record, again: bool = False) -> None:
-        """Adds a record, unless a stored one is at least as long.
+        """Adds a record, unless a stored one is at least as good.
 
         Args:
             record: The record.
@@ -216,10 +222,12 @@ class Store:
         with locked(self.path.with_name(f"{self.path.name}.add")):
             records = self.read()
             known = records.get(record.key)
-            shorter = known is None or known.iterations < record.iterations
-            same = known is not None and known.iterations == record.iterations
-            if not (shorter or (again and same)):
-                return
+            if known is not None:
+                old, new = (
+                    (x.train_samples, x.iterations) for x in (known, record)
+                )
+                if old > new or (old == new and not again):
+                    return
             records[record.key] = record
             lines = [x.to_json() + "\n" for x in records.values()]
             with replacing(self.path) as partial:
@@ -229,7 +237,7 @@ class Store:
 class Measurements:
     """A file of measurements that are not runs: a list of JSON objects.
 
-    Several processes may add to it.
+    Several processes may add to it. It keeps the first of equal measurements.
 
     Args:
         path: The file.
@@ -248,20 +256,38 @@ class Measurements:
             return []
         try:
             rows = json.loads(self.path.read_bytes())
-        except ValueError:
-            rows = None
-        if not rows or not isinstance(rows, list):
-            rows = [None]
-        if not all(isinstance(row, dict) for row in rows):
+        except ValueError as error:
+            rows = error
+        if not (
+            isinstance(rows, list)
+            and rows
+            and all(isinstance(row, dict) for row in rows)
+        ):
             raise Damaged(
-                f"`{self.path}` is damaged. Remove it, and measure again."
+                f"`{self.path}` must be a list of JSON objects, not empty. "
+                f"Delete it to measure again. Received: {str(rows)[:80]}"
             )
         return rows
 
-    def add(self, row: dict[str, Any]) -> None:
-        """Adds a measurement and where it was made."""
+    def has(self, key: dict[str, Any]) -> bool:
+        """Says whether a measurement is stored.
+
+        Args:
+            key: The fields that say what is measured.
+        """
+        return any(key.items() <= row.items() for row in self.read())
+
+    def add(self, key: dict[str, Any], values: dict[str, Any]) -> None:
+        """Adds a measurement and where it was made, unless it is stored.
+
+        Args:
+            key: The fields that say what is measured.
+            values: What was measured.
+        """
         with locked(self.path.with_name(f"{self.path.name}.add")):
-            rows = [*self.read(), row | environment.describe()]
+            if self.has(key):  # another process was faster
+                return
+            rows = [*self.read(), key | values | environment.describe()]
             with replacing(self.path) as partial:
                 lines = ",\n".join(json.dumps(each) for each in rows)
                 partial.write_text(f"[\n{lines}\n]\n")

@@ -64,7 +64,7 @@ def write(records: dict[str, Record], folder: str | pathlib.Path) -> str:
         *report.table("tableA6", "neuron, optimizer", published.TABLE_A6),
         *report.table("tableA7", "neuron, surrogate", published.TABLE_A7),
         *report.table("tableA8", "VGG11", published.TABLE_A8),
-        *report.table("closestA6", "neuron, optimizer", published.TABLE_A6),
+        *report.table("spikingA6", "neuron, optimizer", published.TABLE_A6),
         *report.rates(),
         *(x for name in beyond.TEXTS for x in report.beyond(name)),
         *report.figures(),
@@ -103,7 +103,7 @@ class Report:
 
         with replacing(self.folder / f"{name}.png") as partial:
             figure.savefig(partial, dpi=110)
-            # A third of the size, because git keeps every version.
+            # A palette shrinks the file to a third. Git keeps every version.
             palette = Image.open(partial).convert("RGB").quantize(256)
             palette.save(partial, optimize=True)
         self.drawn += 1
@@ -195,7 +195,7 @@ class Report:
                 figure = figures.surrogates(STEEPNESS, heading(name))
                 paragraphs.append(self.picture(name, figure))
             elif name != "readings" and not name.startswith(
-                ("closest", "table2")
+                ("spiking", "table2")
             ):
                 paragraphs.append(self.trained(name))
         return paragraphs + self.stability() + self.readings()
@@ -233,7 +233,7 @@ class Report:
                 ]
                 text = f"{sum(apart) / len(apart):.1f}"
                 if len(done) < len(cells):
-                    text += f" of {len(done)} cells"
+                    text += f" over {len(done)} of {len(cells)} cells"
                 rows.append([reading, *(_accuracy(x) for x in cells), text])
         return [*paragraphs, headline.markdown(rows)]
 

@@ -161,16 +161,15 @@ def run(path: pathlib.Path, data_dir=None, neurons=NEURONS, recipe=None):
                     "network.detach_reset": detached,
                     "training.optimizer": "sgd",
                 }
-                if any(row["changes"] == changes for row in stored.read()):
+                key = {"changes": changes}
+                if stored.has(key):
                     continue
                 varied = recipe.vary(changes)
                 loss = losses.get(varied.training.loss)
                 watch = _Measurements(loss, x, y)
                 record = Trainer(varied, data, ITERATIONS).run(watchers=[watch])
                 end = record.accuracy_at(ITERATIONS)
-                stored.add(
-                    {"changes": changes, "accuracy": end} | watch.history
-                )
+                stored.add(key, {"accuracy": end} | watch.history)
                 name = f"{neuron(k, lam, theta)}, a={a:g}"
                 name += ", detached" * detached
                 print(f"{name}: accuracy {end:.2f}", flush=True)

@@ -85,8 +85,16 @@ def test_a_run_does_not_go_on_with_other_settings(clock):
     assert again.rows == clock.rows
     with pytest.raises(SystemExit, match="holds a run with"):
         cifar10.Clock(0.5, 10, 2.0, clock.path, {"seed": 1})
-    with pytest.raises(SystemExit, match="--epochs must be at least the 1"):
+    with pytest.raises(SystemExit, match="--epochs must be at least 1, the"):
         cifar10.Clock(0.5, 0, 2.0, clock.path, {})
+
+
+@pytest.mark.parametrize("flag", ["--epochs", "--minutes"])
+def test_a_run_needs_something_to_train(run, tmp_path, capsys, flag):
+    with pytest.raises(SystemExit):
+        run("cifar10", flag, 0, "--out", tmp_path / "new")
+    assert f"error: {flag} must be" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
 
 
 @without_int64
@@ -148,7 +156,9 @@ def test_a_killed_run_on_cifar10_goes_on(
 
 @without_int64
 @pytest.mark.slow  # compiles network and augmentation
-@pytest.mark.parametrize("limit", [["--epochs", 1], ["--minutes", 1e-9]])
+@pytest.mark.parametrize(
+    "limit", [["--epochs", 1], ["--minutes", 1e-9]], ids=["epochs", "minutes"]
+)
 def test_a_run_killed_after_its_last_epoch_is_saved(
     run, few_images, tmp_path, monkeypatch, limit
 ):
@@ -156,14 +166,16 @@ def test_a_run_killed_after_its_last_epoch_is_saved(
     flags += [*limit, "--out", tmp_path]
     trained = []
 
-    def killed(model, *_, **__):
+    def killed(model, path):
         trained.extend(model.get_weights())
+        path.write_text("half a file")
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(keras.Model, "save", killed)
         with pytest.raises(KeyboardInterrupt):
             run("cifar10", *flags)
+    assert not (tmp_path / "cifar10.keras").exists()
     rows = (tmp_path / "cifar10.json").read_text()
     run("cifar10", *flags)
     assert (tmp_path / "cifar10.json").read_text() == rows

@@ -69,8 +69,8 @@ def test_experiments_share_runs():
     # Of Fig. 5, Table A6 has (0.8, 0.2, 1), (0.2, 0.8, 1) and (1, 1, 1).
     assert len(keys("fig5") & keys("tableA6")) == 15
     # One reading has its eight decisive cells in the table of all cells.
-    assert len(keys("readings") & keys("closestA6")) == 40
-    assert list(EXPERIMENTS["closestA6"].panels) == list(
+    assert len(keys("readings") & keys("spikingA6")) == 40
+    assert list(EXPERIMENTS["spikingA6"].panels) == list(
         EXPERIMENTS["tableA6"].panels
     )
     # Table A7 has another steepness of arctan.

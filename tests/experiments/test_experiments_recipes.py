@@ -311,6 +311,7 @@ def test_a_key_leaves_out_what_does_not_matter():
         ({"training.drop_remainder": 1}, "`training.drop_remainder` must be"),
         ({"training.learning_rate": "x"}, "`training.learning_rate` must be a"),
         ({"training.epoch": 3}, "`field` must be one of 'seed', 'data.KEYW"),
+        ({"seed": "x"}, "`seed` must be an integer of at least 0"),
         ({"epochs": 3}, "`field` must be one of 'seed', 'data.KEYWORD'"),
         ({"network": 3}, "`field` must be one of .* Received: field='network'"),
     ],

@@ -70,6 +70,15 @@ def test_a_run_of_equal_length_is_replaced_on_demand(tmp_path, fake):
     assert [x.accuracy for x in store.read().values()] == [[0.5]]
 
 
+def test_a_run_on_all_samples_replaces_one_on_part_of_them(tmp_path, fake):
+    store = Store(tmp_path)
+    store.add(fake([0.25] * 9, train_samples=700))
+    store.add(fake([0.5] * 5))
+    store.add(fake([0.75] * 9, train_samples=700), again=True)
+    (kept,) = store.read().values()
+    assert (kept.iterations, kept.train_samples) == (5, 1437)
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -97,7 +106,8 @@ def _add(path, line, seed):
     record = Record.from_json(line)
     recipe = record.recipe.vary({"seed": seed})
     Store(path).add(Record(**vars(record) | {"recipe": recipe}))
-    Measurements(path / "measured.json").add({"seed": seed})
+    measured = Measurements(path / "measured.json")
+    measured.add({"seed": seed % 5}, {"rate": seed})
 
 
 @pytest.mark.slow
@@ -108,17 +118,21 @@ def test_processes_add_at_the_same_time(tmp_path, fake):
         list(pool.map(_add, [tmp_path] * 8, [line] * 8, range(8)))
     assert len(Store(tmp_path).read()) == 8
     rows = Measurements(tmp_path / "measured.json").read()
-    assert sorted(row["seed"] for row in rows) == list(range(8))
+    assert sorted(row["seed"] for row in rows) == list(range(5))
 
 
 def test_a_measurement_says_where_it_was_made(tmp_path):
     stored = Measurements(tmp_path / "measured.json")
     assert stored.read() == []
-    stored.add({"rate": 0.15})
+    key = {"law": "copy", "neuron": [0.5, 1.0]}
+    stored.add(key, {"rate": 0.15})
+    stored.add(key, {"rate": 0.2})  # is stored already
+    assert stored.has(key)
+    assert not stored.has(key | {"law": "shi"})
     (row,) = stored.read()
-    assert row["rate"] == 0.15
+    assert (row["law"], row["rate"]) == ("copy", 0.15)
     fields = {x.name for x in dataclasses.fields(Record)}
-    assert set(row) - {"rate"} < fields
+    assert set(row) - {*key, "rate"} < fields
     assert row["backend"] == keras.config.backend()
     assert row["versions"]["keras"] == keras.__version__
     assert row["commit"] == environment.COMMIT

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from experiments import (
     catalogue,
@@ -31,14 +32,19 @@ def test_no_runs_make_a_report(tmp_path):
     assert f"{report.SGD}: not run" in text
     assert f"{report.RATES}: not run" in text
     assert text.count("not measured |") == len(published.CLAIMS)
-    assert "not run" not in (tmp_path / "HEADLINE.md").read_text()
+    text = (tmp_path / "HEADLINE.md").read_text()
+    assert text == headline.to_markdown([])
+    with Image.open(tmp_path / "figures" / "figA7.png") as picture:
+        assert picture.mode == "P"  # a third of the size
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", "5", "[5]", "[{}, 5]"])
 @pytest.mark.parametrize("name", [rates.FILE, stability.FILE])
 def test_a_damaged_measurement_is_named(tmp_path, name, text):
     (tmp_path / name).write_text(text)
-    with pytest.raises(Damaged, match=f"{name}` is damaged"):
+    with pytest.raises(
+        Damaged, match=f"{name}` must be a list of JSON objects"
+    ):
         report.write({}, tmp_path)
 
 
@@ -341,7 +347,7 @@ def test_readings_are_ranked_by_their_distance_from_the_paper(tmp_path, fake):
     row = next(x for x in table.splitlines() if x.startswith(f"| {first[0]}"))
     # The paper has 77.6 and 92.9; a network that does not train counts 10.
     assert "| 70.6 | – | · |" in row
-    assert f"{(7 + 82.9) / 2:.1f} of 2 cells" in row
+    assert f"{(7 + 82.9) / 2:.1f} over 2 of 8 cells" in row
 
 
 def test_every_initialization_has_a_color():
