@@ -211,7 +211,7 @@ class Store:
         return records
 
     def add(self, record: Record, again: bool = False) -> None:
-        """Adds a record, unless a stored one is at least as good.
+        """Adds a record, unless the stored one of its recipe is kept.
 
         Args:
             record: The record.
