@@ -20,10 +20,10 @@ What makes the numbers comparable:
   (Linux only). On a GPU, it is the framework's own counter.
 - GPUs multiply float32 matrices without rounding them to TF32.
 
-`python -m benchmarks plan --run` measures what `docs/speed.md` shows and is not
-stored yet for this machine and commit. After 25 minutes it starts no further
-case. Each case is stored in `results/<machine>-<backend>.json` as soon as it is
-measured, so a second call goes on where the first one stopped.
+`python -m benchmarks plan --run` runs the measurements of `docs/speed.md` that
+are not yet stored for this machine and commit. After 25 minutes it starts no
+further case. Each case is stored in `results/<machine>-<backend>.json` as soon
+as it is measured, so a second call goes on where the first one stopped.
 `python -m benchmarks docs` then writes the tables into the page.
 `python -m benchmarks.accuracy` compares test accuracies over the minutes of
 training.

@@ -156,7 +156,7 @@ def run(args):
     except ValueError as error:
         raise Stop(str(error)) from error
     if args.ray and not importlib.util.find_spec("ray"):
-        raise Stop('--ray needs Ray: pip install "keras-snn[ray]"')
+        raise Stop("--ray needs Ray: pip install ray")
     args.results.mkdir(parents=True, exist_ok=True)
     longest = {}
     for name in names:

@@ -119,8 +119,8 @@ class Row:
         """Says whether the better of the two is the same as in the paper.
 
         Returns:
-            The answer, or `None` if one is missing or the two train equally
-            well in the paper, which never happens in ours.
+            The answer, or `None` if a run is missing, or if both train in the
+            paper, to the same accuracy.
         """
         scores = self.scores(method)
         theirs = [self.cells[x].theirs or 0 for x in ("asymptote", method)]

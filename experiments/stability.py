@@ -5,7 +5,7 @@ before is about `-k u h'`, and `u h'` is about `theta a` for arctan. If
 `k theta a > 1`, the gradient of a neuron that stays there grows at every
 timestep. A detached reset removes the factor.
 
-This experiment trains the neurons of Table A6 with SGD, with three steepnesses
+This experiment trains six neurons of Table A6 with SGD, with three steepnesses
 `a`, and with the reset attached and detached. It stores norms of gradients,
 spread of potentials and firing rates.
 """

@@ -5,7 +5,8 @@
 It learns MNIST under Poisson coding. The exported network is one timestep: its
 inputs are the spikes of the pixels and the states, its outputs the logits so
 far, the spikes of three layers, and the states. Prints the test accuracy. Takes
-about six minutes on two CPU cores. Export needs `keras-snn[export]`.
+about six minutes on two CPU cores. Export needs the
+extra `export`.
 """
 
 import pathlib

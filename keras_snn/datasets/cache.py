@@ -83,24 +83,24 @@ def damage(message):
         raise ValueError(f"{message} Received: {reason}") from error
 
 
-def imported(name, *modules, extra="examples", otherwise=""):
+def imported(name, *modules, packages, otherwise=""):
     """Imports the packages that prepare a dataset.
 
     Args:
         name: Name of the dataset.
         *modules: Names of the modules.
-        extra: Name of the extra of this package that installs them.
+        packages: What `pip install` must install.
         otherwise: What else the user may do, for the message.
 
     Raises:
-        ImportError: If a module is missing. The message names the extra.
+        ImportError: If a module is missing. The message names the packages.
     """
     try:
         return [importlib.import_module(module) for module in modules]
     except ImportError as error:
         raise ImportError(
             f"The first load of {name!r} needs {' and '.join(modules)}: "
-            f'pip install "keras-snn[{extra}]"{otherwise}'
+            f"pip install {packages}{otherwise}"
         ) from error
 
 

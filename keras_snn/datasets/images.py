@@ -15,7 +15,7 @@ ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
 def digits():
     """Loads the digits of scikit-learn."""
-    (sklearn,) = imported("digits", "sklearn.datasets")
+    (sklearn,) = imported("digits", "sklearn.datasets", packages="scikit-learn")
     images, labels = sklearn.load_digits(return_X_y=True)
     # The pixels are integers from 0 to 16.
     x = np.round(images * (255 / 16)).astype("uint8").reshape(-1, 8, 8, 1)
@@ -39,8 +39,13 @@ def from_tfds(name, data_dir):
 
 def _read_tfds(name, data_dir, path):
     copy = f", or copy {path.name} from another machine to {path.parent}"
-    modules = ("tensorflow", "tensorflow_datasets")
-    tf, tfds = imported(name, *modules, otherwise=copy)
+    tf, tfds = imported(
+        name,
+        *("tensorflow", "tensorflow_datasets"),
+        # tensorflow-datasets 4.9 imports the last without requiring it.
+        packages="tensorflow tensorflow-datasets importlib_resources",
+        otherwise=copy,
+    )
     if keras.config.backend() != "tensorflow":
         # TensorFlow only reads files here. Leave the GPU to the backend.
         tf.config.set_visible_devices([], "GPU")

@@ -86,7 +86,7 @@ def _opened(name, source, file):
     Yields:
         The module `h5py` and the open file.
     """
-    (h5py,) = imported(name, "h5py", extra="events")
+    (h5py,) = imported(name, "h5py", packages="h5py")
     path = places.opened(source, file)
     message = f"`{source}` is damaged, or not as published: replace it."
     with damage(message), h5py.File(path) as content:

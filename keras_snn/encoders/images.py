@@ -31,6 +31,10 @@ class ConstantEncoder(Encoder):
     Returns:
         Floats in [0, 1], `(batch, timesteps, ...)`.
 
+    Raises:
+        ValueError: If the images are neither bytes nor intensities. Compiled
+            code returns NaN instead, see `as_intensity`.
+
     Example:
     >>> tuple(ConstantEncoder(3)(ops.ones((2, 28, 28, 1))).shape)
     (2, 3, 28, 28, 1)
@@ -58,6 +62,10 @@ class PoissonEncoder(Encoder):
 
     Returns:
         Spikes, 0 or 1, `(batch, timesteps, ...)`.
+
+    Raises:
+        ValueError: If the images are neither bytes nor intensities. Compiled
+            code returns NaN instead, see `as_intensity`.
 
     Example:
     >>> tuple(PoissonEncoder(3)(ops.ones((2, 28, 28, 1))).shape)
@@ -121,6 +129,10 @@ class RetinaEncoder(Encoder):
 
     Returns:
         Spikes, 0 or 1, `(batch, timesteps, ...)`.
+
+    Raises:
+        ValueError: If the images are neither bytes nor intensities. Compiled
+            code returns NaN instead, see `as_intensity`.
 
     Reference:
         Zhu et al., "A retina-inspired sampling method for visual texture
@@ -190,6 +202,10 @@ class LatencyEncoder(Encoder):
 
     Returns:
         Spikes, 0 or 1, `(batch, timesteps, ...)`. At most one per pixel.
+
+    Raises:
+        ValueError: If the images are neither bytes nor intensities. Compiled
+            code returns NaN instead, see `as_intensity`.
 
     Reference:
         `spikegen.latency` in snnTorch, with `clip=True`. Its `normalize=True`

@@ -74,7 +74,7 @@ Columns of the last three may have similar names, such as `timestamp` and
 `x y p t`, and in order of time. If any time has a fraction, times are seconds.
 Otherwise they are microseconds. Polarities are 0 and 1, or -1 and 1.
 
-`pip install "keras-snn[events]"` installs the packages.
+`pip install h5py hdf5plugin aedat` installs the packages.
 
 Reference:
     Orchard et al., "Converting Static Image Datasets to Spiking Neuromorphic

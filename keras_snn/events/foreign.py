@@ -136,7 +136,7 @@ def _imported(path, module):
         return importlib.import_module(module)
     except ImportError as error:
         raise ImportError(
-            f'`{path}` needs {module}: pip install "keras-snn[events]"'
+            f"`{path}` needs {module}: pip install {module}"
         ) from error
 
 

@@ -24,8 +24,8 @@ def remove_hot_pixels(
     - It has more than 4 times as many events as the third most active of its 8
       neighbors. An edge that moves passes over neighbors, too.
 
-    The first rule alone takes a hand that moves in one place for hot pixels. It
-    removes 14 % of the events of one recording of DVS128 Gesture. Both rules
+    The first rule alone mistakes a hand that moves in one place for hot pixels.
+    It removes 14 % of the events of one recording of DVS128 Gesture. Both rules
     together remove no event from five such recordings, and 4 pixels from 738
     recordings of N-MNIST.
 

@@ -42,7 +42,8 @@ class StationaryInitializer(NormalInitializer):
         lam: Gain of the input current, above 0.
         theta: Firing threshold, above 0.
         rate: Firing rate to keep, in `[0.1, 0.4]`.
-        timesteps: Number of timesteps of the network, at least 1.
+        timesteps: Number of timesteps of the network, at least 1. Numbers above
+            100 count as 100.
         fan_in: As in `AsymptoteInitializer`.
         seed: As in `AsymptoteInitializer`.
 

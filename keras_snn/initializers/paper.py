@@ -29,7 +29,8 @@ class AsymptoteInitializer(NormalInitializer):
 
     Draws from `N(0, 2 theta^2 / (lam^2 fan_in))`. Together with
     `AsymptoteBias`, it makes every layer of spiking neurons fire, and so learn,
-    from the first iteration.
+    from the first iteration, in networks of up to about ten layers. For deeper
+    ones, see `CopyInitializer` and `StationaryInitializer`.
 
     Args:
         k: Fraction of the potential kept per timestep, in `(0, 1]`. The bias

@@ -68,6 +68,13 @@ class LIF(OverTime):
         there is no time axis. With `return_state`, also the potential, which is
         float32 under a half-precision policy.
 
+    Raises:
+        TypeError: If a constant or a flag has the wrong type.
+        ValueError: If a constant is out of range, an array of constants does
+            not fit the features, a learnt fraction starts at 0 or 1, the
+            current has no time axis, or a stateful layer has no fixed batch
+            size.
+
     Reference:
         "Accelerating Training of Deep Spiking Neural Networks with Parameter
         Initialization" (ICLR 2022 submission), Eq. 2.
@@ -129,6 +136,9 @@ class CubaLIF(LIF):
     Returns:
         Spikes, as `LIF`. With `return_state`, also both states.
 
+    Raises:
+        TypeError, ValueError: As `LIF`.
+
     Example:
     >>> neurons = CubaLIF(k=0.5, lam=1.0, theta=1.25, alpha=0.5)
     >>> spikes = neurons(keras.ops.ones((1, 4, 1)))
@@ -161,8 +171,10 @@ class AdaptiveLIF(LIF):
         lam: Gain of the current, above 0.
         theta: Firing threshold, above 0, in the unit of the potential.
         rho: Fraction of the adaptation kept per timestep, in `[0, 1]`.
-        coupling: What the potential adds to the adaptation.
+        coupling: What the potential adds to the adaptation per timestep, in
+            units of current per unit of potential. Any finite number.
         jump: What a spike adds to the adaptation, in the unit of the current.
+            Any finite number.
         **kwargs: The other arguments of `LIF`.
 
     Call arguments:
@@ -173,6 +185,9 @@ class AdaptiveLIF(LIF):
 
     Returns:
         Spikes, as `LIF`. With `return_state`, also both states.
+
+    Raises:
+        TypeError, ValueError: As `LIF`.
 
     Reference:
         Baronig et al. (2024), "Advancing Spatio-Temporal Processing in Spiking
@@ -232,7 +247,11 @@ class LeakyIntegrator(OverTime):
 
     Returns:
         Potentials in the shape of `sequences`. Unless `return_sequences`,
-        there is no time axis.
+        there is no time axis. With `return_state`, also the final potential,
+        `(batch, ...)`.
+
+    Raises:
+        TypeError, ValueError: As `LIF`.
 
     Example:
     >>> potentials = LeakyIntegrator(k=0.5, lam=1.0)(keras.ops.ones((1, 3, 1)))

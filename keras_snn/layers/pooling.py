@@ -9,16 +9,17 @@ __all__ = ["SumPooling2D"]
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class SumPooling2D(keras.layers.Layer):
-    """Adds up the squares of an image, like NIR's `SumPool2d`.
+    """Sums the values in each window of an image, like NIR's `SumPool2d`.
 
-    An average times the size of the square is the same number, but rounded
+    An average times the size of the window is the same number, but rounded
     twice. The sum of spikes is exact, so neurons behind it fire at the same
     timesteps as in other simulators. A last row or column that does not fill
-    a square is dropped.
+    a window is dropped. Channels come last, whatever
+    `keras.config.image_data_format()` says.
 
     Args:
-        pool_size: Height and width of a square: an integer, or a pair.
-        strides: Steps between squares: an integer, a pair, or `None` for
+        pool_size: Height and width of a window: an integer, or a pair.
+        strides: Steps between windows: an integer, a pair, or `None` for
             `pool_size`.
         **kwargs: Keywords of `keras.layers.Layer`.
 

@@ -113,6 +113,11 @@ class RecurrentLIF(_Recurrent, LIF):
     Returns:
         Spikes, as `LIF`. With `return_state`, also the states.
 
+    Raises:
+        TypeError, ValueError: As `LIF`.
+        ValueError: Also if the current has not `units` features, or a constant
+            is an array and `recurrent_initializer` is not given.
+
     Example:
     >>> neurons = RecurrentLIF(2, k=0.5, lam=1.0, theta=1.25,
     ...                        recurrent_initializer="identity")
@@ -156,6 +161,9 @@ class RecurrentCubaLIF(_Recurrent, CubaLIF):
 
     Returns:
         Spikes, as `LIF`. With `return_state`, also the states.
+
+    Raises:
+        TypeError, ValueError: As `RecurrentLIF`.
     """
 
     def __init__(
@@ -196,6 +204,9 @@ class RecurrentAdaptiveLIF(_Recurrent, AdaptiveLIF):
 
     Returns:
         Spikes, as `LIF`. With `return_state`, also the states.
+
+    Raises:
+        TypeError, ValueError: As `RecurrentLIF`.
     """
 
     def __init__(

@@ -69,8 +69,8 @@ def calibrate(model, x, rate=0.15, batch_size=None, surrogate=True):
     the nearest weights upstream by one factor: kernel and bias, scale and shift
     of a normalization, and a recurrent kernel. Weights between the input and
     several layers of neurons take the factor of the first. The readout keeps
-    its weights. What reaches neurons without weights, such as spikes through a
-    shortcut, stays as it is.
+    its weights. Input that passes through no weights, such as spikes through a
+    shortcut, keeps its size.
 
     Do not use it if neurons fire at every timestep on purpose, as in
     `residual_snn(block="sew-and")`.

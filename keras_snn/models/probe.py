@@ -39,7 +39,9 @@ def probe(model):
     Returns:
         A `keras.Model` with the inputs of `model`. Its output is a dictionary,
         in the order of the graph, that maps names of layers to their outputs.
-        It has every `LIF` layer and every `keras.layers.RNN` of a `LIFRNNCell`.
+        It has every layer of spiking neurons, such as `LIF` and
+        `RecurrentLIF`, and every `keras.layers.RNN` of such a cell, such as
+        `LIFRNNCell`.
         The second call of a layer is named `name:2`. If no call uses the
         output of another, Keras may have changed their order.
 

@@ -144,8 +144,8 @@ def profile(model, x, batch_size=None, energy="float32"):
 
     The energy is that of the arithmetic alone: a multiplication and an addition
     per MAC, an addition per AC, and a multiplication and an addition per update
-    of a potential. Moving data costs more than that on most hardware, so
-    compare networks by it, not devices.
+    of a state, such as the potential. Moving data costs more than that on most
+    hardware, so compare networks by it, not devices.
 
     Masked timesteps do not count for neurons. They do for the layers before
     them, which compute them anyway.
@@ -154,7 +154,8 @@ def profile(model, x, batch_size=None, energy="float32"):
         model: A model that `keras_snn.models.probe` takes.
         x: Inputs, as `callbacks.firing_rates` takes them.
         batch_size: Samples per call of the model, at least 1. `None` means 32.
-        energy: A name in `ENERGY`, or an `Energy`.
+        energy: `"float32"`, `"float16"` or `"int8"`, whose energies are those
+            of a processor of 45 nm, or an `Energy`.
 
     Returns:
         A `Profile` of neurons, leaky integrators, and `Dense`, `Conv`,
@@ -169,6 +170,8 @@ def profile(model, x, batch_size=None, energy="float32"):
     Reference:
         "The NeuroBench framework for benchmarking neuromorphic computing
         algorithms and systems" (Yik et al., Nature Communications, 2025).
+        Energies: Horowitz, "Computing's energy problem (and what we can do
+        about it)" (ISSCC 2014).
 
     Example:
     >>> inputs = keras.Input((4, 3))

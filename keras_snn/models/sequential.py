@@ -62,8 +62,9 @@ def sequential_snn(
         theta: Firing threshold, above 0.
         surrogate: Surrogate from `keras_snn.surrogates`: a name, a config or an
             object. `"auto"` is the one that suits the initialization, see
-            `initializers.for_gradient`. For deep networks it also detaches
-            the reset, whatever `detach_reset` says.
+            `initializers.for_gradient`. Under `"stationary"`, `"copy"` and
+            `"shi"` it also detaches the reset, whatever `detach_reset`
+            says.
         detach_reset: Whether the gradient stops at the reset.
         initializer: Initialization of weights and biases: a name in
             `keras_snn.initializers.NAMES`. `initializers.for_layer` says what
@@ -104,6 +105,8 @@ def sequential_snn(
         shape `(batch, timesteps, *input_shape)` and is not scaled.
 
     Raises:
+        TypeError: If a number is not an integer where it must be one, or not
+            a number.
         ValueError: If an argument is out of range, the layout is invalid, or
             the image is too small for the layout.
 

@@ -53,8 +53,9 @@ def step_model(model: keras.Model) -> StepModel:
     `model`. It can be saved, and exported with `export`.
 
     At every timestep, a mean over time is that of the timesteps so far. Images
-    go to their encoder at every timestep. `PoissonEncoder` draws anew, and
-    `RetinaEncoder` and `LatencyEncoder` fire no more after their last timestep.
+    go to their encoder at every timestep. `PoissonEncoder` draws new
+    spikes. `RetinaEncoder` and `LatencyEncoder` emit none after their last
+    timestep.
     `BNTT` counts timesteps. After its last one, it goes on with the weights of
     the last.
 

@@ -109,26 +109,34 @@ class Sweep:
 
     def _plan(self):
         """Plans what runs again for which neurons, and what to forget when."""
-        scaled, last = set(), {}
-        self.again, self.new = {}, {}
+        self.new, self.again = {}, {}
+        scaled = set()
+        for neurons in self.found:
+            new = [x for x in neurons.layers if id(x) not in scaled]
+            scaled |= set(map(id, new))
+            self.new[neurons.name] = new
+            self.again[neurons.name] = self._depending(neurons.path, new)
+        last = {}  # call or neurons that use a tensor last
         for index, call in enumerate(self.graph.calls):
             last |= dict.fromkeys(call.inputs.values(), index)
         for neurons in self.found:
-            new = [x for x in neurons.layers if id(x) not in scaled]
-            again, changed = [], set()
-            for index in neurons.path:
-                call = self.graph.calls[index]
-                inputs = call.inputs.values()
-                own = any(x is y for x in call.synapses[0] for y in new)
-                if own or changed & set(inputs):
-                    again.append(index)
-                    changed |= set(call.outputs)
-                    last |= {x: max(last[x], neurons.index) for x in inputs}
-            scaled |= set(map(id, new))
-            self.new[neurons.name], self.again[neurons.name] = new, again
+            for index in self.again[neurons.name]:
+                for key in self.graph.calls[index].inputs.values():
+                    last[key] = max(last[key], neurons.index)
         self._done = {}
         for key, index in last.items():
             self._done.setdefault(index, []).append(key)
+
+    def _depending(self, path, layers):
+        """Returns the calls of a path whose outputs depend on some layers."""
+        found, changed = [], set()
+        for index in path:
+            call = self.graph.calls[index]
+            own = any(x is y for x in call.synapses.layers for y in layers)
+            if own or changed & set(call.inputs.values()):
+                found.append(index)
+                changed |= set(call.outputs)
+        return found
 
     @contextlib.contextmanager
     def _unchanged(self):
@@ -283,7 +291,8 @@ def _search(rate, target):
     tried = {}
 
     def high(exponent):
-        tried[exponent] = rate(2.0**exponent)
+        if exponent not in tried:
+            tried[exponent] = rate(2.0**exponent)
         # NaN comes from weights that are too large.
         return not tried[exponent] < target
 
@@ -291,35 +300,47 @@ def _search(rate, target):
         found = tried[exponent]
         return math.inf if math.isnan(found) else abs(found - target)
 
-    first = high(0.0)
+    start = high(0.0)
     if gap(0.0) <= CLOSE * target:
         return 1.0, ""
-    ends = None
-    for sign in (-1, 1) if first else (1, -1):
-        for n in range(1, DOUBLINGS + 1):
-            if high(float(sign * n)) != first:
-                ends = sign * (n - 1.0), sign * float(n)
-                break
-        if ends:
-            break
-    else:
+    ends = _bracket(high)
+    if ends is None:
         least = min(map(gap, tried)) + CLOSE * target
         if math.isinf(least):
             return 1.0, "the rate is NaN"
         close = [x for x in tried if gap(x) <= least]
         best = 2.0 ** min(close, key=abs)
         return best, f"cannot fire at {target:g}"
-    inside, outside = ends
-    while abs(outside - inside) > 1e-3:
-        middle = (inside + outside) / 2
-        if high(middle) == first:
-            inside = middle
+    near, far = ends
+    while abs(far - near) > 1e-3:
+        middle = (near + far) / 2
+        if high(middle) == start:
+            near = middle
         else:
-            outside = middle
+            far = middle
         if gap(middle) <= CLOSE * target:
             return 2.0**middle, ""
-    best = min((inside, outside), key=gap)
+    best = min((near, far), key=gap)
     return 2.0**best, ""
+
+
+def _bracket(high):
+    """Searches for two neighboring integers on either side of the target.
+
+    Args:
+        high: Says on which side an exponent is.
+
+    Returns:
+        The two, the one closer to 0 first, or `None` if all tried exponents
+        are on one side.
+    """
+    start = high(0.0)
+    toward = -1 if start else 1
+    for sign in (toward, -toward):  # the rate may also fall with the factor
+        for n in range(1, DOUBLINGS + 1):
+            if high(float(sign * n)) != start:
+                return sign * (n - 1.0), float(sign * n)
+    return None
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ graph instead, with those of models inside it, so that a part can run again.
 import dataclasses
 import functools
 import inspect
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops, tree
@@ -43,6 +43,20 @@ SCALES = {
 }
 
 
+class Synapses(NamedTuple):
+    """What scales the outputs of an operation.
+
+    Attributes:
+        layers: Layers whose weights do.
+        others: Names of layers with weights that do not.
+        passes: Whether the inputs do, too.
+    """
+
+    layers: list
+    others: list
+    passes: bool
+
+
 @dataclasses.dataclass(eq=False)
 class Call:
     """One call of an operation.
@@ -72,7 +86,7 @@ class Call:
 
     @functools.cached_property
     def synapses(self):
-        """What scales the outputs, see `_synapses`."""
+        """What scales the outputs, as `Synapses`."""
         return _synapses(self.operation)
 
     @property
@@ -173,21 +187,19 @@ class Graph:
         )
         keys |= dict(zip(map(id, entry.inputs), standard, strict=True))
         for operation, args, kwargs, results in level:
-            layer = recomputed(operation)
+            layer, arguments = recomputed(operation), (args, kwargs)
             if layer is not operation and not operation.supports_masking:
-                keys = keys | self._copies((args, kwargs), keys)
+                keys = keys | self._copies(arguments, keys)
             if runs_its_graph(layer):
+                tensors = filter(is_symbolic, tree.flatten(arguments))
+                inside = [keys[id(x)] for x in tensors]
                 own = kwargs.get("training")
-                tensors = filter(is_symbolic, tree.flatten((args, kwargs)))
                 found = self._add(
-                    layer,
-                    [keys[id(x)] for x in tensors],
-                    training if own is None else own,
+                    layer, inside, training if own is None else own
                 )
             else:
                 if not is_spiking(layer):
                     refuse_neurons_inside(operation, args, kwargs)
-                arguments = args, kwargs
                 found = self._call(layer, arguments, keys, results, training)
             keys |= dict(
                 zip(map(id, tree.flatten(results)), found, strict=True)
@@ -241,40 +253,37 @@ class Graph:
                 others[call.operation.name] = key
                 continue
             path.add(index)
-            found, stops, passes = call.synapses
-            layers |= {id(x): (index, x) for x in found}
-            others |= dict.fromkeys(stops, key)
-            if passes:
+            layers |= {id(x): (index, x) for x in call.synapses.layers}
+            others |= dict.fromkeys(call.synapses.others, key)
+            if call.synapses.passes:
                 waiting += call.inputs.values()
         in_order = sorted(layers.values(), key=lambda pair: pair[0])
         return [x for _, x in in_order], sorted(others), sorted(path)
 
 
 def _synapses(operation):
-    """Returns what scales the output of an operation.
-
-    Returns:
-        `(layers, others, passes)`: the layers whose weights do, names of layers
-        with other weights, and whether its inputs do, too.
-    """
+    """Returns the `Synapses` of an operation."""
     layer = operation
     while isinstance(layer, PER_TIMESTEP):
         layer = recomputed(layer.layer)
     if not isinstance(layer, keras.layers.Layer):
-        return [], [], True
+        return Synapses([], [], passes=True)
     if runs_its_graph(layer) and layer is not operation:
         graph = Graph(layer)
         layers, others, _ = graph.upstream(graph.outputs)
-        inputs = {graph._names[key] for key in graph.inputs}
-        names = [x for x in others if x not in inputs]
-        return layers, names, len(names) < len(others)
+        inputs = {x.name for x in graph.model.inputs}
+        return Synapses(
+            layers,
+            [x for x in others if x not in inputs],
+            passes=any(x in inputs for x in others),
+        )
     if scaled_weights(layer):
-        return [layer], [], False
+        return Synapses([layer], [], passes=False)
     linear = isinstance(layer, OverTime)
     normalizes = hasattr(layer, "gamma")
     if (layer.weights or normalizes) and not linear:
-        return [], [layer.name], False
-    return [], [], True
+        return Synapses([], [layer.name], passes=False)
+    return Synapses([], [], passes=True)
 
 
 def scaled_weights(layer):

@@ -170,8 +170,7 @@ def _check_other_uses(graph, scaled):
     """Raises an error if scaled weights affect more than neurons."""
     ways = [("the output", graph.outputs)]
     for call in graph.calls:
-        _, _, passes = call.synapses
-        if not passes and not is_spiking(call.operation):
+        if not call.synapses.passes and not is_spiking(call.operation):
             ways.append((call.operation.name, list(call.inputs.values())))
     for name, keys in ways:
         layers, *_ = graph.upstream(keys)

@@ -2,9 +2,8 @@
 
 NIR (Neuromorphic Intermediate Representation) describes a network as a graph
 of nodes in continuous time. `from_nir` makes a Keras model of it, and `to_nir`
-a graph of a model. Both need the package `nir`:
-
-    pip install "keras-snn[nir]"
+a graph of a model. Both need the package `nir`
+(`pip install nir`).
 
 **Time.** A node has time constants, and a model has timesteps. `dt` is the
 length of a timestep in the unit of the time constants. Both functions use the

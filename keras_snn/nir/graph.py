@@ -16,8 +16,7 @@ def package():
         import nir
     except ImportError:
         raise ImportError(
-            "NIR needs the package `nir`. Install it with "
-            '`pip install "keras-snn[nir]"`.'
+            "NIR needs the package `nir`: pip install nir"
         ) from None
     return nir
 

@@ -124,7 +124,7 @@ def snntorch_rleaky(
     it to the bias of the layer before.
 
     Spikes and gradients are equal in the cases that `snntorch_synaptic` lists.
-    The gradient passes through the recurrent spikes, also if it stops at the
+    The gradient passes through the recurrent spikes even if it stops at the
     reset.
 
     Args:

@@ -67,7 +67,14 @@ def bernoulli_moments(
 
 
 def mean_rate(moments: np.ndarray) -> float:
-    """Computes the mean firing rate, the mean of the diagonal."""
+    """Computes the mean firing rate.
+
+    Args:
+        moments: Second moments of spikes, `(timesteps, timesteps)`.
+
+    Returns:
+        The mean of the diagonal, in spikes per timestep.
+    """
     return float(np.trace(moments)) / len(moments)
 
 
@@ -128,7 +135,8 @@ def cross_moments_after(
     Args:
         moments: Second moments of the spikes under either input.
         cross: `E[o_s o'_t]`, where `o` are the spikes under the first input and
-            `o'` those of the same neurons under the second.
+            `o'` those of the same neurons under the second. In the shape of
+            `moments`.
         stddev: See `moments_after`, also for the arguments below.
         bias: Current of the bias.
         k: Fraction of the potential kept per timestep, in `(0, 1]`.
@@ -139,6 +147,9 @@ def cross_moments_after(
 
     Returns:
         `cross` of the outputs, in the same shape.
+
+    Raises:
+        ValueError: As `moments_after`. Here, 256 timesteps are the most.
 
     Example:
     Two inputs whose spikes are independent except for their rates:
@@ -183,6 +194,9 @@ def rate_slope(
 
     Returns:
         The slope, from a change of all rates by 5 % up and down.
+
+    Raises:
+        ValueError: As `moments_after`.
     """
     change = 0.05
     found = []
@@ -229,6 +243,9 @@ def gradient_squares(
     Returns:
         Mean squares of the gradient at the spikes, `(layers + 1,)`: 1 for the
         outputs of the last layer, and so on down to the inputs of the first.
+
+    Raises:
+        ValueError: As `moments_after`, or if `layers` is below 1.
     """
     layers = check_count("layers", layers)
     currents = _currents(moments, stddev, bias)
@@ -260,7 +277,7 @@ def reset_growth(k: float, theta: float, peak: float) -> float:
 
     With reset to zero, `v_{t+1} = u_t (1 - o_t)`, so a neuron just above its
     threshold has `|dv_{t+1} / du_t| = theta h'(0)`. If it stays there, the
-    gradient grows by `k theta h'(0)` at every timestep. `SGD` then fails. A
+    gradient grows by `k theta h'(0)` at every timestep, and `SGD` may fail. A
     detached reset or a less steep surrogate removes the growth.
 
     Args:

@@ -73,7 +73,8 @@ def stationary_stddev(
 ) -> float:
     """Computes the weights' spread of the stationary law.
 
-    The first call for a neuron takes a second, later ones are cached.
+    The first call for a neuron takes a second, or several seconds for more than
+    20 timesteps. Later ones are cached.
 
     Args:
         k: Fraction of the potential kept per timestep, in `(0, 1]`.
@@ -103,7 +104,8 @@ def stationary_moments(
     Args:
         k: Fraction of the potential kept per timestep, in `(0, 1]`.
         rate: Firing rate to keep, in `[0.1, 0.4]`.
-        timesteps: Number of timesteps, at least 1.
+        timesteps: Number of timesteps, at least 1. Numbers above 100 count as
+            100.
 
     Returns:
         Second moments, `(timesteps, timesteps)`, see `moments_after`.
@@ -121,7 +123,8 @@ def stationary_steepness(
         k: Fraction of the potential kept per timestep, in `(0, 1]`.
         theta: Firing threshold, above 0.
         rate: Firing rate to keep, in `[0.1, 0.4]`.
-        timesteps: Number of timesteps, at least 1.
+        timesteps: Number of timesteps, at least 1. Numbers above 100 count as
+            100.
 
     Returns:
         The `a` of `surrogates.Exponential` for which `gradient_squares` is 1

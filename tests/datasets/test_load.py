@@ -90,7 +90,7 @@ def test_digits_without_scikit_learn_say_what_to_install(monkeypatch):
     without(monkeypatch, "sklearn", "sklearn.datasets")
     with pytest.raises(
         ImportError,
-        match=r'sklearn.*pip install "keras-snn\[examples\]"',
+        match="sklearn.*: pip install scikit-learn$",
     ):
         datasets.load("digits")
 
@@ -239,8 +239,8 @@ def test_mnist_without_a_package_says_what_to_install(home, monkeypatch):
     without(monkeypatch, "tensorflow_datasets")
     with pytest.raises(
         ImportError,
-        match=r"tensorflow_datasets: pip install "
-        r'"keras-snn\[examples\]", or copy mnist.npz',
+        match="tensorflow_datasets: pip install tensorflow "
+        "tensorflow-datasets importlib_resources, or copy mnist.npz",
     ):
         datasets.load("mnist")
     assert all_files(home) == []
