@@ -7,6 +7,7 @@ __all__ = ["GUIDES", "notebook"]
 
 # Pages whose code runs as it stands. The suite runs them all.
 GUIDES = (
+    "building.md",
     "caveats.md",
     "choosing.md",
     "deep.md",
