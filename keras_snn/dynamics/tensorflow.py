@@ -67,6 +67,12 @@ def _once(*inputs):
     return [tf.identity(x) for x in gradients], _refusal(inputs)
 
 
+def _set_shapes(tensors, like):
+    """Restores static shapes, which a function loses that serves several."""
+    for tensor, x in zip(tensors, like, strict=True):
+        tensor.set_shape(x.shape)
+
+
 def run(system, current, states, mask=None, recurrent=None):
     """See `keras_snn.dynamics.run`."""
     kind, entries, steepness = system.flatten()
@@ -91,6 +97,7 @@ def run(system, current, states, mask=None, recurrent=None):
         kernel = None if recurrent is None else learnt.pop(0)
         operands = learnt or entries, steepness
         spikes, final, kept = forward(operands, current, states, mask, kernel)
+        _set_shapes((spikes, *final), (current, *states))
 
         def grad(at_spikes, *at_states):
             arrays = kept, at_spikes, at_states, mask, kernel
@@ -100,9 +107,10 @@ def run(system, current, states, mask=None, recurrent=None):
                 [] if kernel is None else [loop.at_recurrent(kept, at_current)]
             )
             others += map(loop.summed, at_entries, operands[0])
+            found = at_current, *at_states, *others
+            _set_shapes(found, (current, *rest))
             # The loop itself has no gradient: only the marker refuses.
-            found = map(tf.stop_gradient, (at_current, *at_states, *others))
-            return _once(*found, marker)
+            return _once(*map(tf.stop_gradient, found), marker)
 
         return (spikes, *final), grad
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_snn.layers import LIF, PerTimestep
+from keras_snn.layers import LIF, LeakyIntegrator, PerTimestep, RecurrentLIF
 
 NEURON = {"k": 0.5, "lam": 0.5, "theta": 1.0}
 
@@ -75,7 +75,7 @@ TRAINED = """
 import contextlib
 import keras
 import numpy as np
-from keras_snn.layers import LIF, PerTimestep
+from keras_snn.layers import LIF, LeakyIntegrator, PerTimestep, RecurrentLIF
 
 
 def trained(scope=contextlib.nullcontext()):
@@ -166,3 +166,38 @@ def test_torch_compile_breaks_nothing_and_changes_no_spike(current, masked):
 def needs_a_compiler():
     if not any(map(shutil.which, ("g++", "clang++"))):
         pytest.skip("PyTorch compiles with a C++ compiler, of which is none")
+
+
+class Stack(keras.Model):
+    """Layers of several widths, built when they are called."""
+
+    def __init__(self, neurons, *others):
+        super().__init__()
+        self.stack = [
+            x
+            for units in (20, 30, 40)
+            for x in (keras.layers.Dense(units), neurons(units))
+        ]
+        self.stack += [*others, keras.layers.Dense(10)]
+
+    def call(self, x):
+        for layer in self.stack:
+            x = layer(x)
+        return x
+
+
+@pytest.mark.parametrize(
+    "neurons",
+    [
+        lambda _: LIF(),
+        lambda _: LIF(learn=("k",)),
+        lambda _: LeakyIntegrator(),
+        RecurrentLIF,
+    ],
+)
+# A loop that serves several shapes must not lose those of its outputs.
+def test_layers_of_several_widths_train_in_a_subclassed_model(neurons):
+    model = Stack(neurons, keras.layers.LayerNormalization())
+    model.compile("adam", "mse")
+    model.fit(np.ones((8, 6, 5)), np.zeros((8, 6, 10)), verbose=0)
+    assert model.predict(np.ones((2, 6, 5)), verbose=0).shape == (2, 6, 10)
