@@ -1,6 +1,7 @@
 """Losses, a metric and a regularizer for spiking classifiers.
 
-Labels are integer classes, `(batch,)` or `(batch, 1)`. Outputs are
+Labels are integer classes, `(batch,)` or `(batch, 1)`. The loss of a label that
+is no class is NaN. Outputs are
 `(batch, timesteps, classes)`. Outputs without a time axis, `(batch, classes)`,
 are treated as one timestep.
 

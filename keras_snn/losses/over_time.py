@@ -55,10 +55,17 @@ class Timesteps(keras.layers.Layer):
 
 
 class LossOverTime(keras.losses.Loss):
-    """Base class: `per_sample` computes the loss of each sample."""
+    """Base class: `per_sample` computes the loss of each sample.
+
+    Compiled code cannot raise an error, so a label that is no class gives NaN.
+    """
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
+        if not keras.backend.is_float_dtype(self.dtype):
+            raise ValueError(
+                f"`dtype` must be a float type. Received: dtype={self.dtype!r}"
+            )
         self._timesteps = Timesteps(dtype=self.dtype)
 
     def __call__(self, y_true, y_pred, sample_weight=None):
@@ -68,14 +75,23 @@ class LossOverTime(keras.losses.Loss):
         labels = labels_of(y_true)
         y_true = ops.stack([labels // BASE, labels % BASE], axis=1)
         # Keras would apply a mask of the timesteps to the samples' losses.
-        return super().__call__(y_true, self._timesteps(y_pred), sample_weight)
+        y_pred = self._timesteps(y_pred)
+        given, samples = labels.shape[0], y_pred[0].shape[0]
+        if None not in (given, samples) and given != samples:
+            raise ValueError(
+                "`y_true` must have one class per sample. Received: "
+                f"{given} classes for {samples} samples"
+            )
+        return super().__call__(y_true, y_pred, sample_weight)
 
     def call(self, y_true, y_pred):
         """Returns the loss of each sample, `(batch,)`."""
         outputs, counts = y_pred
         digits = ops.cast(y_true, "int32")
         labels = digits[:, 0] * BASE + digits[:, 1]
-        return self.per_sample(labels, outputs, counts)
+        known = (labels >= 0) & (labels < outputs.shape[-1])
+        losses = self.per_sample(ops.where(known, labels, 0), outputs, counts)
+        return ops.where(known, losses, float("nan"))
 
 
 def labels_of(y_true):

@@ -282,3 +282,34 @@ def test_half_precision_keeps_classes_apart():
     loss = CountCrossentropy(dtype="bfloat16")
     right, wrong = (float(loss(np.array([x]), outputs)) for x in (257, 256))
     assert right < 1 < wrong
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        CountCrossentropy(),
+        CountMeanSquaredError(),
+        MembraneMeanSquaredError(),
+        TemporalCrossentropy(),
+    ],
+    ids=lambda x: type(x).__name__,
+)
+class TestLabels:
+    """What the losses do with labels that cannot be right."""
+
+    @pytest.mark.parametrize("wrong", [-1, 3, 255, 1000])
+    def test_a_label_that_is_no_class_gives_nan(self, loss, wrong):
+        found = loss([0, wrong], np.zeros((2, 4, 3), "float32"))
+        assert np.isnan(to_numpy(found))
+
+    def test_too_few_labels_are_refused(self, loss):
+        with pytest.raises(ValueError, match="2 classes for 3 samples"):
+            loss([0, 1], np.zeros((3, 4, 3), "float32"))
+
+
+@pytest.mark.parametrize(
+    "loss", [CountCrossentropy, CountMeanSquaredError, TemporalCrossentropy]
+)
+def test_a_loss_must_compute_with_floats(loss):
+    with pytest.raises(ValueError, match="dtype='int32'"):
+        loss(dtype="int32")
