@@ -224,9 +224,10 @@ class IterationHistory(keras.callbacks.Callback):
     """Keeps the loss and the metrics of every iteration.
 
     Keras logs running means over the epoch. This callback recovers the value of
-    each batch. The result is exact for means over samples, such as loss and
-    accuracy, if all batches have the same size. If the last batch of an epoch
-    is smaller, its value is not exact.
+    each batch, for means over samples, such as loss and accuracy. The means are
+    float32, so their rounding errors grow with the iteration: after 4,000
+    iterations, to about 1e-3 of a loss of 5. If the last batch of an epoch is
+    smaller, its value is wrong.
 
     Attributes:
         history: Dictionary of lists, one entry per iteration. With
@@ -304,7 +305,8 @@ class EpochLog(keras.callbacks.Callback):
         if not self.path.exists():
             return []
         pairs = []
-        for number, line in enumerate(self.path.read_text().splitlines(), 1):
+        text = self.path.read_text("utf-8", errors="replace")
+        for number, line in enumerate(text.splitlines(), 1):
             try:
                 pairs.append((int(json.loads(line)["epoch"]), line))
             except (ValueError, KeyError, TypeError) as error:

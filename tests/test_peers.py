@@ -50,7 +50,9 @@ def test_delayed_reset_by_subtraction_of_snntorch_is_not_that_of_lif():
     # Potentials of `Leaky`: 2, then 1 + 1 - 1 = 1. Of `LIF`: 2, then
     # (2 - 1) / 2 + 1 = 1.5.
     current = keras.ops.convert_to_tensor([[[2.0], [1.0]]])
-    ours = to_numpy(LIF(**presets.snntorch(0.5))(current))
+    with pytest.warns(UserWarning, match="equal with reset_mechanism='zero'"):
+        neuron = presets.snntorch(0.5)
+    ours = to_numpy(LIF(**neuron)(current))
     theirs = to_numpy(leaky(0.5)(current))
     assert (ours.ravel().tolist(), theirs.ravel().tolist()) == ([1, 1], [1, 0])
 
@@ -131,18 +133,18 @@ def test_delayed_reset_to_zero_of_snntorch_silences_the_next_timestep(name):
     import torch
 
     options = {"reset_mechanism": "zero"}
+    warns = pytest.warns(UserWarning, match=f"`{name}` .*reset_delay=False")
     if name == "Synaptic":
         made = library("snntorch").Synaptic(0.5, 0.5, **options)
-        ours = CubaLIF(**presets.snntorch_synaptic(0.5, 0.5, **options))
+        with warns:
+            ours = CubaLIF(**presets.snntorch_synaptic(0.5, 0.5, **options))
     else:
         made = library("snntorch").RLeaky(0.5, linear_features=1, **options)
         torch.nn.init.zeros_(made.recurrent.weight)
         torch.nn.init.zeros_(made.recurrent.bias)
-        ours = RecurrentLIF(
-            1,
-            recurrent_initializer="zeros",
-            **presets.snntorch_rleaky(0.5, **options),
-        )
+        with warns:
+            neuron = presets.snntorch_rleaky(0.5, **options)
+        ours = RecurrentLIF(1, recurrent_initializer="zeros", **neuron)
     current = torch.full((1, 2, 1), 2.0)
     state, theirs = made.reset_mem(), []
     for now in current.unbind(1):

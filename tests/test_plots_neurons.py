@@ -176,6 +176,8 @@ def test_neurons_must_be_indices_of_the_layer(neurons):
 def test_potentials_refuse_an_unknown_layer():
     with pytest.raises(ValueError, match="must be one of 'first', 'second'"):
         plots.potentials(network(), CURRENT, "third")
+    with pytest.raises(TypeError, match="`layer` must be a name"):
+        plots.potentials(network(), CURRENT, None)
 
 
 def test_the_response_has_theory_asymptote_and_simulation():

@@ -112,3 +112,33 @@ def test_the_history_of_a_monitor_is_drawn(training, rng):
 def test_other_histories_are_refused(history):
     with pytest.raises(ValueError, match='`history` must have "iteration"'):
         plots.firing_rates(history)
+
+
+@pytest.mark.parametrize("history", [None, [0.1], "iteration"])
+def test_a_history_must_be_a_dictionary(history):
+    with pytest.raises(TypeError, match="`history` must be a dictionary"):
+        plots.firing_rates(history)
+
+
+RUN = {
+    "loss": [1.0],
+    "accuracy": [0.5],
+    "iteration": [0],
+    "lif_firing_rate": [0.1],
+}
+
+
+@pytest.mark.parametrize(
+    "runs", [None, {}, [RUN], RUN, {"he": [RUN]}, {"he": {"loss": [1.0]}}]
+)
+def test_what_is_not_a_run_is_refused(runs):
+    with pytest.raises(ValueError, match="`runs` must map names to runs"):
+        plots.learning_curves(runs)
+
+
+@pytest.mark.parametrize("key", RUN)
+def test_a_run_needs_all_curves(key):
+    run = {name: values for name, values in RUN.items() if name != key}
+    plots.learning_curves({"he": RUN})
+    with pytest.raises(ValueError, match="`runs` must map names to runs"):
+        plots.learning_curves({"he": run})

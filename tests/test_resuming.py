@@ -212,10 +212,12 @@ def test_log_has_a_line_for_every_epoch_also_resumed(tmp_path):
     assert [each.name for each in path.parent.iterdir()] == ["log.jsonl"]
 
 
-@pytest.mark.parametrize("line", ['{"epoch": 0, "lo', "", "[1]", '{"loss": 1}'])
+@pytest.mark.parametrize(
+    "line", [b'{"epoch": 0, "lo', b"", b"[1]", b'{"loss": 1}', b"\xff\xfe"]
+)
 def test_a_log_that_is_damaged_is_named_before_training(tmp_path, line):
     path = tmp_path / "log.jsonl"
-    path.write_text('{"epoch": 0}\n' + line + "\n")
+    path.write_bytes(b'{"epoch": 0}\n' + line + b"\n")
     callback = callbacks.EpochLog(path)
     with pytest.raises(ValueError, match="Line 2 of .*log.jsonl.*delete it"):
         callback.on_train_begin()

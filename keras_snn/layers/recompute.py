@@ -33,7 +33,8 @@ class Recompute(keras.layers.Wrapper):
             statistics once. It must have no activity regularizers and must not
             call `add_loss`.
         spikes: Whether the inputs are spikes, or counts up to 255. They are
-            kept as bytes, a quarter of float32. Other inputs would be rounded.
+            kept as bytes, a quarter of float32. Other inputs would be rounded,
+            which makes the gradients wrong without an error.
         parts: Number of parts into which the batch is split. The parts pass
             through the layer one after another, forward and backward, which
             divides the memory of the running layer by this number. Above 1, the

@@ -21,6 +21,19 @@ def package():
     return nir
 
 
+def _read(nir, path):
+    try:
+        return nir.read(path)
+    except FileNotFoundError:
+        raise
+    # Damaged files make `h5py` and `nir` raise many kinds of exception.
+    except Exception as error:
+        raise ValueError(
+            f"`{path}` must be a file of NIR. "
+            f"Received: {type(error).__name__}: {error}"
+        ) from error
+
+
 def kind(node):
     """Returns the name of the class of a node."""
     return type(node).__name__
@@ -47,7 +60,7 @@ class Graph:
     def __init__(self, source):
         nir = package()
         if isinstance(source, (str, os.PathLike)):
-            source = nir.read(source)
+            source = _read(nir, source)
         if not isinstance(source, nir.NIRGraph):
             raise TypeError(
                 "`graph` must be a path or an `nir.NIRGraph`. "

@@ -69,6 +69,8 @@ def potentials(
     """
     from matplotlib.figure import Figure
 
+    if not isinstance(layer, str):
+        raise TypeError(f"`layer` must be a name. Received: layer={layer!r}")
     trace = traces(model, x, layer)[layer]
     integrated, kept, theta, spikes = trace_potentials(trace)
     timesteps, *features = integrated.shape

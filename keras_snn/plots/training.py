@@ -35,6 +35,9 @@ def learning_curves(
     Returns:
         A `matplotlib.figure.Figure`.
 
+    Raises:
+        ValueError: If `runs` is empty, or a run lacks one of these keys.
+
     Example:
     >>> run = {
     ...     "loss": [2.3, 1.1],
@@ -49,6 +52,13 @@ def learning_curves(
     from matplotlib.figure import Figure
 
     smooth = check_count("smooth", smooth)
+    named = isinstance(runs, Mapping) and runs
+    if not named or not all(map(_is_run, runs.values())):
+        raise ValueError(
+            "`runs` must map names to runs. A run is a dictionary with "
+            '"loss", "accuracy", "iteration" and keys that end in '
+            f'"firing_rate". Received: runs={str(runs)[:80]}'
+        )
     figure = Figure(figsize=(13, 3.6), layout="constrained")
     loss, accuracy, rate = figure.subplots(1, 3)
     for name, run in runs.items():
@@ -98,6 +108,10 @@ def firing_rates(history: Mapping[str, Sequence[float]]) -> "Figure":
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
+    if not isinstance(history, Mapping):
+        raise TypeError(
+            f"`history` must be a dictionary. Received: history={history!r}"
+        )
     iterations = np.asarray(history.get("iteration", ()), "float64")
     rates = {
         key.removesuffix("_firing_rate"): values
@@ -134,6 +148,15 @@ def firing_rates(history: Mapping[str, Sequence[float]]) -> "Figure":
     place = {"loc": "lower right", "bbox_to_anchor": (1, 1)}
     axis.legend(handles=[silent], **place, frameon=False)
     return figure
+
+
+def _is_run(run: object) -> bool:
+    """Says whether `learning_curves` can draw a run."""
+    return (
+        isinstance(run, Mapping)
+        and {"loss", "accuracy", "iteration"} <= set(run)
+        and any(key.endswith("firing_rate") for key in run)
+    )
 
 
 def _edges(places: Array) -> Array:

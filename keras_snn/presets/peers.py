@@ -1,5 +1,6 @@
 """Neurons of other simulators. The package's docstring says what is equal."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,8 @@ def snntorch(
     | `"subtract"` | `True` | if `beta` is 1 |
     | `"subtract"` | `False` | if no potential exceeds `2 * threshold` |
 
+    With a delay and `beta` below 1, the default warns: the spikes differ.
+
     Args:
         beta: Fraction of the potential kept per timestep, in `(0, 1]`.
         threshold: Firing threshold, above 0.
@@ -56,15 +59,10 @@ def snntorch(
     >>> neuron["k"], neuron["lam"], neuron["theta"], neuron["detach_reset"]
     (0.5, 1.0, 1.0, True)
     """
-    resets = ("subtract", "zero", "none")
-    return {
-        "k": check_number("beta", beta, high=1.0),
-        "lam": 1.0,
-        "theta": check_number("threshold", threshold),
-        "surrogate": Arctan(1.0),
-        "reset": check_choice("reset_mechanism", reset_mechanism, resets),
-        "detach_reset": check_choice("reset_delay", reset_delay, (False, True)),
-    }
+    found = _snntorch(beta, threshold, reset_mechanism, reset_delay)
+    if _subtracts_late(found):
+        _warn("Leaky", "reset_mechanism='zero'")
+    return found
 
 
 def snntorch_synaptic(
@@ -106,8 +104,10 @@ def snntorch_synaptic(
     (0.75, 0.5, 1.0, False)
     """
     alpha = check_number("alpha", alpha, high=1.0, included="both")
-    neuron = snntorch(beta, threshold, reset_mechanism, reset_delay)
-    return neuron | {"alpha": alpha}
+    found = _snntorch(beta, threshold, reset_mechanism, reset_delay)
+    if _subtracts_late(found) or (reset_delay and found["reset"] == "zero"):
+        _warn("Synaptic", "reset_mechanism='zero', reset_delay=False")
+    return found | {"alpha": alpha}
 
 
 def snntorch_rleaky(
@@ -141,7 +141,36 @@ def snntorch_rleaky(
     >>> neuron["k"], neuron["lam"], neuron["theta"], neuron["reset"]
     (0.5, 1.0, 1.0, 'none')
     """
-    return snntorch(beta, threshold, reset_mechanism, reset_delay)
+    found = _snntorch(beta, threshold, reset_mechanism, reset_delay)
+    if _subtracts_late(found) or (reset_delay and found["reset"] == "zero"):
+        _warn("RLeaky", "reset_mechanism='zero', reset_delay=False")
+    return found
+
+
+def _snntorch(beta, threshold, reset_mechanism, reset_delay):
+    resets = ("subtract", "zero", "none")
+    return {
+        "k": check_number("beta", beta, high=1.0),
+        "lam": 1.0,
+        "theta": check_number("threshold", threshold),
+        "surrogate": Arctan(1.0),
+        "reset": check_choice("reset_mechanism", reset_mechanism, resets),
+        "detach_reset": check_choice("reset_delay", reset_delay, (False, True)),
+    }
+
+
+def _subtracts_late(neuron):
+    delayed = neuron["detach_reset"] and neuron["reset"] == "subtract"
+    return delayed and neuron["k"] < 1
+
+
+def _warn(name, equal):
+    """Warns the caller of a preset whose spikes are not those of snnTorch."""
+    warnings.warn(
+        f"snnTorch's `{name}` resets one timestep later, so other neurons "
+        f"fire. Spikes are equal with {equal}, in both.",
+        stacklevel=3,
+    )
 
 
 def spikingjelly(

@@ -1,5 +1,6 @@
 """Models of small graphs equal a plain simulation of the graphs."""
 
+import re
 import sys
 
 import keras
@@ -374,3 +375,12 @@ def test_without_nir_one_sentence_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "nir", None)
     with pytest.raises(ImportError, match="pip install"):
         from_nir("network.nir")
+
+
+def test_a_file_that_is_not_nir_is_named(tmp_path):
+    path = tmp_path / "network.nir"
+    path.write_bytes(b"no network")
+    with pytest.raises(ValueError, match=f"`{re.escape(str(path))}` must be"):
+        from_nir(path)
+    with pytest.raises(FileNotFoundError):
+        from_nir(tmp_path / "missing.nir")
