@@ -226,7 +226,7 @@ class IterationHistory(keras.callbacks.Callback):
     Keras logs running means over the epoch. This callback recovers the value of
     each batch, for means over samples, such as loss and accuracy. The means are
     float32, so their rounding errors grow with the iteration: after 4,000
-    iterations, to about 1e-3 of a loss of 5. If the last batch of an epoch is
+    iterations, to about 1e-3 for a loss of 5. If the last batch of an epoch is
     smaller, its value is wrong.
 
     Attributes:

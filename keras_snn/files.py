@@ -1,4 +1,4 @@
-"""Atomic file writes, and locks between processes."""
+"""Atomic file writes, locks between processes, and damaged files."""
 
 import contextlib
 import os
@@ -6,10 +6,15 @@ import pathlib
 import shutil
 import tempfile
 from collections.abc import Iterator
+from errno import EEXIST, EINVAL, EISDIR, ENAMETOOLONG, ENOENT, ENOTDIR
 
 import filelock
 
-__all__ = ["cannot_write", "locked", "replacing"]
+__all__ = ["cannot_write", "damage", "locked", "replacing"]
+
+# Values of `OSError.errno` that a damaged file can cause. Decompressors set
+# none. Other values, such as that of a full disk, have other causes.
+FILE_ERRORS = (None, EEXIST, EINVAL, EISDIR, ENAMETOOLONG, ENOENT, ENOTDIR)
 
 
 def cannot_write(path: str | os.PathLike[str], error: OSError) -> OSError:
@@ -104,3 +109,25 @@ def locked(path: str | os.PathLike[str], wait: bool = True) -> Iterator[None]:
         with contextlib.suppress(OSError):
             os.unlink(lock.lock_file)
         lock.release()
+
+
+@contextlib.contextmanager
+def damage(message: str) -> Iterator[None]:
+    """Turns the exceptions that a damaged file causes into a `ValueError`.
+
+    NumPy, Pillow, `h5py` and `zipfile` raise many kinds of exception.
+
+    Args:
+        message: A sentence that names the file and says what to do.
+    """
+    try:
+        yield
+    except Exception as error:
+        number = getattr(error, "errno", None)
+        if number not in FILE_ERRORS or isinstance(
+            error, (ImportError, MemoryError)
+        ):
+            raise
+        # Messages of HDF5 may have several lines.
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{message} Received: {reason}") from error

@@ -50,7 +50,7 @@ def test_delayed_reset_by_subtraction_of_snntorch_is_not_that_of_lif():
     # Potentials of `Leaky`: 2, then 1 + 1 - 1 = 1. Of `LIF`: 2, then
     # (2 - 1) / 2 + 1 = 1.5.
     current = keras.ops.convert_to_tensor([[[2.0], [1.0]]])
-    with pytest.warns(UserWarning, match="equal with reset_mechanism='zero'"):
+    with pytest.warns(UserWarning, match="use reset_mechanism='zero' in both"):
         neuron = presets.snntorch(0.5)
     ours = to_numpy(LIF(**neuron)(current))
     theirs = to_numpy(leaky(0.5)(current))

@@ -129,16 +129,23 @@ RUN = {
 
 
 @pytest.mark.parametrize(
-    "runs", [None, {}, [RUN], RUN, {"he": [RUN]}, {"he": {"loss": [1.0]}}]
+    ("runs", "error", "message"),
+    [
+        (None, TypeError, "`runs` must be a dictionary. Received: runs=None"),
+        ([RUN], TypeError, "`runs` must be a dictionary"),
+        ({}, ValueError, "`runs` must have at least one run"),
+        (RUN, TypeError, r"`runs\['loss'\]` must be a dictionary"),
+        ({"he": [RUN]}, TypeError, r"`runs\['he'\]` must be a dictionary"),
+        ({"he": {"loss": [1]}}, ValueError, r"`runs\['he'\]`.*keys 'loss'$"),
+    ],
 )
-def test_what_is_not_a_run_is_refused(runs):
-    with pytest.raises(ValueError, match="`runs` must map names to runs"):
+def test_what_is_not_a_run_is_refused(runs, error, message):
+    with pytest.raises(error, match=message):
         plots.learning_curves(runs)
 
 
 @pytest.mark.parametrize("key", RUN)
 def test_a_run_needs_all_curves(key):
     run = {name: values for name, values in RUN.items() if name != key}
-    plots.learning_curves({"he": RUN})
-    with pytest.raises(ValueError, match="`runs` must map names to runs"):
-        plots.learning_curves({"he": run})
+    with pytest.raises(ValueError, match=r"`runs\['he'\]` must have"):
+        plots.learning_curves({"lee": RUN, "he": run})

@@ -7,7 +7,8 @@ import stat
 import tarfile
 import zipfile
 
-from keras_snn.datasets.cache import create_once, damage
+from keras_snn.datasets.cache import create_once
+from keras_snn.files import damage
 
 __all__ = ["unpack"]
 

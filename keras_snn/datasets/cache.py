@@ -1,6 +1,5 @@
 """Datasets that are prepared once and then memory-mapped."""
 
-import contextlib
 import hashlib
 import importlib
 import json
@@ -8,27 +7,16 @@ import math
 import os
 import pathlib
 import shutil
-from errno import (
-    EDQUOT,
-    EEXIST,
-    EFBIG,
-    EINVAL,
-    EISDIR,
-    ENAMETOOLONG,
-    ENOENT,
-    ENOSPC,
-    ENOTDIR,
-)
+from errno import EDQUOT, EFBIG, ENOSPC
 
 import keras
 import numpy as np
 
-from keras_snn.files import cannot_write, locked, replacing
+from keras_snn.files import cannot_write, damage, locked, replacing
 
 __all__ = [
     "cache_dir",
     "create_once",
-    "damage",
     "digest",
     "imported",
     "prepared",
@@ -38,9 +26,6 @@ __all__ = [
 SHARD = 2**25
 # Increase this when existing files in the cache become invalid.
 VERSION = 2
-# Values of `OSError.errno` that a damaged file can cause. Decompressors set
-# none. Other values, such as that of a full disk, have other causes.
-FILE_ERRORS = (None, EEXIST, EINVAL, EISDIR, ENAMETOOLONG, ENOENT, ENOTDIR)
 # Values for a full disk, a full quota, and a file too large for its disk.
 NO_ROOM = (ENOSPC, EDQUOT, EFBIG)
 
@@ -59,28 +44,6 @@ def digest(content):
     """Returns a hash of 16 hexadecimal digits of a JSON value."""
     text = json.dumps(content, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-@contextlib.contextmanager
-def damage(message):
-    """Turns the exceptions that a damaged file causes into a `ValueError`.
-
-    NumPy, Pillow, `tarfile` and `zipfile` raise many kinds of exception.
-
-    Args:
-        message: A sentence that names the file and says what to do.
-    """
-    try:
-        yield
-    except Exception as error:
-        number = getattr(error, "errno", None)
-        if number not in FILE_ERRORS or isinstance(
-            error, (ImportError, MemoryError)
-        ):
-            raise
-        # Messages of HDF5 may have several lines.
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{message} Received: {reason}") from error
 
 
 def imported(name, *modules, packages, otherwise=""):

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 
 from keras_snn.datasets import places
-from keras_snn.datasets.cache import cache_dir, damage, imported, prepared
+from keras_snn.datasets.cache import cache_dir, imported, prepared
 from keras_snn.datasets.info import INFO
-from keras_snn.files import replacing
+from keras_snn.files import damage, replacing
 
 __all__ = ["digits", "from_tfds", "tiny_imagenet"]
 
@@ -41,7 +41,8 @@ def _read_tfds(name, data_dir, path):
     copy = f", or copy {path.name} from another machine to {path.parent}"
     tf, tfds = imported(
         name,
-        *("tensorflow", "tensorflow_datasets"),
+        "tensorflow",
+        "tensorflow_datasets",
         # tensorflow-datasets 4.9 imports the last without requiring it.
         packages="tensorflow tensorflow-datasets importlib_resources",
         otherwise=copy,

@@ -3,7 +3,8 @@
 import pathlib
 
 from keras_snn.datasets.archives import unpack
-from keras_snn.datasets.cache import cache_dir, damage, digest
+from keras_snn.datasets.cache import cache_dir, digest
+from keras_snn.files import damage
 
 __all__ = ["child", "fingerprint", "labelled", "lines", "opened", "place"]
 

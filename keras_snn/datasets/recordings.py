@@ -6,8 +6,9 @@ import numpy as np
 
 from keras_snn import events
 from keras_snn.datasets import places
-from keras_snn.datasets.cache import damage, prepared
+from keras_snn.datasets.cache import prepared
 from keras_snn.datasets.info import INFO
+from keras_snn.files import damage
 from keras_snn.validation import check_count
 
 __all__ = ["OPTIONS", "count_frames"]

@@ -5,8 +5,9 @@ import contextlib
 import numpy as np
 
 from keras_snn.datasets import places
-from keras_snn.datasets.cache import damage, imported, prepared
+from keras_snn.datasets.cache import imported, prepared
 from keras_snn.datasets.info import INFO
+from keras_snn.files import damage
 from keras_snn.validation import check_choice, check_count, check_number
 
 __all__ = ["OPTIONS", "PARTS", "count_frames"]

@@ -115,8 +115,8 @@ class RecurrentLIF(_Recurrent, LIF):
 
     Raises:
         TypeError, ValueError: As `LIF`.
-        ValueError: Also if the current has not `units` features, or a constant
-            is an array and `recurrent_initializer` is not given.
+        ValueError: Also if the current does not have `units` features, or a
+            constant is an array and `recurrent_initializer` is not given.
 
     Example:
     >>> neurons = RecurrentLIF(2, k=0.5, lam=1.0, theta=1.25,

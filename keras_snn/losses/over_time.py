@@ -57,7 +57,8 @@ class Timesteps(keras.layers.Layer):
 class LossOverTime(keras.losses.Loss):
     """Base class: `per_sample` computes the loss of each sample.
 
-    Compiled code cannot raise an error, so a label that is no class gives NaN.
+    Compiled code cannot raise an error, so the loss of a label outside the
+    classes is NaN, whatever its weight.
     """
 
     def __init__(self, **kwargs):
@@ -89,7 +90,7 @@ class LossOverTime(keras.losses.Loss):
         outputs, counts = y_pred
         digits = ops.cast(y_true, "int32")
         labels = digits[:, 0] * BASE + digits[:, 1]
-        known = (labels >= 0) & (labels < outputs.shape[-1])
+        known = (labels >= 0) & (labels < ops.shape(outputs)[-1])
         losses = self.per_sample(ops.where(known, labels, 0), outputs, counts)
         return ops.where(known, losses, float("nan"))
 

@@ -121,10 +121,10 @@ def diagnose(model, x, y=None, batch_size=None):
     | shifted | the rates of the two modes differ by more than a factor of 2 |
     | nan | a rate, or the gradient of the last kernel, is NaN |
     | vanishing | a kernel has at most 1e-5 of the effect of a later one |
-    | exploding | over 1e3 times the lower quartile of later kernels |
+    | exploding | a kernel has over 1e3 times the lower quartile after it |
 
-    A layer counts as shifted only if one of the two rates is above 0.5 %. An
-    effect that is not finite counts as exploding.
+    A layer counts as shifted only if one of the two rates is above 0.5 %. A
+    kernel whose effect is not finite counts as exploding.
 
     If several layers are silent, start with the first: the others only lack
     input. Silent and saturated layers also block the gradient, so vanishing

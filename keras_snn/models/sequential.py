@@ -105,8 +105,7 @@ def sequential_snn(
         shape `(batch, timesteps, *input_shape)` and is not scaled.
 
     Raises:
-        TypeError: If a number is not an integer where it must be one, or not
-            a number.
+        TypeError: If a number has the wrong type.
         ValueError: If an argument is out of range, the layout is invalid, or
             the image is too small for the layout.
 

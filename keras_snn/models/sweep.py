@@ -291,8 +291,7 @@ def _search(rate, target):
     tried = {}
 
     def high(exponent):
-        if exponent not in tried:
-            tried[exponent] = rate(2.0**exponent)
+        tried[exponent] = rate(2.0**exponent)
         # NaN comes from weights that are too large.
         return not tried[exponent] < target
 
@@ -303,7 +302,7 @@ def _search(rate, target):
     start = high(0.0)
     if gap(0.0) <= CLOSE * target:
         return 1.0, ""
-    ends = _bracket(high)
+    ends = _bracket(high, start)
     if ends is None:
         least = min(map(gap, tried)) + CLOSE * target
         if math.isinf(least):
@@ -324,17 +323,17 @@ def _search(rate, target):
     return 2.0**best, ""
 
 
-def _bracket(high):
+def _bracket(high, start):
     """Searches for two neighboring integers on either side of the target.
 
     Args:
         high: Says on which side an exponent is.
+        start: What it says of 0.
 
     Returns:
         The two, the one closer to 0 first, or `None` if all tried exponents
         are on one side.
     """
-    start = high(0.0)
     toward = -1 if start else 1
     for sign in (toward, -toward):  # the rate may also fall with the factor
         for n in range(1, DOUBLINGS + 1):

@@ -48,7 +48,7 @@ class Synapses(NamedTuple):
 
     Attributes:
         layers: Layers whose weights do.
-        others: Names of layers with weights that do not.
+        others: Names of layers whose weights cannot be scaled.
         passes: Whether the inputs do, too.
     """
 

@@ -3,6 +3,8 @@
 import graphlib
 import os
 
+from keras_snn.files import damage
+
 __all__ = ["Graph", "kind", "package"]
 
 SPIKING = ("IF", "LIF", "CubaLIF")
@@ -19,19 +21,6 @@ def package():
             "NIR needs the package `nir`: pip install nir"
         ) from None
     return nir
-
-
-def _read(nir, path):
-    try:
-        return nir.read(path)
-    except FileNotFoundError:
-        raise
-    # Damaged files make `h5py` and `nir` raise many kinds of exception.
-    except Exception as error:
-        raise ValueError(
-            f"`{path}` must be a file of NIR. "
-            f"Received: {type(error).__name__}: {error}"
-        ) from error
 
 
 def kind(node):
@@ -60,7 +49,9 @@ class Graph:
     def __init__(self, source):
         nir = package()
         if isinstance(source, (str, os.PathLike)):
-            source = _read(nir, source)
+            os.stat(source)  # A missing file is not a damaged one.
+            with damage(f"`{source}` must be a NIR file."):
+                source = nir.read(source)
         if not isinstance(source, nir.NIRGraph):
             raise TypeError(
                 "`graph` must be a path or an `nir.NIRGraph`. "

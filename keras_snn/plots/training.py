@@ -36,7 +36,8 @@ def learning_curves(
         A `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: If `runs` is empty, or a run lacks one of these keys.
+        TypeError: If `runs` is not a dictionary.
+        ValueError: If it is empty, or a run lacks one of these keys.
 
     Example:
     >>> run = {
@@ -52,16 +53,13 @@ def learning_curves(
     from matplotlib.figure import Figure
 
     smooth = check_count("smooth", smooth)
-    named = isinstance(runs, Mapping) and runs
-    if not named or not all(map(_is_run, runs.values())):
-        raise ValueError(
-            "`runs` must map names to runs. A run is a dictionary with "
-            '"loss", "accuracy", "iteration" and keys that end in '
-            f'"firing_rate". Received: runs={str(runs)[:80]}'
-        )
+    _check_mapping("runs", runs)
+    if not runs:
+        raise ValueError("`runs` must have at least one run. Received: {}")
     figure = Figure(figsize=(13, 3.6), layout="constrained")
     loss, accuracy, rate = figure.subplots(1, 3)
     for name, run in runs.items():
+        _check_run(name, run)
         style = {"lw": 1.8} | STYLES.get(name, {})
         for axis, key in ((loss, "loss"), (accuracy, "accuracy")):
             values = _trailing_mean(run[key], smooth)
@@ -93,7 +91,8 @@ def firing_rates(history: Mapping[str, Sequence[float]]) -> "Figure":
         A `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: If `history` has no rates, or lists of unequal lengths.
+        TypeError: If `history` is not a dictionary.
+        ValueError: If it has no rates, or lists of unequal lengths.
 
     Example:
     >>> figure = firing_rates({
@@ -108,10 +107,7 @@ def firing_rates(history: Mapping[str, Sequence[float]]) -> "Figure":
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
-    if not isinstance(history, Mapping):
-        raise TypeError(
-            f"`history` must be a dictionary. Received: history={history!r}"
-        )
+    _check_mapping("history", history)
     iterations = np.asarray(history.get("iteration", ()), "float64")
     rates = {
         key.removesuffix("_firing_rate"): values
@@ -150,13 +146,22 @@ def firing_rates(history: Mapping[str, Sequence[float]]) -> "Figure":
     return figure
 
 
-def _is_run(run: object) -> bool:
-    """Says whether `learning_curves` can draw a run."""
-    return (
-        isinstance(run, Mapping)
-        and {"loss", "accuracy", "iteration"} <= set(run)
-        and any(key.endswith("firing_rate") for key in run)
-    )
+def _check_mapping(name: str, value: object) -> None:
+    if not isinstance(value, Mapping):
+        raise TypeError(
+            f"`{name}` must be a dictionary. Received: {name}={value!r}"
+        )
+
+
+def _check_run(name: str, run: Mapping[str, Sequence[float]]) -> None:
+    _check_mapping(f"runs[{name!r}]", run)
+    rates = any(key.endswith("firing_rate") for key in run)
+    if not rates or not {"loss", "accuracy", "iteration"} <= set(run):
+        raise ValueError(
+            f'`runs[{name!r}]` must have "loss", "accuracy", "iteration" and '
+            'keys that end in "firing_rate". '
+            f"Received: keys {', '.join(map(repr, run))}"
+        )
 
 
 def _edges(places: Array) -> Array:

@@ -41,7 +41,7 @@ def snntorch(
     | `"subtract"` | `True` | if `beta` is 1 |
     | `"subtract"` | `False` | if no potential exceeds `2 * threshold` |
 
-    With a delay and `beta` below 1, the default warns: the spikes differ.
+    It warns if the delay makes spikes differ.
 
     Args:
         beta: Fraction of the potential kept per timestep, in `(0, 1]`.
@@ -59,10 +59,8 @@ def snntorch(
     >>> neuron["k"], neuron["lam"], neuron["theta"], neuron["detach_reset"]
     (0.5, 1.0, 1.0, True)
     """
-    found = _snntorch(beta, threshold, reset_mechanism, reset_delay)
-    if _subtracts_late(found):
-        _warn("Leaky", "reset_mechanism='zero'")
-    return found
+    arguments = beta, threshold, reset_mechanism, reset_delay
+    return _snntorch("Leaky", ("none", "zero"), *arguments)
 
 
 def snntorch_synaptic(
@@ -104,10 +102,8 @@ def snntorch_synaptic(
     (0.75, 0.5, 1.0, False)
     """
     alpha = check_number("alpha", alpha, high=1.0, included="both")
-    found = _snntorch(beta, threshold, reset_mechanism, reset_delay)
-    if _subtracts_late(found) or (reset_delay and found["reset"] == "zero"):
-        _warn("Synaptic", "reset_mechanism='zero', reset_delay=False")
-    return found | {"alpha": alpha}
+    arguments = beta, threshold, reset_mechanism, reset_delay
+    return _snntorch("Synaptic", ("none",), *arguments) | {"alpha": alpha}
 
 
 def snntorch_rleaky(
@@ -141,15 +137,18 @@ def snntorch_rleaky(
     >>> neuron["k"], neuron["lam"], neuron["theta"], neuron["reset"]
     (0.5, 1.0, 1.0, 'none')
     """
-    found = _snntorch(beta, threshold, reset_mechanism, reset_delay)
-    if _subtracts_late(found) or (reset_delay and found["reset"] == "zero"):
-        _warn("RLeaky", "reset_mechanism='zero', reset_delay=False")
-    return found
+    arguments = beta, threshold, reset_mechanism, reset_delay
+    return _snntorch("RLeaky", ("none",), *arguments)
 
 
-def _snntorch(beta, threshold, reset_mechanism, reset_delay):
+def _snntorch(name, timeless, beta, threshold, reset_mechanism, reset_delay):
+    """Returns the arguments that the neurons of snnTorch share.
+
+    Warns if a delayed reset changes spikes. `timeless` are the resets for which
+    the delay makes no difference.
+    """
     resets = ("subtract", "zero", "none")
-    return {
+    neuron = {
         "k": check_number("beta", beta, high=1.0),
         "lam": 1.0,
         "theta": check_number("threshold", threshold),
@@ -157,20 +156,17 @@ def _snntorch(beta, threshold, reset_mechanism, reset_delay):
         "reset": check_choice("reset_mechanism", reset_mechanism, resets),
         "detach_reset": check_choice("reset_delay", reset_delay, (False, True)),
     }
-
-
-def _subtracts_late(neuron):
-    delayed = neuron["detach_reset"] and neuron["reset"] == "subtract"
-    return delayed and neuron["k"] < 1
-
-
-def _warn(name, equal):
-    """Warns the caller of a preset whose spikes are not those of snnTorch."""
-    warnings.warn(
-        f"snnTorch's `{name}` resets one timestep later, so other neurons "
-        f"fire. Spikes are equal with {equal}, in both.",
-        stacklevel=3,
-    )
+    same = neuron["reset"] == "subtract" and neuron["k"] == 1
+    if reset_delay and not same and neuron["reset"] not in timeless:
+        equal = "reset_mechanism='zero'"
+        if "zero" not in timeless:
+            equal += ", reset_delay=False"
+        warnings.warn(
+            f"snnTorch's `{name}` resets one timestep later, so spikes may "
+            f"differ. For equal spikes, use {equal} in both libraries.",
+            stacklevel=3,
+        )
+    return neuron
 
 
 def spikingjelly(

@@ -75,7 +75,7 @@ TRAINED = """
 import contextlib
 import keras
 import numpy as np
-from keras_snn.layers import LIF, LeakyIntegrator, PerTimestep, RecurrentLIF
+from keras_snn.layers import LIF, PerTimestep
 
 
 def trained(scope=contextlib.nullcontext()):
@@ -171,14 +171,17 @@ def needs_a_compiler():
 class Stack(keras.Model):
     """Layers of several widths, built when they are called."""
 
-    def __init__(self, neurons, *others):
+    def __init__(self, neurons):
         super().__init__()
         self.stack = [
             x
             for units in (20, 30, 40)
             for x in (keras.layers.Dense(units), neurons(units))
         ]
-        self.stack += [*others, keras.layers.Dense(10)]
+        self.stack += [
+            keras.layers.LayerNormalization(),
+            keras.layers.Dense(10),
+        ]
 
     def call(self, x):
         for layer in self.stack:
@@ -189,15 +192,15 @@ class Stack(keras.Model):
 @pytest.mark.parametrize(
     "neurons",
     [
-        lambda _: LIF(),
-        lambda _: LIF(learn=("k",)),
-        lambda _: LeakyIntegrator(),
+        pytest.param(lambda _: LIF(), id="LIF"),
+        pytest.param(lambda _: LIF(learn=("k",)), id="learnt"),
+        pytest.param(lambda _: LeakyIntegrator(), id="LeakyIntegrator"),
         RecurrentLIF,
     ],
 )
-# A loop that serves several shapes must not lose those of its outputs.
 def test_layers_of_several_widths_train_in_a_subclassed_model(neurons):
-    model = Stack(neurons, keras.layers.LayerNormalization())
+    # A loop that serves several shapes must not lose those of its outputs.
+    model = Stack(neurons)
     model.compile("adam", "mse")
     model.fit(np.ones((8, 6, 5)), np.zeros((8, 6, 10)), verbose=0)
     assert model.predict(np.ones((2, 6, 5)), verbose=0).shape == (2, 6, 10)
