@@ -34,10 +34,7 @@ if not (aeon := importlib.util.find_spec("aeon")):
 
 def load(split):
     path = f"datasets/data/{args.dataset}/{args.dataset}_{split}.ts"
-    path = pathlib.Path(aeon.origin).parent / path
-    if not path.exists():
-        raise SystemExit(f"--dataset must come with aeon: no file {path}")
-    text = path.read_text("utf-8")
+    text = (pathlib.Path(aeon.origin).parent / path).read_text("utf-8")
     rows = [row.split(":") for row in text.partition("@data\n")[2].split()]
     x = [np.array([y.split(",") for y in row[:-1]], float).T for row in rows]
     size = args.timesteps

@@ -23,12 +23,14 @@ from keras_snn.presets.peers import (
     norse_lif,
     sinabs,
     sinabs_iaf,
-    snntorch,
-    snntorch_rleaky,
-    snntorch_synaptic,
     spikingjelly,
     spikingjelly_if,
     spikingjelly_plif,
+)
+from keras_snn.presets.snn_torch import (
+    snntorch,
+    snntorch_rleaky,
+    snntorch_synaptic,
 )
 
 __all__ = [
