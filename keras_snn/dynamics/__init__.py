@@ -41,7 +41,12 @@ _backend = importlib.import_module(
 
 
 def run(
-    system: System, current, states, mask=None, recurrent=None, unroll=False
+    system: System,
+    current,
+    states=None,
+    mask=None,
+    recurrent=None,
+    unroll=False,
 ):
     """Runs neurons over time.
 
@@ -52,7 +57,8 @@ def run(
         system: The `System`. Entries that are tensors have gradients.
         current: Float tensor `(batch, timesteps, units)`.
         states: Tuple of the initial states, float tensors `(batch, units)`, the
-            potential first. The neurons are integrated in their dtype.
+            potential first. The neurons are integrated in their dtype. `None`
+            starts at rest, which a GPU need not read.
         mask: Optional boolean tensor `(batch, timesteps)`. Where it is false,
             the neuron keeps its states and emits 0.
         recurrent: Optional kernel `(units, units)` from the spikes of a
@@ -69,10 +75,12 @@ def run(
     """
     backend = _backend
     if unroll:
+        states = states or system.at_rest(current, recurrent)
         backend, dtype = reference, states[0].dtype
         entries = [
             x if isinstance(x, float) else ops.convert_to_tensor(x, dtype)
             for x in system.entries
         ]
         system = system.with_entries(entries)
-    return backend.run(system, current, tuple(states), mask, recurrent)
+    states = None if states is None else tuple(states)
+    return backend.run(system, current, states, mask, recurrent)

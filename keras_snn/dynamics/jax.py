@@ -8,9 +8,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.custom_derivatives import SymbolicZero
 
 from keras_snn.dynamics import loop
 from keras_snn.dynamics.system import refuse_second_derivative
+from keras_snn.precision import at_least_float32
 
 __all__ = ["run"]
 
@@ -62,16 +64,16 @@ def _run(kind, learns, entries, steepness, current, states, mask, recurrent):
     return _call("forward", kind, operands, *arrays, keep=False)[:2]
 
 
-def _forward(
-    kind, learns, entries, steepness, current, states, mask, recurrent
-):
-    operands = entries, steepness
-    arrays = current, states, mask, recurrent
+def _forward(kind, learns, *primals):
+    entries, steepness, *arrays = jax.tree.map(lambda x: x.value, primals)
+    operands, (current, states, mask, recurrent) = (entries, steepness), arrays
     spikes, final, kept = _call(
         "forward", kind, operands, *arrays, learns=learns
     )
     current = current if learns else None
-    return (spikes, final), (operands, kept, mask, recurrent, current)
+    # Residuals are arrays, but an empty tuple tells from `None`, too.
+    started = None if states is None else ()
+    return (spikes, final), (started, operands, kept, mask, recurrent, current)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -90,15 +92,27 @@ def _differentiate(
     return at_current, at_states, at_entries or None, at_kernel
 
 
+def _is_zero(gradient):
+    return isinstance(gradient, SymbolicZero)
+
+
 def _backward(kind, learns, residuals, gradients):
     del learns
-    operands, kept, *rest = residuals
+    started, operands, kept, *rest = residuals
+    at_spikes, at_states = gradients
+    alone = started is None and all(map(_is_zero, at_states))
+    at_spikes, at_states = jax.tree.map(
+        lambda x: jnp.zeros(x.shape, x.dtype) if _is_zero(x) else x,
+        (at_spikes, None if alone else at_states),
+    )
+    gradients = at_spikes, at_states
     found: Any = _differentiate(kind, operands, kept, *gradients, *rest)
     at_current, at_states, at_entries, at_kernel = found
+    at_states = None if started is None else at_states
     return at_entries, None, at_current, at_states, None, at_kernel
 
 
-_run.defvjp(_forward, _backward)
+_run.defvjp(_forward, _backward, symbolic_zeros=True)
 _differentiate.defvjp(refuse_second_derivative, refuse_second_derivative)
 # Compiled even if the caller runs eagerly, once for all neurons of a kind.
 _jitted = jax.jit(_run, static_argnums=(0, 1))
@@ -106,10 +120,14 @@ _jitted = jax.jit(_run, static_argnums=(0, 1))
 
 def run(system, current, states, mask=None, recurrent=None):
     """See `keras_snn.dynamics.run`."""
-    current, states = jnp.asarray(current), tuple(map(jnp.asarray, states))
+    current = jnp.asarray(current)
+    if states is None:
+        dtype = at_least_float32(current.dtype)
+    else:
+        states = tuple(map(jnp.asarray, states))
+        dtype = states[0].dtype
     kind, entries, steepness = system.flatten()
     learns = any(isinstance(x, jax.Array) for x in entries)
-    dtype = states[0].dtype
     convert = jnp.asarray if learns else np.asarray
     entries = tuple(convert(x, dtype) for x in entries)
     steepness = tuple(np.asarray(x, dtype) for x in steepness)

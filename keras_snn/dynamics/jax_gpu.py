@@ -15,7 +15,7 @@ def _call(kernel, shape, inputs, constants, outputs, **options):
     batch, timesteps, units = shape
     if 0 in (batch, units):
         return [jnp.zeros(x.shape, x.dtype) for x in outputs]
-    grid, block = kernels.grid(batch, units)
+    grid, block = kernels.grid(batch, units, inputs[0].dtype.itemsize)
 
     @jax.custom_jvp
     @sequential_vmap
@@ -40,10 +40,11 @@ def forward(
 ):
     """See `keras_snn.dynamics.loop.forward`."""
     del recurrent, learns  # the kernels serve systems without
-    like, (potential,) = jax.ShapeDtypeStruct, states
+    like, (batch, _, units) = jax.ShapeDtypeStruct, current.shape
     spikes = like(current.shape, current.dtype)
-    final = like(potential.shape, potential.dtype)
+    final = like((batch, units), system.theta.dtype)
     # The kernel needs pointers even for what it does not read or write.
+    (potential,) = states or (current,)
     flags = current if mask is None else mask
     distance = spikes if keep else like((1,), current.dtype)
     spikes, final, distance = _call(
@@ -52,6 +53,7 @@ def forward(
         (current, potential, flags),
         system.entries,
         (spikes, final, distance),
+        AT_REST=states is None,
         KEEP=keep,
         **kernels.options(system, mask),
     )
@@ -61,14 +63,16 @@ def forward(
 def backward(system, kept, at_spikes, at_states, mask, recurrent=None):
     """See `keras_snn.dynamics.loop.backward`."""
     del recurrent  # the kernels serve systems without
-    like, (distance,), (at_final,) = jax.ShapeDtypeStruct, kept, at_states
-    dtype = at_final.dtype
+    like, (distance,), dtype = jax.ShapeDtypeStruct, kept, system.theta.dtype
     a, options = kernels.surrogate_options(system.surrogate)
     slopes = distance
     if options["SURROGATE"] == "given":
         slopes = system.surrogate.derivative(distance.astype(dtype))
         slopes = jnp.broadcast_to(slopes, distance.shape).astype(dtype)
     flags = distance if mask is None else mask
+    alone = at_states is None
+    (at_final,) = (distance,) if alone else at_states
+    first_shape = (1,) if alone else at_final.shape
     at_current, at_first = _call(
         kernels.backward_kernel,
         distance.shape,
@@ -76,10 +80,11 @@ def backward(system, kept, at_spikes, at_states, mask, recurrent=None):
         (*system.entries, a),
         (
             like(distance.shape, distance.dtype),
-            like(at_final.shape, dtype),
+            like(first_shape, dtype),
         ),
+        ALONE=alone,
         DETACHED=system.detach_reset,
         **options,
         **kernels.options(system, mask),
     )
-    return at_current, (at_first,), ()
+    return at_current, None if alone else (at_first,), ()

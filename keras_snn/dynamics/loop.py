@@ -68,7 +68,8 @@ def forward(
     Args:
         system: The `System`.
         current: `(batch, timesteps, units)`.
-        states: Tuple of `(batch, units)`, integrated in their dtype.
+        states: Tuple of `(batch, units)`, integrated in their dtype, or `None`
+            to start at rest.
         mask: Booleans `(batch, timesteps)`, or `None`.
         recurrent: Kernel `(units, units)` from spikes to the next current, or
             `None`. With it, the last of the states are spikes.
@@ -83,6 +84,7 @@ def forward(
         every timestep. `distance` and the spikes are 0 where masked. Unless
         `keep`, `kept` is empty.
     """
+    states = states or system.at_rest(current, recurrent)
     dtype = states[0].dtype
     if recurrent is not None:
         *states, fed_first = states
@@ -156,18 +158,23 @@ def backward(
         system: The `System`.
         kept: As returned by `forward`.
         at_spikes: Gradient at the spikes, in the shape of `current`.
-        at_states: Tuple of the gradients at the final states.
+        at_states: Tuple of the gradients at the final states, or `None` if they
+            are zero and nobody asks for those at the initial states.
         mask: As given to `forward`.
         recurrent: As given to `forward`.
         current: As given to `forward`, if the entries are learnt.
 
     Returns:
         `(at_current, at_states, at_entries)`: the gradients at the current, the
-        initial states and the entries. Those at the entries are empty unless
-        learnt. Each has the shape `(batch, units)`; `summed` reduces it.
+        initial states (or `None`) and the entries. Those at the entries are
+        empty unless learnt. Each has the shape `(batch, units)`; `summed`
+        reduces it.
         `at_recurrent` gives the gradient at the recurrent kernel.
     """
     distance, *starts = kept
+    alone = at_states is None
+    if alone:
+        at_states = system.at_rest(distance, recurrent)
     dtype = at_states[0].dtype
     at_fed = ()  # the gradient at the spikes that `recurrent` takes
     if recurrent is not None:
@@ -218,6 +225,8 @@ def backward(
         timestep,
         (tuple(at_states), ops.zeros_like(distance), sums, at_fed),
     )
+    if alone:
+        return at_current, None, at_entries
     at_first = through_leak(-1, gradients)
     if recurrent is not None:
         at_first = (*at_first, at_fed)

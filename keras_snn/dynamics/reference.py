@@ -11,7 +11,7 @@ def run(system, current, states, mask=None, recurrent=None):
     In half precision, a loop takes its spikes from rounded distances, and this
     from exact ones.
     """
-    outputs = []
+    outputs, states = [], states or system.at_rest(current, recurrent)
     for t in range(current.shape[1]):
         now, own = current[:, t], states
         if recurrent is not None:

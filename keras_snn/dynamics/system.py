@@ -30,6 +30,7 @@ from typing import Any
 from keras import ops
 
 from keras_snn import surrogates
+from keras_snn.precision import at_least_float32
 
 __all__ = ["REFUSAL", "RESETS", "System", "refuse_second_derivative"]
 
@@ -90,6 +91,19 @@ class System:
     def is_lif(self) -> bool:
         """Whether the system is that of a LIF neuron, which has kernels."""
         return len(self.gain) == 1 and self.surrogate is not None
+
+    def at_rest(self, current, recurrent=None):
+        """Returns the states at rest: a tuple of zeros `(batch, units)`.
+
+        Args:
+            current: `(batch, timesteps, units)`.
+            recurrent: A recurrent kernel or `None`. With it, the last of the
+                states are spikes.
+        """
+        batch, _, units = ops.shape(current)
+        count = len(self.gain) + (recurrent is not None)
+        zeros = ops.zeros((batch, units), at_least_float32(current.dtype))
+        return (zeros,) * count
 
     def flatten(self) -> "tuple[System, tuple[Any, ...], tuple[Any, ...]]":
         """Splits the system into its kind and its operands.

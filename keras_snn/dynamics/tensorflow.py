@@ -75,6 +75,7 @@ def _set_shapes(tensors, like):
 
 def run(system, current, states, mask=None, recurrent=None):
     """See `keras_snn.dynamics.run`."""
+    states = states or system.at_rest(current, recurrent)
     kind, entries, steepness = system.flatten()
     learns = any(map(tf.is_tensor, entries))
     dtype = states[0].dtype

@@ -6,6 +6,7 @@ serve `torch.compile`.
 """
 
 import functools
+import inspect
 import json
 
 import torch
@@ -81,7 +82,7 @@ def _backward_flat(
     count, wanted, system, distance, at_spikes, mask, recurrent, *rest
 ):
     """Calls `backward` on tensors alone. Returns the gradients of `_Run`."""
-    at_states, rest = rest[:count], rest[count:]
+    at_states, rest = _unless_none(rest[:count]), rest[count:]
     looped = recurrent is not None
     kept, rest = (distance, *rest[:looped]), rest[looped:]
     current, *starts = rest or (None,)
@@ -90,7 +91,12 @@ def _backward_flat(
         system, kept, at_spikes, at_states, mask, recurrent, current, wanted
     )
     at_kernel = at_recurrent(kept, at_current) if looped else None
-    return at_kernel, at_current, *at_states, *at_entries
+    return at_kernel, at_current, *(at_states or count * (None,)), *at_entries
+
+
+def _unless_none(tensors):
+    """Returns the tensors, or `None` if they are all `None`."""
+    return None if all(x is None for x in tensors) else tensors
 
 
 def _push_flat(system, distance, current, mask, *states):
@@ -103,7 +109,8 @@ class _Run(torch.autograd.Function):
     """The eager path.
 
     `distance` is an output, so that `torch.func` may keep it for the gradient,
-    and a differentiable one, so that second derivatives meet `_Once`.
+    and a differentiable one, so that second derivatives meet `_Once`. Of a
+    system that starts at rest, the states are `None`.
     """
 
     @staticmethod
@@ -112,6 +119,7 @@ class _Run(torch.autograd.Function):
         if entries:
             system = system.with_entries(entries)
         learns = bool(entries) and keep
+        states = _unless_none(states)
         spikes, final, kept = forward(
             system, current, states, mask, recurrent, keep, learns
         )
@@ -121,7 +129,8 @@ class _Run(torch.autograd.Function):
     def setup_context(ctx, inputs, output):
         ctx.system, _, mask, recurrent, current, ctx.count, *rest = inputs
         states, entries = rest[: ctx.count], rest[ctx.count :]
-        ctx.dtype, ctx.learnt = states[0].dtype, len(entries)
+        ctx.at_rest = _unless_none(states) is None
+        ctx.dtype, ctx.learnt = output[1].dtype, len(entries)
         # Otherwise PyTorch makes zeros in place of the gradient at `distance`.
         ctx.set_materialize_grads(False)
         kept = output[1 + ctx.count :]
@@ -142,13 +151,18 @@ class _Run(torch.autograd.Function):
         if recurrent is not None:
             fed, *kept = kept
             extra = fed, *extra
-        at_spikes, *at_states = _or_zeros(
-            distance, at_spikes, rest[:count], ctx.dtype
+        at_states = rest[:count]
+        alone = ctx.at_rest and _unless_none(at_states) is None
+        at_spikes, *zeroed = _or_zeros(
+            distance, at_spikes, () if alone else at_states, ctx.dtype
         )
+        at_states = zeroed or at_states
         arrays = distance, at_spikes, mask, recurrent, *at_states
         function = functools.partial(_backward_flat, count, wanted)
         found = _Once.apply(function, system, *arrays, *extra, *kept)
         at_kernel, at_current, *others = found
+        if ctx.at_rest:
+            others = *count * (None,), *others[count:]
         return None, None, None, at_kernel, at_current, None, *others
 
     @staticmethod
@@ -173,6 +187,11 @@ class _Run(torch.autograd.Function):
         arguments = mask, None, current, count, *states
         found = _Run.apply(system, keep or _is_dual(current), *arguments)
         return _unfold(info, found)
+
+
+# PyTorch asks for the signature at every call, and `inspect` takes long.
+for _function in (_Once, _Run):
+    _function.forward.__signature__ = inspect.signature(_function.forward)
 
 
 def _or_zeros(distance, sequence, states, dtype):
@@ -275,17 +294,19 @@ _forward_operator.register_autograd(
 def run(system, current, states, mask=None, recurrent=None):
     """See `keras_snn.dynamics.run`."""
     learnt = any(map(torch.is_tensor, system.entries))
+    dtype = torch.promote_types(current.dtype, torch.float32)
+    dtype = states[0].dtype if states else dtype
     entries = [
         x
         if isinstance(x, float) and not learnt
-        else torch.as_tensor(x, dtype=states[0].dtype, device=current.device)
+        else torch.as_tensor(x, dtype=dtype, device=current.device)
         for x in system.entries
     ]
     several = any(map(torch.is_tensor, entries))
     if several:
         system = system.with_entries(entries)
     compiling = torch.compiler.is_compiling()
-    duals = any(map(_is_dual, (current, *states)))
+    duals = any(map(_is_dual, (current, *(states or ()))))
     if compiling and duals:
         raise NotImplementedError(
             "A compiled neuron has no forward mode. Call `torch.func.jvp` "
@@ -302,6 +323,7 @@ def run(system, current, states, mask=None, recurrent=None):
         # the operator has no gradient at tensors of constants or a kernel.
         return reference.run(system, current, states, mask, recurrent)
     if compiling:
+        states = states or system.at_rest(current)
         spikes, final, _ = _forward_operator(
             current, torch.stack(states), mask, entries, system.text
         )
@@ -310,12 +332,13 @@ def run(system, current, states, mask=None, recurrent=None):
         system = system.with_entries([1.0] * len(entries))
     else:
         entries = []
-    inputs = [current, *states, *entries]
+    inputs = [current, *(states or ()), *entries]
     if recurrent is not None:
-        recurrent = torch.as_tensor(recurrent).to(states[0])
+        recurrent = torch.as_tensor(recurrent).to(current.device, dtype)
         inputs.append(recurrent)
     needed = torch.is_grad_enabled() and any(x.requires_grad for x in inputs)
-    count = len(states)
+    count = len(system.gain) + (recurrent is not None)
+    states = states or count * (None,)
     arguments = mask, recurrent, current, count, *states, *entries
     found = _Run.apply(system, duals or needed, *arguments)
     return found[0], tuple(found[1 : 1 + count])

@@ -13,7 +13,7 @@ def _launch(kernel, shape, inputs, constants, outputs, **options):
     batch, timesteps, units = shape
     if 0 in (batch, units):
         return
-    grid, block = kernels.grid(batch, units)
+    grid, block = kernels.grid(batch, units, inputs[0].itemsize)
     constants = map(_bits, constants)
     arguments = *inputs, *constants, timesteps, units, *outputs
     with torch.cuda.device_of(inputs[0]):
@@ -27,10 +27,13 @@ def _bits(number):
 
 def forward(system, current, states, mask, keep=True):
     """See `keras_snn.dynamics.loop.forward`."""
-    current, potential = current.contiguous(), states[0].contiguous()
-    spikes, final = torch.empty_like(current), torch.empty_like(potential)
+    current = current.contiguous()
+    potential = states[0].contiguous() if states else current
+    spikes = torch.empty_like(current)
+    dtype = torch.promote_types(current.dtype, torch.float32)
+    final = current.new_empty(current[:, 0].shape, dtype=dtype)
     distance = torch.empty_like(current) if keep else spikes
-    # The kernel needs a pointer even when it reads no mask.
+    # The kernel needs pointers even for what it does not read.
     flags = current if mask is None else mask.contiguous()
     _launch(
         kernels.forward_kernel,
@@ -38,6 +41,7 @@ def forward(system, current, states, mask, keep=True):
         (current, potential, flags),
         system.entries,
         (spikes, final, distance),
+        AT_REST=not states,
         KEEP=keep,
         **kernels.options(system, mask),
     )
@@ -46,9 +50,11 @@ def forward(system, current, states, mask, keep=True):
 
 def backward(system, kept, at_spikes, at_states, mask):
     """See `keras_snn.dynamics.loop.backward`."""
-    (distance,), (at_final,) = kept, at_states
+    (distance,), alone = kept, at_states is None
     at_current = torch.empty_like(distance)
-    at_first = torch.empty_like(at_final, memory_format=torch.contiguous_format)
+    dtype = torch.promote_types(distance.dtype, torch.float32)
+    shape = (1,) if alone else distance[:, 0].shape
+    at_first = distance.new_empty(shape, dtype=dtype)
     a, options = kernels.surrogate_options(system.surrogate)
     slopes = distance
     if options["SURROGATE"] == "given":
@@ -63,13 +69,14 @@ def backward(system, kept, at_spikes, at_states, mask):
             distance,
             slopes,
             at_spikes.contiguous(),
-            at_final.contiguous(),
+            distance if alone else at_states[0].contiguous(),
             flags,
         ),
         (*system.entries, a),
         (at_current, at_first),
+        ALONE=alone,
         DETACHED=system.detach_reset,
         **options,
         **kernels.options(system, mask),
     )
-    return at_current, (at_first,), ()
+    return at_current, None if alone else (at_first,), ()

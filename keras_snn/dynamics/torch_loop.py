@@ -107,6 +107,7 @@ def forward(
     """See `keras_snn.dynamics.loop.forward`."""
     if kernels := kernels_for(system, current, recurrent):
         return kernels.forward(system, current, states, mask, keep=keep)
+    states = states or system.at_rest(current, recurrent)
     system = with_numbers(system, current)
     spiking = system.surrogate is not None
     distance = contiguous_like(current)

@@ -1,9 +1,10 @@
 """The loop of LIF neurons on GPUs: a Triton kernel each way.
 
 A program takes a block of neurons of one sample through all timesteps, with
-their potentials in registers, so it reads and writes each array once. The
-derivative of a surrogate that the kernel does not know is computed in advance,
-into an array of its own.
+their potentials in registers, so it reads and writes each array once. It reads
+the next timestep before it writes the current one: otherwise it would wait for
+the memory at every timestep. The derivative of a surrogate that the kernel does
+not know is computed in advance, into an array of its own.
 
 The neuron's constants are operands, so that all neurons of a kind share a
 kernel. JAX passes them as arrays. PyTorch would first have to copy them to the
@@ -26,7 +27,7 @@ __all__ = [
     "surrogate_options",
 ]
 
-LARGEST_BLOCK = 512
+BLOCK_BYTES = 2048  # of an array, per program and timestep
 # Triton would compile a kernel of its own for bits that 16 divides.
 CONSTANTS = ["k", "lam", "theta", "a"]
 # The kernel's name for each surrogate, and the factor that converts its
@@ -81,12 +82,16 @@ def forward_kernel(
     spikes,
     final,
     distance,
+    AT_REST: tl.constexpr,
     RESET: tl.constexpr,
     MASKED: tl.constexpr,
     KEEP: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """Computes what `loop.forward` does. `distance` is written if `KEEP`."""
+    """Computes what `loop.forward` does.
+
+    `initial` is read unless `AT_REST`, and `distance` written if `KEEP`.
+    """
     # Samples are on axis 0, which has the larger limit. Indices have 64 bits,
     # because batch * timesteps * units may exceed 2**31.
     row = tl.program_id(0).to(tl.int64)
@@ -94,12 +99,17 @@ def forward_kernel(
     inside = column < units
     neuron = row * units + column
     at = row * timesteps * units + column
-    potential = tl.load(initial + neuron, mask=inside, other=0.0)
+    if AT_REST:
+        potential = tl.zeros([BLOCK], final.dtype.element_ty)
+    else:
+        potential = tl.load(initial + neuron, mask=inside, other=0.0)
     k = _number(k, potential.dtype)
     lam = _number(lam, potential.dtype)
     theta = _number(theta, potential.dtype)
+    now = tl.load(current + at, mask=inside, other=0.0)
     for t in range(timesteps):
-        now = tl.load(current + at, mask=inside, other=0.0)
+        further = column < units * min(timesteps - 1 - t, 1)
+        following = tl.load(current + at + units, mask=further, other=0.0)
         integrated = k * potential + lam * now.to(potential.dtype)
         # The spike is computed from the stored, rounded distance, so both
         # passes see the same spikes even in half precision.
@@ -118,7 +128,7 @@ def forward_kernel(
         # NaN stays NaN.
         fired = tl.where(kept == kept, (kept > 0).to(kept.dtype), kept)
         tl.store(spikes + at, fired, mask=inside)
-        potential = after
+        potential, now = after, following
         at += units
     tl.store(final + neuron, potential, mask=inside)
 
@@ -138,6 +148,7 @@ def backward_kernel(
     units,
     current_gradient,
     initial_gradient,
+    ALONE: tl.constexpr,
     SURROGATE: tl.constexpr,
     GATED: tl.constexpr,
     RESET: tl.constexpr,
@@ -145,19 +156,32 @@ def backward_kernel(
     MASKED: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """Computes what `loop.backward` does. `slopes` is read if "given"."""
+    """Computes what `loop.backward` does.
+
+    `slopes` is read if "given". If `ALONE`, the spikes have the only gradient,
+    and the one at the initial potential is not written.
+    """
     row = tl.program_id(0).to(tl.int64)
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = column < units
     neuron = row * units + column
     at = (row * timesteps + timesteps - 1) * units + column
-    carry = tl.load(final_gradient + neuron, mask=inside, other=0.0)
+    if ALONE:
+        carry = tl.zeros([BLOCK], initial_gradient.dtype.element_ty)
+    else:
+        carry = tl.load(final_gradient + neuron, mask=inside, other=0.0)
     k = _number(k, carry.dtype)
     lam = _number(lam, carry.dtype)
     theta = _number(theta, carry.dtype)
     a = _number(a, carry.dtype)
+    kept_now = tl.load(distance + at, mask=inside, other=0.0)
+    here_now = tl.load(spikes_gradient + at, mask=inside, other=0.0)
     for n in range(timesteps):
-        kept = tl.load(distance + at, mask=inside, other=0.0).to(carry.dtype)
+        kept, here = kept_now.to(carry.dtype), here_now.to(carry.dtype)
+        further = column < units * min(timesteps - 1 - n, 1)
+        before = at - units
+        kept_now = tl.load(distance + before, mask=further, other=0.0)
+        here_now = tl.load(spikes_gradient + before, mask=further, other=0.0)
         # The surrogate's derivative at infinity is 0; infinity times 0 is NaN.
         kept = tl.where(kept > 3e38, 3e38, kept)
         kept = tl.where(kept < -3e38, -3e38, kept)
@@ -173,23 +197,28 @@ def backward_kernel(
                 through -= (kept + theta) * slope * carry
         elif RESET == "subtract" and not DETACHED:
             through -= theta * slope * carry
-        here = tl.load(spikes_gradient + at, mask=inside, other=0.0)
-        gradient = slope * here.to(carry.dtype) + through
-        before = k * gradient
+        gradient = slope * here + through
+        leaked = k * gradient
         if MASKED:
             runs = tl.load(mask + row * timesteps + timesteps - 1 - n) != 0
             gradient = tl.where(runs, gradient, 0.0)
-            before = tl.where(runs, before, carry)
+            leaked = tl.where(runs, leaked, carry)
         scaled = (lam * gradient).to(current_gradient.dtype.element_ty)
         tl.store(current_gradient + at, scaled, mask=inside)
-        carry = before
-        at -= units
-    tl.store(initial_gradient + neuron, carry, mask=inside)
+        carry, at = leaked, before
+    if not ALONE:
+        tl.store(initial_gradient + neuron, carry, mask=inside)
 
 
-def grid(batch, units):
-    """Returns the numbers of programs, and the neurons of each."""
-    block = min(triton.next_power_of_2(units), LARGEST_BLOCK)
+def grid(batch, units, itemsize):
+    """Returns the numbers of programs, and the neurons of each.
+
+    Args:
+        batch: Number of samples.
+        units: Number of neurons.
+        itemsize: Bytes of a current.
+    """
+    block = min(triton.next_power_of_2(units), BLOCK_BYTES // itemsize)
     return (batch, triton.cdiv(units, block)), block
 
 

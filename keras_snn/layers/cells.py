@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_snn import dynamics
 from keras_snn.layers.constants import Constants
-from keras_snn.layers.precision import at_least_float32
+from keras_snn.precision import at_least_float32
 from keras_snn.validation import check_count
 
 __all__ = [

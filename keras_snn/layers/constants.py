@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_snn import dynamics, surrogates
-from keras_snn.layers.precision import at_least_float32
+from keras_snn.precision import at_least_float32
 from keras_snn.validation import check_choice
 
 __all__ = ["Constants"]

@@ -19,7 +19,7 @@ import keras
 from keras import ops
 
 from keras_snn.layers.moments import moments
-from keras_snn.layers.precision import at_least_float32
+from keras_snn.precision import at_least_float32
 from keras_snn.validation import (
     check_choice,
     check_count,

@@ -7,8 +7,8 @@ from keras import ops
 
 from keras_snn import dynamics
 from keras_snn.layers.constants import Constants
-from keras_snn.layers.precision import at_least_float32
 from keras_snn.layers.states import Stateful
+from keras_snn.precision import at_least_float32
 from keras_snn.validation import check_choice, check_shape, check_time_axis
 
 __all__ = ["OverTime"]
@@ -132,7 +132,9 @@ class OverTime(Constants, Stateful, keras.layers.Layer):
         if not flat:
             units = math.prod(shape[2:])
             sequences = ops.reshape(sequences, (*shape[:2], units))
-            states = [ops.reshape(x, (shape[0], units)) for x in states]
+            states = states and [
+                ops.reshape(x, (shape[0], units)) for x in states
+            ]
         spikes, states = self._run(sequences, states, mask, features)
         if not flat and (self.return_state or self.stateful):
             states = [ops.reshape(x, state_shape) for x in states]
@@ -154,16 +156,15 @@ class OverTime(Constants, Stateful, keras.layers.Layer):
         return dynamics.run(system, sequences, states, mask, unroll=self.unroll)
 
     def _start(self, sequences, initial_state):
-        """Returns the states before the first timestep."""
-        dtype = at_least_float32(self.compute_dtype)
+        """Returns the states before the first timestep, `None` at rest."""
         if initial_state is not None:
+            dtype = at_least_float32(self.compute_dtype)
             states = self._check_states(initial_state, sequences)
             return [ops.cast(x, dtype) for x in states]
         if self.stateful:
             # Copies, because PyTorch keeps them for the gradient.
             return [ops.copy(x) for x in self.states]
-        shape = _without_time(ops.shape(sequences))
-        return [ops.zeros(shape, dtype) for _ in self.state_names]
+        return None
 
     def _check_states(self, initial_state, sequences):
         """Returns the initial states as a list."""

@@ -7,7 +7,7 @@ from keras_snn import dynamics
 from keras_snn.initializers import AsymptoteInitializer
 from keras_snn.layers.cells import LIFRNNCell
 from keras_snn.layers.neurons import LIF, AdaptiveLIF, CubaLIF
-from keras_snn.layers.precision import at_least_float32
+from keras_snn.precision import at_least_float32
 from keras_snn.validation import check_count
 
 __all__ = [

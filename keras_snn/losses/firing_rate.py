@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_snn.layers.precision import at_least_float32
+from keras_snn.precision import at_least_float32
 from keras_snn.validation import check_number, check_time_axis
 
 __all__ = ["FiringRateRegularizer"]

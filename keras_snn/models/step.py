@@ -7,7 +7,6 @@ from keras import tree
 
 from keras_snn import encoders, layers
 from keras_snn.layers.over_time import OverTime
-from keras_snn.layers.precision import at_least_float32
 from keras_snn.models.one_timestep import (
     STATE,
     OneBNTT,
@@ -35,6 +34,7 @@ from keras_snn.models.time_axis import (
     takes_images,
     treats_alike,
 )
+from keras_snn.precision import at_least_float32
 
 __all__ = ["step_model"]
 

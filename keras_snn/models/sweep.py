@@ -7,7 +7,6 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from keras_snn.layers.precision import at_least_float32
 from keras_snn.models.rates import as_inputs, count, restored
 from keras_snn.models.synapses import (
     Graph,
@@ -15,6 +14,7 @@ from keras_snn.models.synapses import (
     recurrent_kernel,
     scaled_weights,
 )
+from keras_snn.precision import at_least_float32
 
 __all__ = ["Sweep"]
 

@@ -40,7 +40,7 @@ class Own(surrogates.Surrogate):  # one that the kernel does not know
         return 1 / (1 + abs(distance))
 
 
-triton.LARGEST_BLOCK = 4
+triton.BLOCK_BYTES = 8
 torch.manual_seed(0)
 
 
@@ -87,12 +87,15 @@ for surrogate, reset, detached, (masked, dtype) in choices:
         else:
             assert torch.equal(ours, theirs), case
 
-    arguments = neuron, current, [start], mask
-    spikes, _, nothing = kernels.forward(*arguments, keep=False)
-    assert torch.equal(spikes, expected[0]) and nothing == (), case
+    for states in ([start], None):
+        arguments = neuron, current, states, mask
+        theirs, (ends,), _ = torch_loop.forward(*arguments)
+        spikes, (final,), nothing = kernels.forward(*arguments, keep=False)
+        assert torch.equal(spikes, theirs) and nothing == (), case
+        assert (final - ends).abs().max() <= (1e-14 if double else 0), case
+    kept = expected[2:]
 
     upstream = torch.randn(2, 5, 5).to(dtype), [torch.randn(2, 5).to(start)]
-    kept = expected[2:]
     expected = flat(torch_adjoint.backward(neuron, kept, *upstream, mask))
     found = flat(kernels.backward(neuron, kept, *upstream, mask))
     for ours, theirs in zip(found, expected, strict=True):
@@ -150,10 +153,11 @@ for dtype, reset, masked in itertools.product(
     (False, True),
 ):
     options = {"RESET": reset, "MASKED": masked, "BLOCK": 512}
-    build(kernels.forward_kernel, dtype, options | {"KEEP": not masked})
+    states = {"KEEP": not masked, "AT_REST": masked}
+    build(kernels.forward_kernel, dtype, options | states)
     surrogate = {"zero": "arctan", "subtract": "sigmoid", "none": "hardtanh"}
     options |= {"GATED": masked, "DETACHED": masked}
-    options |= {"SURROGATE": surrogate[reset]}
+    options |= {"SURROGATE": surrogate[reset], "ALONE": masked}
     build(kernels.backward_kernel, dtype, options)
 print("every kernel compiles")
 """
@@ -189,12 +193,19 @@ sys.modules["jax_triton"] = types.ModuleType("jax_triton")
 sys.modules["jax_triton"].triton_call = triton_call
 from keras_snn.dynamics import jax as fused, jax_gpu, triton
 
-triton.LARGEST_BLOCK = 4
+triton.BLOCK_BYTES = 8
 jax.lax.platform_dependent = lambda *arrays, cuda, default: cuda(*arrays)
 rng = np.random.default_rng(0)
 
 
 def run(neuron, kernels, batched, current, potential, mask, *upstream):
+    def at_rest(current):
+        return fused.run(neuron.system(), current, None, mask)[0]
+
+    def alone(current, upstream):
+        spikes, pull = jax.vjp(at_rest, current)
+        return spikes, *pull(upstream)
+
     def call(current, potential):
         return fused.run(neuron.system(), current, (potential,), mask)
 
@@ -208,7 +219,8 @@ def run(neuron, kernels, batched, current, potential, mask, *upstream):
     jax.clear_caches()
     found = transform(both_passes)(current, potential, *upstream)
     spikes, (final,) = transform(call)(current, potential)
-    return *found, spikes, final
+    from_rest = transform(alone)(current, upstream[0])
+    return *found, *from_rest, spikes, final
 
 
 known = "sigmoid", "tanh", "hardtanh", "arctan"
