@@ -84,11 +84,16 @@ def make(case: Case, exact: bool) -> Data:
         rate = 0.3 if case.image else 0.1
         x = (rng.random(shape, dtype="float32") < rate).astype("float32")
     else:
-        x = rng.standard_normal(shape, dtype="float32") * 2 + 1
+        x = _normal(rng, shape) * 2 + 1
         x = _rounded(x) if exact else x
-    output_shape = (case.batch, *case.output_shape)
-    y = rng.standard_normal(output_shape, dtype="float32")
+    y = _normal(rng, (case.batch, *case.output_shape))
     return Data(neuron, weights, x, y)
+
+
+def _normal(rng, shape):
+    """Returns normal numbers. Those of 64 samples repeat, to save minutes."""
+    few = (min(shape[0], 64), *shape[1:])
+    return np.resize(rng.standard_normal(few, dtype="float32"), shape)
 
 
 def _rounded(array):

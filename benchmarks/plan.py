@@ -28,7 +28,8 @@ def commands(on_gpu: bool) -> list[str]:
     backends = ("torch", "jax")
     neurons = [
         f"--workload W2 --backend {backend} --dtype {dtype} "
-        f"--timesteps {timesteps}"
+        # Arrays of half a gigabyte in float32, so that memory is the limit.
+        f"--timesteps {timesteps} --batch {2048 // timesteps}"
         for dtype in ("float32", "mixed_float16", "mixed_bfloat16")
         for timesteps in (4, 8, 16, 32)
         for backend in backends
