@@ -263,7 +263,7 @@ def _backward_operator(
     at_current, at_first, _ = backward(
         system, (distance,), at_spikes, at_states.unbind(), mask
     )
-    return at_current, torch.stack(at_first)
+    return at_current, torch.stack(at_first)  # pyright: ignore
 
 
 @_backward_operator.register_fake
