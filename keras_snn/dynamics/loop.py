@@ -88,8 +88,7 @@ def forward(
     dtype = states[0].dtype
     if recurrent is not None:
         *states, fed_first = states
-    first = _first(mask)
-    timesteps = ops.shape(current)[1]
+    first, timesteps = _first(mask), ops.shape(current)[1]
 
     def distance_of(integrated):
         # The spike is computed from the stored, rounded distance, so both
@@ -173,8 +172,7 @@ def backward(
     """
     distance, *starts = kept
     alone = at_states is None
-    if alone:
-        at_states = system.at_rest(distance, recurrent)
+    at_states = system.at_rest(distance, recurrent) if alone else at_states
     dtype = at_states[0].dtype
     at_fed = ()  # the gradient at the spikes that `recurrent` takes
     if recurrent is not None:
@@ -225,12 +223,9 @@ def backward(
         timestep,
         (tuple(at_states), ops.zeros_like(distance), sums, at_fed),
     )
-    if alone:
-        return at_current, None, at_entries
     at_first = through_leak(-1, gradients)
-    if recurrent is not None:
-        at_first = (*at_first, at_fed)
-    return at_current, at_first, at_entries
+    at_first = at_first if recurrent is None else (*at_first, at_fed)
+    return at_current, None if alone else at_first, at_entries
 
 
 def _through_spike(system, distance, at_spike, after):

@@ -51,6 +51,23 @@ def _number(constant, dtype: tl.constexpr):
 
 
 @triton.jit
+def _finite(distance):
+    """The surrogate's derivative at infinity is 0; infinity times 0 is NaN."""
+    distance = tl.where(distance > 3e38, 3e38, distance)
+    return tl.where(distance < -3e38, -3e38, distance)
+
+
+@triton.jit
+def _start(given, like, neuron, inside, ZERO: tl.constexpr):
+    """Returns what a loop carries first: what is given, or zeros."""
+    if ZERO:
+        start = tl.zeros(neuron.shape, like.dtype.element_ty)
+    else:
+        start = tl.load(given + neuron, mask=inside, other=0.0)
+    return start
+
+
+@triton.jit
 def _slope(distance, given, a, SURROGATE: tl.constexpr, GATED: tl.constexpr):
     """Returns the surrogate's derivative (Table A3), or the given one."""
     if SURROGATE == "sigmoid":
@@ -67,6 +84,27 @@ def _slope(distance, given, a, SURROGATE: tl.constexpr, GATED: tl.constexpr):
     if GATED:
         slope = tl.where(distance > 0, slope, 0.0)
     return slope.to(distance.dtype)
+
+
+@triton.jit
+def _through_reset(
+    distance, slope, theta, after, RESET: tl.constexpr, DETACHED: tl.constexpr
+):
+    """Returns the gradient before the reset, as in `System.adjoint`."""
+    before = after
+    if RESET == "zero":
+        before = tl.where(distance > 0, 0.0, after)
+        if not DETACHED:
+            before -= (distance + theta) * slope * after
+    elif RESET == "subtract" and not DETACHED:
+        before -= theta * slope * after
+    return before
+
+
+@triton.jit
+def _unless_last(inside, left):
+    """Returns `inside`, or false where no timesteps are left."""
+    return inside & (tl.zeros_like(inside) + left > 0)
 
 
 @triton.jit(do_not_specialize=CONSTANTS[:3])
@@ -99,16 +137,13 @@ def forward_kernel(
     inside = column < units
     neuron = row * units + column
     at = row * timesteps * units + column
-    if AT_REST:
-        potential = tl.zeros([BLOCK], final.dtype.element_ty)
-    else:
-        potential = tl.load(initial + neuron, mask=inside, other=0.0)
+    potential = _start(initial, final, neuron, inside, AT_REST)
     k = _number(k, potential.dtype)
     lam = _number(lam, potential.dtype)
     theta = _number(theta, potential.dtype)
     now = tl.load(current + at, mask=inside, other=0.0)
     for t in range(timesteps):
-        further = column < units * min(timesteps - 1 - t, 1)
+        further = _unless_last(inside, timesteps - 1 - t)
         following = tl.load(current + at + units, mask=further, other=0.0)
         integrated = k * potential + lam * now.to(potential.dtype)
         # The spike is computed from the stored, rounded distance, so both
@@ -166,10 +201,7 @@ def backward_kernel(
     inside = column < units
     neuron = row * units + column
     at = (row * timesteps + timesteps - 1) * units + column
-    if ALONE:
-        carry = tl.zeros([BLOCK], initial_gradient.dtype.element_ty)
-    else:
-        carry = tl.load(final_gradient + neuron, mask=inside, other=0.0)
+    carry = _start(final_gradient, initial_gradient, neuron, inside, ALONE)
     k = _number(k, carry.dtype)
     lam = _number(lam, carry.dtype)
     theta = _number(theta, carry.dtype)
@@ -178,25 +210,16 @@ def backward_kernel(
     here_now = tl.load(spikes_gradient + at, mask=inside, other=0.0)
     for n in range(timesteps):
         kept, here = kept_now.to(carry.dtype), here_now.to(carry.dtype)
-        further = column < units * min(timesteps - 1 - n, 1)
+        further = _unless_last(inside, timesteps - 1 - n)
         before = at - units
         kept_now = tl.load(distance + before, mask=further, other=0.0)
         here_now = tl.load(spikes_gradient + before, mask=further, other=0.0)
-        # The surrogate's derivative at infinity is 0; infinity times 0 is NaN.
-        kept = tl.where(kept > 3e38, 3e38, kept)
-        kept = tl.where(kept < -3e38, -3e38, kept)
+        kept = _finite(kept)
         given = kept
         if SURROGATE == "given":
             given = tl.load(slopes + at, mask=inside, other=0.0)
         slope = _slope(kept, given, a, SURROGATE, GATED)
-        # `System.adjoint`
-        through = carry
-        if RESET == "zero":
-            through = tl.where(kept > 0, 0.0, carry)
-            if not DETACHED:
-                through -= (kept + theta) * slope * carry
-        elif RESET == "subtract" and not DETACHED:
-            through -= theta * slope * carry
+        through = _through_reset(kept, slope, theta, carry, RESET, DETACHED)
         gradient = slope * here + through
         leaked = k * gradient
         if MASKED:
