@@ -1,7 +1,9 @@
 """Draws the paper's figures from stored runs."""
 
 import dataclasses
+import itertools
 import math
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -55,7 +57,8 @@ def make(rows, columns, size, title, **options):
     for axis in axes.flat:
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelsize=8)
-    figure.suptitle(title, fontsize=10)
+    lines = (textwrap.wrap(x, int(12 * size[0])) for x in title.split("\n"))
+    figure.suptitle("\n".join(itertools.chain(*lines)), fontsize=10)
     return figure, axes
 
 

@@ -29,7 +29,8 @@ Gathered = dict[tuple, dict[str, list[Record]]]
 def gather(records: dict[str, Record], experiment: Experiment) -> Gathered:
     """Finds the stored runs of an experiment.
 
-    Untrained networks only count if the experiment needs no training.
+    Untrained networks only count if the experiment needs no training. Then
+    trained ones count as they were before it.
 
     Args:
         records: What `Store.read` returns.
@@ -38,13 +39,15 @@ def gather(records: dict[str, Record], experiment: Experiment) -> Gathered:
     Returns:
         Lists of records, one record per seed, by panel and method.
     """
-    least = 0 if experiment.epochs == 0 else 1
+    untrained = experiment.epochs == 0
     seeds = sorted({x.recipe.seed for x in records.values()})
 
     def stored(recipe, method):
         keys = (variant(recipe, method, seed).key for seed in seeds)
         there = [records[key] for key in keys if key in records]
-        return [x for x in there if x.iterations >= least]
+        if untrained:
+            return [dataclasses.replace(x, iterations=0) for x in there]
+        return [x for x in there if x.iterations]
 
     return {
         panel: {x: stored(recipe, x) for x in experiment.methods}

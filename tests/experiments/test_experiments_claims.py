@@ -150,6 +150,9 @@ IN_ORDER = dict(asymptote=0.9, wu=0.8, he=0.7, lee=0.7, glorot=0.1)
         ({"lee": 0.75}, "does not hold"),
         ({"glorot": 0.95}, "does not hold"),
         ({"he": None}, "not measured"),
+        # As long as four of them are silent.
+        (dict(wu=0.1, he=0.1, lee=0.1), "undecided, some are equal"),
+        (dict(wu=0.9), "undecided, some are equal"),
     ],
 )
 def test_the_order_of_the_methods(fake, changes, verdict):

@@ -204,6 +204,18 @@ def test_partial_data_say_so(experiment, fake):
     assert text.endswith("1 of 5 cells, 1,400 of 1,437 samples")
 
 
+def test_what_needs_no_training_takes_runs_of_any_length(experiment, fake):
+    experiment = dataclasses.replace(experiment, epochs=0, quick=None)
+    records = {}
+    for method in METHODS:
+        for seed, length in enumerate((4, 0, 0)):
+            record = fake([0.5] * length, seed=seed, method=method)
+            records[record.key] = record
+    limit, kept = results.common(results.gather(records, experiment))
+    assert limit == 0
+    assert {len(x) for x in kept["a", "b"].values()} == {3}
+
+
 def test_comparisons_go_as_far_as_all_methods(experiment, fake):
     records = {}
     for method, seed, length in (
