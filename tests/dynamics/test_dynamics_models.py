@@ -172,6 +172,43 @@ def test_constants_learnt_alone_have_the_gradients_of_all(case, names, rng):
         np.testing.assert_allclose(found, of_all[name], rtol=1e-12)
 
 
+# Every pair of these.
+@pytest.mark.parametrize(
+    ("recurrent", "ends", "learns"),
+    [(False, False, False), (False, True, True), (True, False, True)]
+    + [(True, True, False)],
+)
+@pytest.mark.parametrize("case", CASES[::7], ids=str)
+def test_at_rest_is_a_start_from_zeros(case, recurrent, ends, learns, rng):
+    model, reset, detached, masked = case
+    neuron = make(model, reset, detached)
+    current, states, mask = arrays_of(neuron, rng, masked)
+    states, kernel = [np.zeros_like(x) for x in states], None
+    if recurrent:
+        states.append(np.zeros_like(states[0]))
+        kernel = tensor(rng.integers(-16, 17, (UNITS, UNITS)) / 16)
+    constants = constants_of(neuron) if learns else {}
+    inputs = [current, *map(np.array, constants.values())]
+    cotangents = [rng.normal(size=x.shape) for x in (current, *states)]
+
+    def both(states):
+        def function(current, *learnt):
+            system = neuron.system(**dict(zip(constants, learnt, strict=True)))
+            spikes, final = dynamics.run(
+                system, current, states, tensor(mask), kernel
+            )
+            return spikes, *(final if ends else ())
+
+        weights = cotangents if ends else cotangents[:1]
+        found = function(*map(tensor, inputs))
+        return [*map(to_numpy, found), *gradients(function, inputs, weights)]
+
+    expected = both([tensor(x) for x in states])
+    for ours, theirs in zip(both(None), expected, strict=True):
+        assert ours.dtype == theirs.dtype == "float64"
+        np.testing.assert_array_equal(ours, theirs)
+
+
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_recurrent_kernel_is_the_definition(case, rng):
     model, reset, detached, masked = case
