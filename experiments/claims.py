@@ -19,6 +19,7 @@ from experiments.records import trains
 __all__ = ["check"]
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "not measured"
+EQUAL = "undecided: some are equal"
 NOTHING = "·"
 PART = ", on part of the data"
 SPEEDUP = 11  # Section 4: iterations to 60 % under Glorot over ours
@@ -140,8 +141,12 @@ def trains_alone(gathered) -> tuple[str, str]:
 def first(gathered, name: str) -> tuple[str, str]:
     """Checks that the asymptote leads the early curves of an experiment."""
     scores, text, partial = _early(gathered, name)
-    met = [next(iter(scores)) == "asymptote"] if _all_methods(scores) else []
-    return text, _verdict(met) + PART * (partial and bool(met))
+    if not _all_methods(scores):
+        return text, OPEN
+    ours = scores.pop("asymptote")
+    best = max(scores.values())
+    verdict = EQUAL if ours == best else _verdict([ours > best])
+    return text, verdict + PART * partial
 
 
 def ordered(gathered, name: str) -> tuple[str, str]:
@@ -154,7 +159,7 @@ def ordered(gathered, name: str) -> tuple[str, str]:
     equal = [x for x, y in itertools.pairwise(ORDER) if scores[x] == scores[y]]
     # He may equal Lee, which comes next.
     if verdict == HOLDS and equal not in ([], ["he"]):
-        verdict = "undecided, some are equal"
+        verdict = EQUAL
     return text, verdict + PART * partial
 
 
@@ -182,7 +187,10 @@ def _early(gathered, name):
     if least.partial:
         head += f", {least.train_samples:,} of {least.published_samples:,} "
         head += "samples"
-    order = " > ".join(f"{x} {score:.1%}" for x, score in ranked.items())
+    (best, _), *_ = ranked.items()
+    order = f"{best} {ranked[best]:.1%}"
+    for (_, above), (x, score) in itertools.pairwise(ranked.items()):
+        order += f" {'=' if score == above else '>'} {x} {score:.1%}"
     return ranked, f"{head}: {order}", least.partial
 
 

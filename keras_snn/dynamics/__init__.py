@@ -57,8 +57,8 @@ def run(
         system: The `System`. Entries that are tensors have gradients.
         current: Float tensor `(batch, timesteps, units)`.
         states: Tuple of the initial states, float tensors `(batch, units)`, the
-            potential first. The neurons are integrated in their dtype. `None`
-            starts at rest, which a GPU need not read.
+            potential first. The neurons are integrated in their dtype. `None`:
+            the neurons start at rest, and kernels of GPUs read no states.
         mask: Optional boolean tensor `(batch, timesteps)`. Where it is false,
             the neuron keeps its states and emits 0.
         recurrent: Optional kernel `(units, units)` from the spikes of a

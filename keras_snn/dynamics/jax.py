@@ -71,7 +71,8 @@ def _forward(kind, learns, *primals):
         "forward", kind, operands, *arrays, learns=learns
     )
     current = current if learns else None
-    # Residuals are arrays, but an empty tuple tells from `None`, too.
+    # Residuals must be arrays. `None` and `()` differ in structure, so they can
+    # carry this flag.
     started = None if states is None else ()
     return (spikes, final), (started, operands, kept, mask, recurrent, current)
 
@@ -100,10 +101,10 @@ def _backward(kind, learns, residuals, gradients):
     del learns
     started, operands, kept, *rest = residuals
     at_spikes, at_states = gradients
-    alone = started is None and all(map(_is_zero, at_states))
+    only_spikes = started is None and all(map(_is_zero, at_states))
     at_spikes, at_states = jax.tree.map(
         lambda x: jnp.zeros(x.shape, x.dtype) if _is_zero(x) else x,
-        (at_spikes, None if alone else at_states),
+        (at_spikes, None if only_spikes else at_states),
     )
     gradients = at_spikes, at_states
     found: Any = _differentiate(kind, operands, kept, *gradients, *rest)

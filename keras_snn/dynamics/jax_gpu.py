@@ -70,9 +70,9 @@ def backward(system, kept, at_spikes, at_states, mask, recurrent=None):
         slopes = system.surrogate.derivative(distance.astype(dtype))
         slopes = jnp.broadcast_to(slopes, distance.shape).astype(dtype)
     flags = distance if mask is None else mask
-    alone = at_states is None
-    (at_final,) = (distance,) if alone else at_states
-    first_shape = (1,) if alone else at_final.shape
+    only_spikes = at_states is None
+    (at_final,) = (distance,) if only_spikes else at_states
+    first_shape = (1,) if only_spikes else at_final.shape
     at_current, at_first = _call(
         kernels.backward_kernel,
         distance.shape,
@@ -82,9 +82,9 @@ def backward(system, kept, at_spikes, at_states, mask, recurrent=None):
             like(distance.shape, distance.dtype),
             like(first_shape, dtype),
         ),
-        ALONE=alone,
+        ONLY_SPIKES=only_spikes,
         DETACHED=system.detach_reset,
         **options,
         **kernels.options(system, mask),
     )
-    return at_current, None if alone else (at_first,), ()
+    return at_current, None if only_spikes else (at_first,), ()

@@ -158,7 +158,7 @@ def backward(
         kept: As returned by `forward`.
         at_spikes: Gradient at the spikes, in the shape of `current`.
         at_states: Tuple of the gradients at the final states, or `None` if they
-            are zero and nobody asks for those at the initial states.
+            are zero and the gradients at the initial states are not needed.
         mask: As given to `forward`.
         recurrent: As given to `forward`.
         current: As given to `forward`, if the entries are learnt.
@@ -171,8 +171,8 @@ def backward(
         `at_recurrent` gives the gradient at the recurrent kernel.
     """
     distance, *starts = kept
-    alone = at_states is None
-    at_states = system.at_rest(distance, recurrent) if alone else at_states
+    only_spikes = at_states is None
+    at_states = at_states or system.at_rest(distance, recurrent)
     dtype = at_states[0].dtype
     at_fed = ()  # the gradient at the spikes that `recurrent` takes
     if recurrent is not None:
@@ -225,7 +225,7 @@ def backward(
     )
     at_first = through_leak(-1, gradients)
     at_first = at_first if recurrent is None else (*at_first, at_fed)
-    return at_current, None if alone else at_first, at_entries
+    return at_current, None if only_spikes else at_first, at_entries
 
 
 def _through_spike(system, distance, at_spike, after):

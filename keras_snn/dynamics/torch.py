@@ -18,7 +18,7 @@ from keras_snn.dynamics import reference
 from keras_snn.dynamics.loop import at_recurrent
 from keras_snn.dynamics.system import System, refuse_second_derivative
 from keras_snn.dynamics.torch_adjoint import backward, push
-from keras_snn.dynamics.torch_loop import contiguous_like, forward
+from keras_snn.dynamics.torch_loop import contiguous_like, dtype_of, forward
 
 __all__ = ["run"]
 
@@ -109,8 +109,9 @@ class _Run(torch.autograd.Function):
     """The eager path.
 
     `distance` is an output, so that `torch.func` may keep it for the gradient,
-    and a differentiable one, so that second derivatives meet `_Once`. Of a
-    system that starts at rest, the states are `None`.
+    and a differentiable one, so that second derivatives meet `_Once`.
+
+    At rest, the states are `None`.
     """
 
     @staticmethod
@@ -152,9 +153,9 @@ class _Run(torch.autograd.Function):
             fed, *kept = kept
             extra = fed, *extra
         at_states = rest[:count]
-        alone = ctx.at_rest and _unless_none(at_states) is None
+        only_spikes = ctx.at_rest and _unless_none(at_states) is None
         at_spikes, *zeroed = _or_zeros(
-            distance, at_spikes, () if alone else at_states, ctx.dtype
+            distance, at_spikes, () if only_spikes else at_states, ctx.dtype
         )
         at_states = zeroed or at_states
         arrays = distance, at_spikes, mask, recurrent, *at_states
@@ -294,8 +295,7 @@ _forward_operator.register_autograd(
 def run(system, current, states, mask=None, recurrent=None):
     """See `keras_snn.dynamics.run`."""
     learnt = any(map(torch.is_tensor, system.entries))
-    dtype = torch.promote_types(current.dtype, torch.float32)
-    dtype = states[0].dtype if states else dtype
+    dtype = dtype_of(current, states)
     entries = [
         x
         if isinstance(x, float) and not learnt

@@ -34,8 +34,8 @@ def backward(
     distance, *starts = kept
     if kernels := kernels_for(system, distance, recurrent):
         return kernels.backward(system, kept, at_spikes, at_states, mask)
-    alone = at_states is None
-    if alone:
+    only_spikes = at_states is None
+    if only_spikes:
         at_states = system.at_rest(distance, recurrent)
     shapes, system = system.entries, with_numbers(system, distance)
     looped = recurrent is not None
@@ -64,7 +64,7 @@ def backward(
         )
         for whole, x in zip(at_first, found, strict=True):
             whole[rows, columns] = x
-    at_first = None if alone else at_first
+    at_first = None if only_spikes else at_first
     return at_current, at_first, tuple(map(summed, entries, shapes))
 
 

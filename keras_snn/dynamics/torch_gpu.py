@@ -5,6 +5,7 @@ import struct
 import torch
 
 from keras_snn.dynamics import triton as kernels
+from keras_snn.dynamics.torch_loop import dtype_of
 
 __all__ = ["backward", "forward"]
 
@@ -30,8 +31,8 @@ def forward(system, current, states, mask, keep=True):
     current = current.contiguous()
     potential = states[0].contiguous() if states else current
     spikes = torch.empty_like(current)
-    dtype = torch.promote_types(current.dtype, torch.float32)
-    final = current.new_empty(current[:, 0].shape, dtype=dtype)
+    batch, _, units = current.shape
+    final = current.new_empty((batch, units), dtype=dtype_of(current, states))
     distance = torch.empty_like(current) if keep else spikes
     # The kernel needs pointers even for what it does not read.
     flags = current if mask is None else mask.contiguous()
@@ -50,11 +51,10 @@ def forward(system, current, states, mask, keep=True):
 
 def backward(system, kept, at_spikes, at_states, mask):
     """See `keras_snn.dynamics.loop.backward`."""
-    (distance,), alone = kept, at_states is None
+    (distance,), only_spikes = kept, at_states is None
     at_current = torch.empty_like(distance)
-    dtype = torch.promote_types(distance.dtype, torch.float32)
-    shape = (1,) if alone else distance[:, 0].shape
-    at_first = distance.new_empty(shape, dtype=dtype)
+    shape = (1,) if only_spikes else at_states[0].shape
+    at_first = distance.new_empty(shape, dtype=dtype_of(distance, at_states))
     a, options = kernels.surrogate_options(system.surrogate)
     slopes = distance
     if options["SURROGATE"] == "given":
@@ -69,14 +69,14 @@ def backward(system, kept, at_spikes, at_states, mask):
             distance,
             slopes,
             at_spikes.contiguous(),
-            distance if alone else at_states[0].contiguous(),
+            distance if only_spikes else at_states[0].contiguous(),
             flags,
         ),
         (*system.entries, a),
         (at_current, at_first),
-        ALONE=alone,
+        ONLY_SPIKES=only_spikes,
         DETACHED=system.detach_reset,
         **options,
         **kernels.options(system, mask),
     )
-    return at_current, None if alone else (at_first,), ()
+    return at_current, None if only_spikes else (at_first,), ()

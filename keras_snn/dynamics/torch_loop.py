@@ -21,6 +21,7 @@ from keras_snn import surrogates
 __all__ = [
     "blocks",
     "contiguous_like",
+    "dtype_of",
     "forward",
     "kernels_for",
     "of_columns",
@@ -76,6 +77,13 @@ def with_numbers(system, array):
 def contiguous_like(array):
     """Returns an uninitialized array in row-major order."""
     return torch.empty_like(array, memory_format=torch.contiguous_format)
+
+
+def dtype_of(current, states):
+    """Returns the dtype of the potential: that of the states, if given."""
+    if states is None:
+        return torch.promote_types(current.dtype, torch.float32)
+    return states[0].dtype
 
 
 @functools.cache

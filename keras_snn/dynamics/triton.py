@@ -102,8 +102,8 @@ def _through_reset(
 
 
 @triton.jit
-def _unless_last(inside, left):
-    """Returns `inside`, or false where no timesteps are left."""
+def _if_any(inside, left):
+    """Returns `inside` if any timesteps are left, else false."""
     return inside & (tl.zeros_like(inside) + left > 0)
 
 
@@ -141,9 +141,9 @@ def forward_kernel(
     k = _number(k, potential.dtype)
     lam = _number(lam, potential.dtype)
     theta = _number(theta, potential.dtype)
-    now = tl.load(current + at, mask=inside, other=0.0)
+    now = tl.load(current + at, mask=_if_any(inside, timesteps), other=0.0)
     for t in range(timesteps):
-        further = _unless_last(inside, timesteps - 1 - t)
+        further = _if_any(inside, timesteps - 1 - t)
         following = tl.load(current + at + units, mask=further, other=0.0)
         integrated = k * potential + lam * now.to(potential.dtype)
         # The spike is computed from the stored, rounded distance, so both
@@ -183,7 +183,7 @@ def backward_kernel(
     units,
     current_gradient,
     initial_gradient,
-    ALONE: tl.constexpr,
+    ONLY_SPIKES: tl.constexpr,
     SURROGATE: tl.constexpr,
     GATED: tl.constexpr,
     RESET: tl.constexpr,
@@ -193,24 +193,26 @@ def backward_kernel(
 ):
     """Computes what `loop.backward` does.
 
-    `slopes` is read if "given". If `ALONE`, the spikes have the only gradient,
-    and the one at the initial potential is not written.
+    `slopes` is read if "given". If `ONLY_SPIKES`, the gradient at the final
+    potential is zero, and the one at the initial potential is not written.
     """
     row = tl.program_id(0).to(tl.int64)
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = column < units
     neuron = row * units + column
     at = (row * timesteps + timesteps - 1) * units + column
-    carry = _start(final_gradient, initial_gradient, neuron, inside, ALONE)
+    like = initial_gradient
+    carry = _start(final_gradient, like, neuron, inside, ONLY_SPIKES)
     k = _number(k, carry.dtype)
     lam = _number(lam, carry.dtype)
     theta = _number(theta, carry.dtype)
     a = _number(a, carry.dtype)
-    kept_now = tl.load(distance + at, mask=inside, other=0.0)
-    here_now = tl.load(spikes_gradient + at, mask=inside, other=0.0)
+    last = _if_any(inside, timesteps)
+    kept_now = tl.load(distance + at, mask=last, other=0.0)
+    here_now = tl.load(spikes_gradient + at, mask=last, other=0.0)
     for n in range(timesteps):
         kept, here = kept_now.to(carry.dtype), here_now.to(carry.dtype)
-        further = _unless_last(inside, timesteps - 1 - n)
+        further = _if_any(inside, timesteps - 1 - n)
         before = at - units
         kept_now = tl.load(distance + before, mask=further, other=0.0)
         here_now = tl.load(spikes_gradient + before, mask=further, other=0.0)
@@ -229,7 +231,7 @@ def backward_kernel(
         scaled = (lam * gradient).to(current_gradient.dtype.element_ty)
         tl.store(current_gradient + at, scaled, mask=inside)
         carry, at = leaked, before
-    if not ALONE:
+    if not ONLY_SPIKES:
         tl.store(initial_gradient + neuron, carry, mask=inside)
 
 

@@ -46,7 +46,7 @@ torch.manual_seed(0)
 
 def flat(found):
     first, *others = found
-    return [first, *itertools.chain(*others)]
+    return [first, *itertools.chain(*(x or () for x in others))]
 
 
 own = Own()
@@ -78,29 +78,29 @@ for surrogate, reset, detached, (masked, dtype) in choices:
     start = torch.randint(-16, 49, (2, 5)) / 16
     start = start.to(dtype) if double else start
     mask = torch.rand(2, 5) < 0.7 if masked else None
-    expected = flat(torch_loop.forward(neuron, current, [start], mask))
-    found = flat(kernels.forward(neuron, current, [start], mask))
-    assert 0 < expected[0].float().mean() < 1
-    for ours, theirs in zip(found, expected, strict=True):
-        if double:  # Rounded in another order.
-            assert (ours - theirs).abs().max() < 1e-14, case
-        else:
-            assert torch.equal(ours, theirs), case
-
-    for states in ([start], None):
+    fired = torch_loop.forward(neuron, current, [start], mask)[0]
+    assert 0 < fired.float().mean() < 1
+    ends = torch.randn(2, 5).to(start)
+    for states, at_ends in (([start], [ends]), (None, None)):
         arguments = neuron, current, states, mask
-        theirs, (ends,), _ = torch_loop.forward(*arguments)
-        spikes, (final,), nothing = kernels.forward(*arguments, keep=False)
-        assert torch.equal(spikes, theirs) and nothing == (), case
-        assert (final - ends).abs().max() <= (1e-14 if double else 0), case
-    kept = expected[2:]
+        expected = torch_loop.forward(*arguments)
+        kept = expected[2]
+        for keep in (True, False):
+            found = kernels.forward(*arguments, keep=keep)
+            assert len(found[2]) == keep, case
+            # In double precision rounded in another order.
+            for ours, theirs in zip(flat(found), flat(expected), strict=False):
+                error = (ours - theirs).abs().max()
+                assert error <= (1e-14 if double else 0), case
 
-    upstream = torch.randn(2, 5, 5).to(dtype), [torch.randn(2, 5).to(start)]
-    expected = flat(torch_adjoint.backward(neuron, kept, *upstream, mask))
-    found = flat(kernels.backward(neuron, kept, *upstream, mask))
-    for ours, theirs in zip(found, expected, strict=True):
-        error = (ours - theirs).double().norm() / theirs.double().norm()
-        assert error < tolerances[dtype], case
+        upstream = torch.randn(2, 5, 5).to(dtype), at_ends
+        expected = torch_adjoint.backward(neuron, kept, *upstream, mask)
+        found = kernels.backward(neuron, kept, *upstream, mask)
+        assert (found[1] is None) == (states is None), case
+        pairs = zip(flat(found), flat(expected), strict=True)
+        for ours, theirs in pairs:
+            error = (ours - theirs).double().norm() / theirs.double().norm()
+            assert error < tolerances[dtype], case
 
     current[0, 1, 2] = torch.nan
     for ours, theirs in zip(
@@ -112,6 +112,17 @@ for surrogate, reset, detached, (masked, dtype) in choices:
         difference = ours.nan_to_num(9) - theirs.nan_to_num(9)
         assert difference.abs().max() <= (1e-14 if double else 0), case
 
+# No timesteps, and a state of another dtype than its current.
+states = [torch.rand(2, 5).double()]
+for timesteps in (0, 5):
+    current = torch.rand(2, timesteps, 5)
+    spikes, (final,), kept = kernels.forward(neuron, current, states, None)
+    assert final.dtype == torch.float64
+    upstream = torch.ones_like(current), states
+    _, (first,), _ = kernels.backward(neuron, kept, *upstream, None)
+    assert first.dtype == torch.float64
+    if not timesteps:
+        assert torch.equal(final, states[0]) and torch.equal(first, states[0])
 # Potentials that the dtype of the currents cannot hold: the surrogate's
 # derivative is 0 there.
 neuron = dynamics.Neuron(0.5, 4.0, 1.0, "arctan").system()
@@ -147,17 +158,19 @@ def build(kernel, dtype, constants):
     assert compile(source, target=HOPPER).asm["cubin"]
 
 
-for dtype, reset, masked in itertools.product(
+for dtype, reset, masked, at_rest in itertools.product(
     ("fp32", "fp16", "bf16", "fp64"),
     ("zero", "subtract", "none"),
     (False, True),
+    (False, True),
 ):
-    options = {"RESET": reset, "MASKED": masked, "BLOCK": 512}
-    states = {"KEEP": not masked, "AT_REST": masked}
+    block = kernels.BLOCK_BYTES // (int(dtype[-2:]) // 8)
+    options = {"RESET": reset, "MASKED": masked, "BLOCK": block}
+    states = {"KEEP": not masked, "AT_REST": at_rest}
     build(kernels.forward_kernel, dtype, options | states)
     surrogate = {"zero": "arctan", "subtract": "sigmoid", "none": "hardtanh"}
     options |= {"GATED": masked, "DETACHED": masked}
-    options |= {"SURROGATE": surrogate[reset], "ALONE": masked}
+    options |= {"SURROGATE": surrogate[reset], "ONLY_SPIKES": at_rest}
     build(kernels.backward_kernel, dtype, options)
 print("every kernel compiles")
 """

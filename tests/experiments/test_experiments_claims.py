@@ -102,12 +102,16 @@ def test_the_claim_counts_where_only_others_fail(fake):
         ({"asymptote": 0.9, "he": 0.8}, "not measured"),
         (dict.fromkeys(METHODS, 0.3) | {"asymptote": 0.9}, "holds"),
         (dict.fromkeys(METHODS, 0.8) | {"asymptote": 0.7}, "does not hold"),
+        (dict.fromkeys(METHODS, 0.1), "undecided: some are equal"),
     ],
 )
 def test_the_first_of_five_is_ahead(fake, ends, verdict):
     cells = {x: [fake([ends[x]] * 300)] if x in ends else [] for x in METHODS}
     gathered = {"fig4-mnist": {(): cells}}
-    assert claims.first(gathered, "fig4-mnist")[1] == verdict
+    text, found = claims.first(gathered, "fig4-mnist")
+    assert found == verdict
+    if "does not" in verdict:
+        assert text.endswith("wu 80.0% = lee 80.0% > asymptote 70.0%")
 
 
 def test_part_of_the_data_is_named(fake):
@@ -151,8 +155,8 @@ IN_ORDER = dict(asymptote=0.9, wu=0.8, he=0.7, lee=0.7, glorot=0.1)
         ({"glorot": 0.95}, "does not hold"),
         ({"he": None}, "not measured"),
         # As long as four of them are silent.
-        (dict(wu=0.1, he=0.1, lee=0.1), "undecided, some are equal"),
-        (dict(wu=0.9), "undecided, some are equal"),
+        (dict(wu=0.1, he=0.1, lee=0.1), "undecided: some are equal"),
+        (dict(wu=0.9), "undecided: some are equal"),
     ],
 )
 def test_the_order_of_the_methods(fake, changes, verdict):
