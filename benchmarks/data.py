@@ -91,7 +91,10 @@ def make(case: Case, exact: bool) -> Data:
 
 
 def _normal(rng, shape):
-    """Returns normal numbers. Those of 64 samples repeat, to save minutes."""
+    """Returns normal numbers, which repeat after 64 samples.
+
+    To make as many as a GPU needs takes longer than to time a case.
+    """
     few = (min(shape[0], 64), *shape[1:])
     return np.resize(rng.standard_normal(few, dtype="float32"), shape)
 

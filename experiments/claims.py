@@ -187,7 +187,7 @@ def _early(gathered, name):
     if least.partial:
         head += f", {least.train_samples:,} of {least.published_samples:,} "
         head += "samples"
-    (best, _), *_ = ranked.items()
+    best = next(iter(ranked))
     order = f"{best} {ranked[best]:.1%}"
     for (_, above), (x, score) in itertools.pairwise(ranked.items()):
         order += f" {'=' if score == above else '>'} {x} {score:.1%}"

@@ -57,7 +57,8 @@ def make(rows, columns, size, title, **options):
     for axis in axes.flat:
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelsize=8)
-    lines = (textwrap.wrap(x, int(12 * size[0])) for x in title.split("\n"))
+    letters = int(12 * size[0])  # 12 per inch
+    lines = (textwrap.wrap(x, letters) for x in title.split("\n"))
     figure.suptitle("\n".join(itertools.chain(*lines)), fontsize=10)
     return figure, axes
 

@@ -82,7 +82,7 @@ def _backward_flat(
     count, wanted, system, distance, at_spikes, mask, recurrent, *rest
 ):
     """Calls `backward` on tensors alone. Returns the gradients of `_Run`."""
-    at_states, rest = _unless_none(rest[:count]), rest[count:]
+    at_states, rest = rest[:count] or None, rest[count:]
     looped = recurrent is not None
     kept, rest = (distance, *rest[:looped]), rest[looped:]
     current, *starts = rest or (None,)
@@ -91,7 +91,7 @@ def _backward_flat(
         system, kept, at_spikes, at_states, mask, recurrent, current, wanted
     )
     at_kernel = at_recurrent(kept, at_current) if looped else None
-    return at_kernel, at_current, *(at_states or count * (None,)), *at_entries
+    return at_kernel, at_current, *(at_states or ()), *at_entries
 
 
 def _unless_none(tensors):
@@ -153,17 +153,17 @@ class _Run(torch.autograd.Function):
             fed, *kept = kept
             extra = fed, *extra
         at_states = rest[:count]
-        only_spikes = ctx.at_rest and _unless_none(at_states) is None
-        at_spikes, *zeroed = _or_zeros(
-            distance, at_spikes, () if only_spikes else at_states, ctx.dtype
+        if ctx.at_rest and _unless_none(at_states) is None:
+            at_states = ()
+        at_spikes, *at_states = _or_zeros(
+            distance, at_spikes, at_states, ctx.dtype
         )
-        at_states = zeroed or at_states
         arrays = distance, at_spikes, mask, recurrent, *at_states
-        function = functools.partial(_backward_flat, count, wanted)
+        function = functools.partial(_backward_flat, len(at_states), wanted)
         found = _Once.apply(function, system, *arrays, *extra, *kept)
         at_kernel, at_current, *others = found
         if ctx.at_rest:
-            others = *count * (None,), *others[count:]
+            others = *count * (None,), *others[len(at_states) :]
         return None, None, None, at_kernel, at_current, None, *others
 
     @staticmethod

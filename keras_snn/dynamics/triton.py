@@ -52,7 +52,7 @@ def _number(constant, dtype: tl.constexpr):
 
 @triton.jit
 def _finite(distance):
-    """The surrogate's derivative at infinity is 0; infinity times 0 is NaN."""
+    """Returns the distance, but no infinity, as infinity times 0 is NaN."""
     distance = tl.where(distance > 3e38, 3e38, distance)
     return tl.where(distance < -3e38, -3e38, distance)
 

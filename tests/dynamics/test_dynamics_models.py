@@ -172,11 +172,15 @@ def test_constants_learnt_alone_have_the_gradients_of_all(case, names, rng):
         np.testing.assert_allclose(found, of_all[name], rtol=1e-12)
 
 
-# Every pair of these.
+# Every pair of these choices occurs.
 @pytest.mark.parametrize(
     ("recurrent", "ends", "learns"),
-    [(False, False, False), (False, True, True), (True, False, True)]
-    + [(True, True, False)],
+    [
+        (False, False, False),
+        (False, True, True),
+        (True, False, True),
+        (True, True, False),
+    ],
 )
 @pytest.mark.parametrize("case", CASES[::7], ids=str)
 def test_at_rest_is_a_start_from_zeros(case, recurrent, ends, learns, rng):

@@ -88,7 +88,7 @@ for surrogate, reset, detached, (masked, dtype) in choices:
         for keep in (True, False):
             found = kernels.forward(*arguments, keep=keep)
             assert len(found[2]) == keep, case
-            # In double precision rounded in another order.
+            # Double precision is rounded in another order.
             for ours, theirs in zip(flat(found), flat(expected), strict=False):
                 error = (ours - theirs).abs().max()
                 assert error <= (1e-14 if double else 0), case
@@ -123,6 +123,7 @@ for timesteps in (0, 5):
     assert first.dtype == torch.float64
     if not timesteps:
         assert torch.equal(final, states[0]) and torch.equal(first, states[0])
+
 # Potentials that the dtype of the currents cannot hold: the surrogate's
 # derivative is 0 there.
 neuron = dynamics.Neuron(0.5, 4.0, 1.0, "arctan").system()
