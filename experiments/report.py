@@ -65,6 +65,7 @@ def write(records: dict[str, Record], folder: str | pathlib.Path) -> str:
         *report.table("tableA7", "neuron, surrogate", published.TABLE_A7),
         *report.table("tableA8", "VGG11", published.TABLE_A8),
         *report.table("spikingA6", "neuron, optimizer", published.TABLE_A6),
+        *report.table("spikingA7", "neuron, surrogate", published.TABLE_A7),
         *report.rates(),
         *(x for name in beyond.TEXTS for x in report.beyond(name)),
         *report.figures(),
@@ -176,7 +177,7 @@ class Report:
         labels = list(map(", ".join, EXPERIMENTS[name].panels))
         rows = self.rows(name, labels, published.values())
         compare = compared(self.extent(name), corner, rows)
-        if name == "tableA7":
+        if name in ("tableA7", "spikingA7"):
             swapped = [
                 published[neuron, SWAPPED.get(surrogate, surrogate)]
                 for neuron, surrogate in published

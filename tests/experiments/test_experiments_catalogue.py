@@ -73,6 +73,10 @@ def test_experiments_share_runs():
     assert list(EXPERIMENTS["spikingA6"].panels) == list(
         EXPERIMENTS["tableA6"].panels
     )
+    assert list(EXPERIMENTS["spikingA7"].panels) == list(
+        EXPERIMENTS["tableA7"].panels
+    )
+    assert not keys("spikingA7") & (keys("spikingA6") | keys("tableA7"))
     # Table A7 has another steepness of arctan.
     assert not keys("tableA6") & keys("tableA7")
 
