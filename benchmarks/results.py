@@ -124,7 +124,7 @@ def _section(results):
 
     parts = [
         f"### {case['name']}, {case['dtype']}: {case['title']}",
-        f"{_sizes(case, lengths)} {_versions(results)}.",
+        f"{_sizes(case, lengths)} {_measured(results)}.",
         grid("ms per step (ratio to `keras_snn`, quartiles)", _time),
     ]
     if cases.CASES[case["name"]].trains:
@@ -179,6 +179,16 @@ def _machine(result):
     if _device(result) != "cpu":
         return _device(result)
     return f"{result['machine']['cpu']}, {result['machine']['cores']} cores"
+
+
+def _measured(results):
+    """Names versions and commits, by backend if these have different ones."""
+    if len({x["machine"].get("commit") for x in results}) == 1:
+        return _versions(results)
+    split = {}
+    for x in results:
+        split.setdefault(BACKENDS[x["backend"]], []).append(x)
+    return "; ".join(f"{name}: {_versions(x)}" for name, x in split.items())
 
 
 def _versions(results):

@@ -41,7 +41,7 @@ SMOOTH = 10  # iterations averaged per point of a curve
 METRICS = {
     "loss": f"training loss, means of {SMOOTH}",
     "accuracy": f"training accuracy, means of {SMOOTH}",
-    "tested": "test accuracy",
+    "tested": "test accuracy, longest runs",
     "rates": "spikes per neuron and timestep",
 }
 SEEDS = "bands and bars: 95 % intervals of the mean over seeds (Student)"
@@ -95,12 +95,13 @@ def _draw_rates(axis, records, method, limit):
     _draw_mean(axis, at, values, method)
 
 
-def _draw_tested(axis, records, method, limit):
-    """Draws the test accuracy at the end of each epoch."""
+def _draw_tested(axis, records, method):
+    """Draws the test accuracy at the end of each epoch of the longest runs."""
     tested = [
-        {at: hits / x.test_samples for at, hits in x.tested} for x in records
+        {at: hits / x.test_samples for at, hits in x.tested}
+        for x in results.longest(records)
     ]
-    at = [x for x in tested[0] if x <= limit and all(x in y for y in tested)]
+    at = [x for x in tested[0] if all(x in y for y in tested)]
     if at:
         values = np.array([[y[x] for x in at] for y in tested])
         _draw_mean(axis, at, values, method, marker=".")
@@ -133,7 +134,8 @@ def early_curves(gathered, title: str, limit: int, last: str):
         gathered: Records of a single panel.
         title: Title of the figure.
         limit: Iteration at which to stop.
-        last: `"tested"` for the test accuracy, `"rates"` for the firing rate.
+        last: `"tested"` for the test accuracy, which shows the longest runs of
+            each method to their ends, or `"rates"` for the firing rate.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -146,7 +148,7 @@ def early_curves(gathered, title: str, limit: int, last: str):
             if records and name == "rates":
                 _draw_rates(axis, records, method, limit)
             elif records and name == "tested":
-                _draw_tested(axis, records, method, limit)
+                _draw_tested(axis, records, method)
             elif records:
                 _draw_metric(axis, records, name, method, limit)
         axis.set_title(METRICS[name], **SMALL)

@@ -141,6 +141,14 @@ def test_a_table_has_a_column_per_backend():
     )
 
 
+def test_a_table_says_which_backend_ran_which_commit():
+    torch, jax = result("torch"), result("jax")
+    torch["machine"] = torch["machine"] | {"commit": "feedbeef0123"}
+    printed = results.tables([{"W0": jax}, {"W0": torch}])
+    expected = "JAX: keras 3.15, commit 0123456789; "
+    assert f"{expected}PyTorch: keras 3.15, commit feedbeef01." in printed
+
+
 @pytest.mark.parametrize(
     ("milliseconds", "expected"),
     [(0.4567, "0.457"), (4.567, "4.57"), (45.67, "45.7"), (456.7, "457")],
