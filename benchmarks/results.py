@@ -82,7 +82,7 @@ def _block(result):
 def tables(stored: Iterable[dict[str, dict[str, Any]]]) -> str:
     """Returns Markdown tables per machine and case, with a column per backend.
 
-    Results that differ in their timesteps share a table.
+    Results that differ only in their timesteps share a table.
 
     Args:
         stored: For every machine and backend, the results by `Case.key`.
@@ -90,7 +90,7 @@ def tables(stored: Iterable[dict[str, dict[str, Any]]]) -> str:
     machines = {}
     for result in (result for file in stored for result in file.values()):
         case = result["case"]
-        key = case["name"], case["batch"], case["dtype"]
+        key = case["name"], case["batch"], case["dtype"], case["title"]
         sections = machines.setdefault(_machine(result), {})
         sections.setdefault(key, []).append(result)
     parts = []
@@ -124,7 +124,7 @@ def _section(results):
 
     parts = [
         f"### {case['name']}, {case['dtype']}: {case['title']}",
-        f"{_sizes(case, lengths)} {_measured(results)}.",
+        f"{_sizes(case, lengths)} {_versions(results)}.",
         grid("ms per step (ratio to `keras_snn`, quartiles)", _time),
     ]
     if cases.CASES[case["name"]].trains:
@@ -179,16 +179,6 @@ def _machine(result):
     if _device(result) != "cpu":
         return _device(result)
     return f"{result['machine']['cpu']}, {result['machine']['cores']} cores"
-
-
-def _measured(results):
-    """Names versions and commits, by backend if these have different ones."""
-    if len({x["machine"].get("commit") for x in results}) == 1:
-        return _versions(results)
-    split = {}
-    for x in results:
-        split.setdefault(BACKENDS[x["backend"]], []).append(x)
-    return "; ".join(f"{name}: {_versions(x)}" for name, x in split.items())
 
 
 def _versions(results):

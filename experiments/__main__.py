@@ -147,6 +147,9 @@ def show(args):
     print("\nThe paper leaves these open. Change them with `train --set`:")
     for field, ours, others in recipes.CHOICES:
         print(f"{field:24}{ours!s:30}or {others}")
+    print("\nThese as well:")
+    for place, ours in recipes.FURTHER:
+        print(f"{place:24}{ours}")
 
 
 def run(args):

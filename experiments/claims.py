@@ -18,7 +18,7 @@ from experiments.records import trains
 
 __all__ = ["check"]
 
-HOLDS, FAILS, OPEN = "holds", "does not hold", "not measured"
+HOLDS, FAILS, OPEN = "holds", "does not hold", "not run"
 EQUAL = "undecided: some are equal"
 NOTHING = "·"
 PART = ", on part of the data"
@@ -68,7 +68,7 @@ def check(gathered: dict[str, results.Gathered]) -> list[tuple[str, ...]]:
 
 def accuracy(gathered, names, at: int, least: float) -> tuple[str, str]:
     """Checks the test accuracy under the asymptote at an iteration."""
-    text, met = [], []
+    text, met, close = [], [], False
     for name in names:
         records = [
             x
@@ -78,10 +78,13 @@ def accuracy(gathered, names, at: int, least: float) -> tuple[str, str]:
         if records:
             mean, low, high = results.accuracy_interval(records, at)
             met.append(mean >= least)
+            close |= low < least <= high
             interval = f"{low:.2%}–{high:.2%}{results.seeds(records)}"
             label = name.rpartition("-")[2]
             text.append(f"{label} {mean:.2%} ({interval})")
-    return ", ".join(text) or NOTHING, _verdict(met, len(names) - len(met))
+    verdict = _verdict(met, len(names) - len(met))
+    verdict += f"; {least:.0%} lies within an interval" * close
+    return ", ".join(text) or NOTHING, verdict
 
 
 def faster(gathered) -> tuple[str, str]:
@@ -115,7 +118,7 @@ def faster(gathered) -> tuple[str, str]:
 
 def trains_alone(gathered) -> tuple[str, str]:
     """Checks that the asymptote trains where another method fails."""
-    met, missed, lengths, reduced = [], [], set(), False
+    met, missed, lengths, short = [], [], set(), 0
     for name in ("tableA6", "tableA7"):
         for panel, cells in gathered[name].items():
             at, kept = results.common({panel: cells})
@@ -128,14 +131,19 @@ def trains_alone(gathered) -> tuple[str, str]:
                 continue
             met.append(trains(ours, at))
             if not met[-1]:
-                missed.append(", ".join(panel))
-                reduced |= at < EXPERIMENTS[name].full(ours[0].recipe)
+                full = EXPERIMENTS[name].full(ours[0].recipe)
+                whole = [x for x in cells["asymptote"] if x.iterations == full]
+                lost = whole and not trains(whole, full)
+                also = f" (nor after {full:,})" * bool(lost)
+                missed.append(", ".join(panel) + also)
+                short += at < full and not lost
     if not met:
         return NOTHING, OPEN
     text = f"{sum(met)} of {len(met)} cells, after {min(lengths):,}"
     text += f" to {max(lengths):,}" * (len(lengths) > 1) + " iterations"
     text += f"; not: {'; '.join(missed)}" * bool(missed)
-    return text, _verdict(met) + ", in short runs" * reduced
+    short = f", {short} of them in short runs" * bool(short)
+    return text, _verdict(met) + short
 
 
 def first(gathered, name: str) -> tuple[str, str]:
@@ -209,7 +217,7 @@ def bntt(gathered) -> tuple[str, str]:
     records = next(iter(cells.values()))
     spread = max(means.values()) - min(means.values())
     chance = _chance(list(means.values()), sum(x.test_samples for x in records))
-    verdict = HOLDS
+    verdict = f"{HOLDS}, on another network and dataset"
     if spread > max(BNTT_SPREAD, chance):
         verdict = f"{FAILS} within a point"
     elif spread > BNTT_SPREAD:

@@ -41,7 +41,7 @@ SMOOTH = 10  # iterations averaged per point of a curve
 METRICS = {
     "loss": f"training loss, means of {SMOOTH}",
     "accuracy": f"training accuracy, means of {SMOOTH}",
-    "tested": "test accuracy, longest runs",
+    "tested": "test accuracy",
     "rates": "spikes per neuron and timestep",
 }
 SEEDS = "bands and bars: 95 % intervals of the mean over seeds (Student)"
@@ -115,7 +115,11 @@ def _draw_mean(axis, at, values, method, **style):
     if len(values) > 1:
         half = results.half_interval(values)
         low, high = np.maximum(mean - half, 0), mean + half
-        axis.fill_between(at, low, high, color=color, alpha=0.2, linewidth=0)
+        if len(at) == 1:
+            axis.vlines(at, low, high, color=color, alpha=0.4)
+        else:
+            style = {"color": color, "alpha": 0.2, "linewidth": 0}
+            axis.fill_between(at, low, high, **style)
 
 
 def _finish(axis, name):
@@ -196,13 +200,14 @@ def curves(gathered, title: str, limit: int):
     return figure
 
 
-def iterations_to_60(gathered, title: str, limit: int):
+def iterations_to_60(gathered, title: str, limit: int, leaky: int = 0):
     """Draws iterations to 60 % and test accuracy by neuron (Fig. 5).
 
     Args:
         gathered: Records by panel and method.
         title: Title of the figure.
         limit: Length of the runs.
+        leaky: Where the leaky neurons begin. No line joins them to the others.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -223,9 +228,12 @@ def iterations_to_60(gathered, title: str, limit: int):
                 if None not in found:
                     tested[row] = found
         bars.bar(0, 0, color=COLORS[method], label=method)
-        means = [np.mean(x) for x in tested.values()]
         style = {"color": COLORS[method], "ls": DASHES.get(method, "-")}
-        lines.plot(list(tested), means, marker="o", markersize=4, **style)
+        for rows in (range(leaky), range(leaky, len(gathered))):
+            there = [x for x in rows if x in tested]
+            means = [np.mean(tested[x]) for x in there]
+            if there:
+                lines.plot(there, means, marker="o", markersize=4, **style)
     lines.set_xticks(range(len(gathered)))
     lines.set_xticklabels([x[0] for x in gathered], fontsize=8)
     bars.set_ylabel(f"iterations to 60 %\n(– : not in {limit:,})", **SMALL)

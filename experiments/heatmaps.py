@@ -44,7 +44,7 @@ def heatmaps(gathered, neurons, title: str, limit: int, accuracy: bool):
             axis.set_title(f"{method}, θ={theta:g}", fontsize=8)
             axis.set_xlabel("k", **SMALL)
             axis.set_ylabel("λ", **SMALL)
-    name = f"accuracy after {limit:,} iterations"
+    name = f"training accuracy after {limit:,} iterations (chance: 0.1)"
     if not accuracy:
         name = f"iterations to 60 % (– : not in {limit:,})"
     figure.colorbar(images[0], ax=axes, label=name)

@@ -26,6 +26,7 @@ from keras_snn.validation import check_choice, check_count, check_number
 
 __all__ = [
     "CHOICES",
+    "FURTHER",
     "OPTIMIZERS",
     "RECIPES",
     "Recipe",
@@ -64,7 +65,7 @@ STARTS = ("published", "neuron")
 # What the paper leaves open, our choice, and what else a recipe can say. The
 # defaults of the builders and of `Training` hold these choices.
 CHOICES = (
-    ("network.readout", "mean", "rate, sequence"),
+    ("network.readout", "mean", "rate, sequence, potential"),
     ("network.detach_reset", False, "True"),
     ("network.pooling", "average", "max"),
     ("network.a", "Table A3's", "any number above 0"),
@@ -72,6 +73,14 @@ CHOICES = (
     ("network.encoder", "poisson in the analysis runs", "constant, retina"),
     ("training.loss", "crossentropy", "mse, mse-softmax"),
     ("training.schedule", "cosine, over iterations", "cosine-epochs"),
+)
+# Our choices without a field of their own.
+FURTHER = (
+    ("Fig. 5", "the neurons"),
+    ("Figs. A8, A9", "the values of k and lam, up to 4 (text: 8)"),
+    ("Adagrad", "an accumulator that starts at 0, 1e-20 inside the root"),
+    ("Table A8", "theta = 1, Poisson coding, training as on CIFAR-10"),
+    ("CIFAR10-DVS", "frames of 128x128"),
 )
 
 

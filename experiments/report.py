@@ -18,6 +18,7 @@ from experiments.catalogue import (
     EXPERIMENTS,
     SIX,
     STEEPNESS,
+    WITHOUT_LEAK,
 )
 from experiments.comparison import (
     FAILED,
@@ -38,7 +39,7 @@ SGD = "Why SGD fails for some neurons"
 RATES = "Firing rates of deep plain networks"
 SWAPPED = {"hardtanh": "sigmoid", "sigmoid": "hardtanh"}
 FOOTNOTE = (
-    "The paper probably swapped the rows of hardtanh and sigmoid here. "
+    "The paper probably swapped the rows of hardtanh and sigmoid in Table A7. "
     "Fig. 6b prints .974, .980, .980, .977 and .985 for what its caption calls "
     "sigmoid, and the text says that hardtanh suppresses training under the "
     "other methods. With the two rows exchanged:"
@@ -177,7 +178,7 @@ class Report:
         labels = list(map(", ".join, EXPERIMENTS[name].panels))
         rows = self.rows(name, labels, published.values())
         compare = compared(self.extent(name), corner, rows)
-        if name in ("tableA7", "spikingA7"):
+        if name.endswith("A7"):
             swapped = [
                 published[neuron, SWAPPED.get(surrogate, surrogate)]
                 for neuron, surrogate in published
@@ -222,21 +223,27 @@ class Report:
         rows = [["reading", *map(", ".join, columns), "distance"]]
         paper = [theirs[column] for column in columns]
         rows.append(["the paper", *map(percent, paper), ""])
+        absent = []
         for reading in dict.fromkeys(panel[0] for panel in gathered):
             cells = [
                 Cell(gathered[reading, *x]["asymptote"], theirs[x], full)
                 for x in columns
             ]
             done = [x for x in cells if x.length == full]
-            if done:
+            if not done:
+                absent.append(reading)
+                continue
+            text = f"only {len(done)} of {len(cells)} cells"
+            if len(done) == len(cells):
                 apart = [
                     abs((x.score(full) or 10) - (x.theirs or 10)) for x in done
                 ]
                 text = f"{sum(apart) / len(apart):.1f}"
-                if len(done) < len(cells):
-                    text += f" over {len(done)} of {len(cells)} cells"
-                rows.append([reading, *(_accuracy(x) for x in cells), text])
-        return [*paragraphs, headline.markdown(rows)]
+            rows.append([reading, *(_accuracy(x) for x in cells), text])
+        paragraphs.append(headline.markdown(rows))
+        if absent:
+            paragraphs.append(f"Not run at this length: {'; '.join(absent)}.")
+        return paragraphs
 
     def beyond(self, name: str) -> list[str]:
         """Tables an experiment that the paper does not have."""
@@ -258,9 +265,12 @@ class Report:
             return [f"{SGD}: not run"]
         title = "Not in the paper. Gradients under SGD, seed 0"
         figure = stability.figure(rows, title)
+        title += f", every layer, a={stability.STEEPNESS[-1]:g}"
+        layers = stability.figure(rows, title, layers=True)
         return [
             f"## {SGD}",
             self.picture("stability", figure),
+            self.picture("stability-layers", layers),
             "Attached, the reset multiplies the gradient of a neuron at its "
             "threshold by about k θ a per timestep; see "
             "`experiments/stability.py`. `python -m experiments stability` "
@@ -319,15 +329,21 @@ class Report:
         extent = dataclasses.replace(extent, cells=cells)
         if not extent.seeds:
             return f"{title}: {extent}"
-        title += f"\n{extent}" + f"\n{figures.SEEDS}" * (max(extent.seeds) > 1)
+        title += f"\n{extent}"
+        whole = self.extent(name)
+        tested = name.startswith("fig4") or name == "bntt"
+        if tested and str(whole) != str(extent):
+            title += f"\ntest accuracy: {whole}".replace("REDUCED: ", "")
+        title += f"\n{figures.SEEDS}" * (max(extent.seeds) > 1)
         if name.startswith("fig3"):
             figure = figures.firing_rates(gathered, title)
         elif name == "fig1":
             figure = figures.early_curves(gathered, title, limit, "rates")
-        elif name.startswith("fig4") or name == "bntt":
+        elif tested:
             figure = figures.early_curves(gathered, title, limit, "tested")
         elif name == "fig5":
-            figure = figures.iterations_to_60(gathered, title, limit)
+            leaky = len(WITHOUT_LEAK)
+            figure = figures.iterations_to_60(gathered, title, limit, leaky)
         elif name in ("figA8", "figA9"):
             neurons = {
                 panel: tuple(recipe.network[x] for x in ("k", "lam", "theta"))

@@ -24,7 +24,15 @@ from experiments.training import Trainer
 from keras_snn import theory
 from keras_snn.layers import LIF
 
-__all__ = ["FILE", "NEURONS", "figure", "gradient_norms", "measure", "run"]
+__all__ = [
+    "FILE",
+    "NEURONS",
+    "STEEPNESS",
+    "figure",
+    "gradient_norms",
+    "measure",
+    "run",
+]
 
 # The cells of Table A6 where SGD or averaged SGD fails here, and two where it
 # does not.
@@ -175,17 +183,18 @@ def run(path: pathlib.Path, data_dir=None, neurons=NEURONS, recipe=None):
                 print(f"{name}: accuracy {end:.2f}", flush=True)
 
 
-def figure(rows: list[dict], title: str):
+def figure(rows: list[dict], title: str, layers: bool = False):
     """Draws gradients, potentials and firing rates over the iterations.
 
     Args:
         rows: What `run` stores.
         title: Title of the figure.
+        layers: Whether to show every layer, for the steepest surrogate alone.
 
     Returns:
         A `matplotlib.figure.Figure` with a column per neuron. Its rows are the
         largest gradient of a kernel, the spread of the first layer's potential,
-        and that layer's firing rate.
+        and that layer's firing rate; or the same of every layer.
     """
     names = [neuron(*_constants(row)) for row in rows]
     panels = list(dict.fromkeys(names))
@@ -193,37 +202,53 @@ def figure(rows: list[dict], title: str):
         3, len(panels), (2.4, 1.8), title, sharex=True, sharey="row"
     )
     for row, name in zip(rows, names, strict=True):
-        a, detached = (
-            row["changes"][f"network.{x}"] for x in ("a", "detach_reset")
-        )
         column = panels.index(name)
-        label = f"a={a:g}, " + ("detached" if detached else "attached")
-        style = {
-            "color": COLORS[a],
-            "ls": "--" if detached else "-",
-            "label": label,
-        }
-        series = (
-            np.max(row["norms"], axis=1),
-            np.array(row["spreads"])[:, 0],
-            np.array(row["rates"])[:, 0],
-        )
-        for axis, values in zip(axes[:, column], series, strict=True):
-            axis.plot(row["iteration"], values, linewidth=1, **style)
+        for label, style, series in _curves(row, layers):
+            for axis, values in zip(axes[:, column], series, strict=True):
+                if len(values):
+                    at = row["iteration"]
+                    axis.plot(at, values, linewidth=1, label=label, **style)
         k, _, theta = _constants(row)
-        steep = ", ".join(f"{k * theta * x:g}" for x in STEEPNESS)
+        steepness = STEEPNESS[-1:] if layers else STEEPNESS
+        steep = ", ".join(f"{k * theta * x:g}" for x in steepness)
         axes[0, column].set_title(f"{name}\nk θ a = {steep}", fontsize=7)
         axes[2, column].set_xlabel("iteration", **SMALL)
+    labels = ("gradient\nof a kernel", "spread of potential\nover θ")
+    labels += ("firing rate",)
+    if not layers:
+        labels = (
+            f"largest {labels[0]}",
+            *(f"{x}, layer 1" for x in labels[1:]),
+        )
+    for axis, label in zip(axes[:, 0], labels, strict=True):
+        axis.set_ylabel(label, fontsize=8)
     axes[0, 0].set_yscale("log")
-    axes[0, 0].set_ylabel("largest gradient\nof a kernel", fontsize=8)
     axes[1, 0].set_yscale("log")
-    axes[1, 0].set_ylabel("spread of potential\nover θ, layer 1", fontsize=8)
-    axes[2, 0].set_ylabel("firing rate,\nlayer 1", fontsize=8)
     handles = axes[0, 0].get_legend_handles_labels()
     drawn.legend(
         *handles, loc="outside right center", frameon=False, fontsize=8
     )
     return drawn
+
+
+def _curves(row, layers):
+    """Yields label, style, and gradients, spreads and rates of each curve."""
+    a, detached = (
+        row["changes"][f"network.{x}"] for x in ("a", "detach_reset")
+    )
+    reset = "detached" if detached else "attached"
+    style = {"ls": "--" if detached else "-"}
+    norms, spreads, rates = (
+        np.transpose(row[x]) for x in ("norms", "spreads", "rates")
+    )
+    if not layers:
+        style["color"] = COLORS[a]
+        yield f"a={a:g}, {reset}", style, (norms.max(0), spreads[0], rates[0])
+    elif a == STEEPNESS[-1]:
+        for i, norm in enumerate(norms):  # the last kernel has no neurons
+            others = [x[i] if i < len(x) else () for x in (spreads, rates)]
+            style = style | {"color": f"C{i}"}
+            yield f"layer {i + 1}, {reset}", style, (norm, *others)
 
 
 def _constants(row):

@@ -17,6 +17,7 @@ from keras_snn.layers import (
     TDBN,
     Conv2D,
     FoldTime,
+    LeakyIntegrator,
     Recompute,
     UnfoldTime,
 )
@@ -41,7 +42,7 @@ POOLING = {
     "max": (keras.layers.MaxPooling2D, keras.layers.GlobalMaxPooling2D),
 }
 NORMALIZATIONS = (None, "batch", "bntt", "tdbn")
-READOUTS = ("mean", "sequence", "rate")
+READOUTS = ("mean", "sequence", "rate", "potential")
 DATA_FORMATS = ("channels_first", "channels_last")
 PARTS = 8  # parts of the batch for `recompute`
 
@@ -185,6 +186,10 @@ class Network:
         if readout == "rate":
             self._fire()
             self._over_time(mean)
+        elif readout == "potential":
+            leak = {"k": self.neuron["k"], "lam": self.neuron["lam"]}
+            last = LeakyIntegrator(**leak, return_sequences=False, name=readout)
+            self._over_time(last)
         return self.x
 
     def _convolution(self, filters):

@@ -52,7 +52,7 @@ def five_layer_snn(
         encoder: `"constant"`, `"poisson"`, `"retina"` or `None`.
         pooling: `"average"` or `"max"`.
         normalization: `None`, `"batch"`, `"bntt"`, `"tdbn"` or a function.
-        readout: `"mean"`, `"rate"` or `"sequence"`.
+        readout: `"mean"`, `"sequence"`, `"rate"` or `"potential"`.
         width: Factor for the numbers of filters and units, above 0.
         data_format: `None`, `"channels_first"` or `"channels_last"`.
         seed: `None`, or an integer that fixes weights, encoder and dropout.
@@ -109,7 +109,7 @@ def vgg9_snn(
         encoder: `"constant"`, `"poisson"`, `"retina"` or `None`.
         pooling: `"average"` or `"max"`.
         normalization: `None`, `"batch"`, `"bntt"`, `"tdbn"` or a function.
-        readout: `"mean"`, `"rate"` or `"sequence"`.
+        readout: `"mean"`, `"sequence"`, `"rate"` or `"potential"`.
         width: Factor for the numbers of filters and units, above 0.
         dropout: Fraction of the spikes to drop, in `[0, 1)`. The paper does not
             give it. All timesteps of a sample share one mask.
@@ -171,7 +171,7 @@ def vgg9_dvs_snn(
         encoder: `"constant"`, `"poisson"`, `"retina"` or `None`.
         pooling: `"average"` or `"max"`.
         normalization: `None`, `"batch"`, `"bntt"`, `"tdbn"` or a function.
-        readout: `"mean"`, `"rate"` or `"sequence"`.
+        readout: `"mean"`, `"sequence"`, `"rate"` or `"potential"`.
         width: Factor for the numbers of filters and units, above 0.
         dropout: Fraction of the spikes to drop, in `[0, 1)`. The paper does not
             give it. All timesteps of a sample share one mask.
@@ -234,7 +234,7 @@ def vgg11_snn(
         encoder: `"constant"`, `"poisson"`, `"retina"` or `None`.
         pooling: `"average"` or `"max"`.
         normalization: `None`, `"batch"`, `"bntt"`, `"tdbn"` or a function.
-        readout: `"mean"`, `"rate"` or `"sequence"`.
+        readout: `"mean"`, `"sequence"`, `"rate"` or `"potential"`.
         width: Factor for the numbers of filters and units, above 0.
         dropout: Fraction of the spikes to drop, in `[0, 1)`. The paper does not
             give it. All timesteps of a sample share one mask.

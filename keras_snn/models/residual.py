@@ -108,8 +108,8 @@ def residual_snn(
             in `sequential_snn`. The layers that a function returns keep their
             own start. `"sew-and"` needs a large shift, so it takes neither
             functions nor `"bntt"`.
-        readout: `"mean"`, `"rate"` or `"sequence"`. A dense layer follows the
-            mean over the whole image.
+        readout: `"mean"`, `"sequence"`, `"rate"` or `"potential"`. A dense
+            layer follows the mean over the whole image.
         width: Factor for the numbers of filters, above 0. The results are
             rounded to integers of at least 1.
         data_format: `None`, `"channels_first"` or `"channels_last"`.

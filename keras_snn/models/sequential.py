@@ -83,7 +83,8 @@ def sequential_snn(
             a dense layer without neurons turns them into logits. `"sequence"`
             gives the logits of every timestep, for losses over time. `"rate"`
             adds neurons after the last dense layer and gives their firing
-            rates.
+            rates. `"potential"` adds neurons that do not fire and gives their
+            last potential, see `layers.LeakyIntegrator`.
         width: Factor for the numbers of filters and units, above 0. The
             results are rounded to integers of at least 1.
         data_format: `"channels_first"` or `"channels_last"`, the order of axes
@@ -100,9 +101,10 @@ def sequential_snn(
 
     Returns:
         A `keras.Model` that maps images `(batch, *input_shape)`, bytes or
-        floats in [0, 1], to logits or rates `(batch, classes)`, or to logits
-        `(batch, timesteps, classes)`. With `encoder=None`, the input has the
-        shape `(batch, timesteps, *input_shape)` and is not scaled.
+        floats in [0, 1], to logits, rates or potentials `(batch, classes)`,
+        or to logits `(batch, timesteps, classes)`. With `encoder=None`, the
+        input has the shape `(batch, timesteps, *input_shape)` and is not
+        scaled.
 
     Raises:
         TypeError: If a number has the wrong type.

@@ -69,6 +69,10 @@ def test_list_shows_state_and_recipes(tmp_path, fake, capsys):
     assert "1 of 5" in lines["fig4-mnist"]
     assert "0 of 5" in lines["fig4-nmnist"]
     assert "50 epochs, batches of 32, adam, cosine" in lines["mnist-retina"]
+    for field, ours, others in recipes.CHOICES:
+        assert str(ours) in lines[field]
+        assert others in lines[field]
+    assert "neurons" in lines["Fig."]
 
 
 def test_run_trains_the_longest_of_what_is_missing(

@@ -68,6 +68,30 @@ def test_spread_and_rate_are_those_of_eq_2(rng):
     )
 
 
+def test_a_figure_shows_every_layer_of_the_steepest_surrogate():
+    def row(a, detached):
+        changes = {"k": 0.8, "lam": 0.2, "theta": 1.0, "a": a}
+        changes |= {"detach_reset": detached}
+        return {
+            "changes": {f"network.{x}": y for x, y in changes.items()},
+            "iteration": [0, 5],
+            "norms": [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]],
+            "spreads": [[0.1, 0.2], [0.3, 0.4]],
+            "rates": [[0.5, 0.6], [0.7, 0.8]],
+        }
+
+    rows = [row(a, x) for a in stability.STEEPNESS for x in (False, True)]
+    norms, spreads, rates = stability.figure(rows, "title", layers=True).axes
+    assert [len(x.lines) for x in (norms, spreads, rates)] == [6, 4, 4]
+    third = norms.lines[2]
+    assert third.get_label() == "layer 3, attached"
+    assert third.get_ydata().tolist() == [3.0, 6.0]
+    assert spreads.lines[1].get_ydata().tolist() == [0.2, 0.4]
+    assert rates.lines[3].get_ydata().tolist() == [0.6, 0.8]
+    assert rates.lines[3].get_linestyle() == "--"
+    assert norms.get_title().endswith("k θ a = 1.6")
+
+
 @pytest.mark.slow
 def test_a_stopped_run_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(stability, "ITERATIONS", 5)

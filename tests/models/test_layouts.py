@@ -59,7 +59,7 @@ def test_readouts_agree(encoder, rng):
     lead = (6, 8) if encoder is None else (6,)
     x = rng.random((*lead, 4, 4, 1)).astype("float32")
     neuron = {"k": 0.5, "lam": 1.0, "theta": 0.5}
-    mean, sequence, rate = (
+    mean, sequence, rate, potential = (
         sequential_snn(
             *("FC30", (4, 4, 1), 5, 8),
             **neuron,
@@ -76,6 +76,10 @@ def test_readouts_agree(encoder, rng):
     spikes, _ = reference.lif(logits, **neuron)
     assert 0.05 < spikes.mean() < 0.95
     np.testing.assert_allclose(to_numpy(rate(x)), spikes.mean(1), atol=1e-6)
+    # Without a threshold, a neuron weights a current by its age.
+    weights = neuron["lam"] * neuron["k"] ** np.arange(8)[::-1]
+    expected = np.einsum("t,btc->bc", weights, logits)
+    np.testing.assert_allclose(to_numpy(potential(x)), expected, atol=1e-5)
     for model, detached in ((mean, False), (rate, True)):
         neurons = [x for x in model.layers if isinstance(x, LIF)]
         assert {x.detach_reset for x in neurons} == {detached}
