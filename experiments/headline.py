@@ -68,7 +68,7 @@ def to_markdown(rows: list[dict]) -> str:
     A line holds both initializations; it ends with the command that trains it.
     """
     table = [["five-layer network on MNIST, (k, λ, θ)", "iterations"]]
-    table[0] += [f"{x}: 60 % after, test accuracy" for x in TWO]
+    table[0] += [f"{x}: iterations to 60 %, test accuracy" for x in TWO]
     table[0] += ["`python -m experiments run`"]
     lines = {}
     for x in rows:
