@@ -1,7 +1,5 @@
 """Deep spiking neural networks that train in plain Keras 3."""
 
-import importlib
-
 from keras_snn import (
     callbacks,
     datasets,
@@ -13,6 +11,7 @@ from keras_snn import (
     models,
     nir,
     optimizers,
+    plots,
     presets,
     surrogates,
     theory,
@@ -48,10 +47,3 @@ __all__ = [
     "theory",
     "unit_neurons",
 ]
-
-
-def __getattr__(name):
-    # Imported on first use, because it needs matplotlib.
-    if name == "plots":
-        return importlib.import_module("keras_snn.plots")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -265,12 +265,16 @@ class Checkpoint(keras.callbacks.Callback):
     file. If a run is killed while saving, the file of the previous epoch stays.
 
     Args:
-        path: The `.keras` file.
+        path: The `.keras` file. Other suffixes raise a `ValueError`.
     """
 
     def __init__(self, path):
         super().__init__()
-        self.path = path
+        self.path = pathlib.Path(path)
+        if self.path.suffix != ".keras":
+            raise ValueError(
+                f"`path` must end in '.keras'. Received: path={path!r}"
+            )
 
     def on_epoch_end(self, epoch, logs=None):
         """Saves the model."""

@@ -77,7 +77,10 @@ def check_numbers(
     """
     if not isinstance(value, (list, tuple, np.ndarray)):
         return check_number(name, value, low, high, included)
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError:  # rows of different lengths
+        array = np.asarray(None)
     if array.dtype.kind not in "fiu" or not array.size:
         raise TypeError(
             f"`{name}` must be a number or an array of numbers. "
@@ -137,6 +140,16 @@ def check_choice(name: str, value: Any, choices: Sequence[Any]) -> Any:
     raise ValueError(
         f"`{name}` must be one of {names}. Received: {name}={value!r}"
     )
+
+
+def check_float_dtype(layer: Any) -> None:
+    """Raises unless a layer computes in a float dtype."""
+    dtype = layer.dtype_policy.compute_dtype
+    if "float" not in dtype:
+        raise ValueError(
+            "`dtype` must be a float dtype or a policy of one. "
+            f"Received: dtype={dtype!r}"
+        )
 
 
 def check_time_axis(layer: Any, input_shape: Sequence[int | None]) -> None:

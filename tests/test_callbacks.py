@@ -376,3 +376,9 @@ def test_monitor_starts_anew_with_every_fit(data):
     for _ in range(2):
         network().fit(x, y, verbose=0, callbacks=[monitor])
         assert monitor.history["iteration"] == [0, 1]
+
+
+@pytest.mark.parametrize("path", ["model", "model.h5"])
+def test_a_checkpoint_needs_the_suffix_of_keras(path):
+    with pytest.raises(ValueError, match="`path` must end in '.keras'"):
+        callbacks.Checkpoint(path)

@@ -380,7 +380,6 @@ def test_the_seed_of_a_name_is_a_31_bit_integer(name):
 def test_an_unknown_name_is_refused():
     with pytest.raises(
         ValueError,
-        match="`initializer` must be one of 'asymptote', .*Received: "
-        "initializer='orthogonal'",
+        match="`name` must be one of 'asymptote', .*name='orthogonal'",
     ):
         initializers.for_layer("orthogonal", **NEURON)

@@ -152,7 +152,7 @@ def test_a_normalization_starts_as_usual_under_other_names(name):
 
 
 def test_a_normalization_needs_a_known_name_and_a_possible_neuron():
-    with pytest.raises(ValueError, match="`initializer` must be one of"):
+    with pytest.raises(ValueError, match="`name` must be one of"):
         initializers.for_normalization("best", **NEURON)
     with pytest.raises(ValueError, match="`lam` must be above 0"):
         initializers.for_normalization("he", **(NEURON | {"lam": 0}))

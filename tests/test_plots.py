@@ -144,6 +144,12 @@ def test_the_first_trailing_means_have_fewer_values(run):
     assert loss.lines[0].get_ydata().tolist() == [3, 4.5, 3, 3]
 
 
+def test_a_mean_recovers_from_an_infinite_loss(run):
+    run["loss"] = [1.0, np.inf, 1.0, 1.0]
+    loss = plots.learning_curves({"he": run}, smooth=2).axes[0]
+    assert loss.lines[0].get_ydata().tolist() == [1, np.inf, np.inf, 1]
+
+
 def test_learning_curves_refuse_an_empty_mean(run):
     with pytest.raises(ValueError, match="`smooth` must be at least 1"):
         plots.learning_curves({"he": run}, smooth=0)

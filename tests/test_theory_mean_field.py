@@ -187,6 +187,12 @@ def test_slope_is_that_of_a_wide_network(k):
     assert slope == pytest.approx((found[1] - found[0]) / 0.04, abs=0.08)
 
 
+def test_the_slope_needs_room_above_the_rate():
+    moments = theory.bernoulli_moments(0.96, 5)
+    with pytest.raises(ValueError, match="rates of at most 0.95.*: 0.96"):
+        theory.rate_slope(moments, 1.0, 0.0, 0.5, 1.0, 1.0)
+
+
 @pytest.mark.parametrize("a", [0.5, 1.0, 2.0])
 def test_gradient_through_the_reset_grows_by_k_theta_a(a):
     # A neuron that integrates to just above its threshold at every timestep.

@@ -50,6 +50,11 @@ def test_numbers_come_back_as_floats(kind):
     assert {type(each) for each in neuron} == {float}
 
 
+def test_rows_of_different_lengths_are_refused():
+    with pytest.raises(TypeError, match="`x` must be a number or an array"):
+        validation.check_numbers("x", [[0.5], [0.5, 0.6]], 0, 1, "high")
+
+
 @pytest.mark.parametrize("kind", [int, np.int8, np.uint64])
 def test_counts_and_seeds_come_back_as_ints(kind):
     assert type(validation.check_count("n", kind(1))) is int

@@ -51,7 +51,7 @@ def opened(found, part):
 
 
 def fingerprint(found):
-    """Hashes the names, sizes and times of archives and files in folders."""
+    """Hashes sizes and times of archives, or of files in folders by name."""
     rows = []
     for part in found:
         for path in _files(part) if part.is_dir() else [part]:

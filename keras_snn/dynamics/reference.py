@@ -13,7 +13,7 @@ def run(system, current, states, mask=None, recurrent=None):
     """
     outputs, states = [], states or system.at_rest(current, recurrent)
     for t in range(current.shape[1]):
-        now, own = current[:, t], states
+        now, own = ops.cast(current[:, t], states[0].dtype), states
         if recurrent is not None:
             *own, fed = states
             now = now + fed @ recurrent

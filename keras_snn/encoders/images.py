@@ -54,7 +54,7 @@ class PoissonEncoder(Encoder):
 
     Args:
         timesteps: Length of the time axis, at least 1.
-        seed: `None` or an integer.
+        seed: `None`, or an integer in `[0, 2**31)`.
         **kwargs: Keywords of `keras.layers.Layer`.
 
     Call arguments:

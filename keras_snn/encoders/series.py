@@ -55,6 +55,8 @@ class DeltaEncoder(keras.layers.Layer):
     [0.0, 1.0, 1.0, 1.0, 0.0, 0.0] [0.0, 0.0, 0.0, 0.0, 1.0, 1.0]
     """
 
+    needs_time_axis = True
+
     def __init__(self, threshold, **kwargs):
         super().__init__(**kwargs)
         self.threshold = check_number("threshold", threshold)

@@ -83,7 +83,8 @@ def to_frames(
     """
     check_choice("binary", binary, (False, True))
     height, width = check_size("sensor_size", sensor_size)
-    rows, columns = check_size("crop", crop or (height, width))
+    whole = height, width
+    rows, columns = check_size("crop", whole if crop is None else crop)
     check_count("downsample", downsample)
     if rows > height or columns > width:
         raise ValueError(

@@ -42,7 +42,8 @@ class AsymptoteInitializer(NormalInitializer):
             `Conv1D`, `Conv2D` and `Conv3D`, grouped or not. Set it for layers
             whose fan-in differs, such as `DepthwiseConv2D` (height x width) and
             `EinsumDense` (the contracted axes).
-        seed: `None`, an integer or a `keras.random.SeedGenerator`. With `None`,
+        seed: `None`, an integer in `[0, 2**31)` or a
+            `keras.random.SeedGenerator`. With `None`,
             every call draws a new kernel. With an integer, every call with the
             same shape draws the same kernel, as in Keras. Give each layer an
             initializer with its own seed.

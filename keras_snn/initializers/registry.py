@@ -96,7 +96,8 @@ def for_layer(
         k: Fraction of the potential kept per timestep, in `(0, 1]`.
         lam: Gain of the input current, above 0.
         theta: Firing threshold, above 0.
-        seed: `None`, or an integer that differs from layer to layer.
+        seed: `None`, or an integer in `[0, 2**31)` that differs from layer to
+            layer.
         timesteps: Length of the time axis, for `"stationary"`. Also used where
             there is no stationary solution: by `"rossbroich"` if `k` is 1, and
             by `"shi"` if `k` is at least `theory.shi_limit()`.
@@ -111,7 +112,7 @@ def for_layer(
     Example:
     >>> layer = keras.layers.Dense(10, **for_layer("wu", 0.8, 0.2, 1.0))
     """
-    check_choice("initializer", name, NAMES)
+    check_choice("name", name, NAMES)
     k, lam, theta = check_neuron(k, lam, theta)
     seed = check_seed(seed)
     if fan_in is not None and name in KERAS:
@@ -224,7 +225,7 @@ def for_gradient(
     >>> for_gradient("copy", k=0.8, lam=0.2, theta=1.0)
     {'surrogate': Exponential(a=1.2), 'detach_reset': True}
     """
-    check_choice("initializer", name, NAMES)
+    check_choice("name", name, NAMES)
     k, lam, theta = check_neuron(k, lam, theta)
     if name == "stationary":
         a = theory.stationary_steepness(k, theta, timesteps=timesteps)
@@ -266,7 +267,7 @@ def for_normalization(
     >>> start = for_normalization("asymptote", k=0.8, lam=0.2, theta=1.0)
     >>> layer = keras.layers.BatchNormalization(**start)
     """
-    check_choice("initializer", name, NAMES)
+    check_choice("name", name, NAMES)
     k, lam, theta = check_neuron(k, lam, theta)
     if name == "asymptote":
         scale = theory.weight_stddev(1, lam, theta)

@@ -6,7 +6,7 @@ from keras import ops
 from keras_snn import dynamics
 from keras_snn.layers.constants import Constants
 from keras_snn.precision import at_least_float32
-from keras_snn.validation import check_count
+from keras_snn.validation import check_count, check_float_dtype
 
 __all__ = [
     "AdaptiveLIFCell",
@@ -22,6 +22,7 @@ class _Cell(Constants, keras.layers.Layer):
     def __init__(self, units, neuron, learn, **kwargs):
         super().__init__(**kwargs)
         self.units = check_count("units", units)
+        check_float_dtype(self)
         self.neuron = neuron
         self._set_learn(learn)
         sizes = [self.units] * len(neuron.states)

@@ -75,6 +75,10 @@ class Constants:
         if not self.learn:
             self._fix(features)
 
+    def weight_of(self, name):
+        """Returns the weight that holds a learnt constant, see the class."""
+        return self._weights_of[name]
+
     def set_gradient(self, surrogate, detach_reset):
         """Replaces the surrogate, and whether the gradient stops at the reset.
 

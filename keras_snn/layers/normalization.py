@@ -224,6 +224,8 @@ class BNTT(_BatchNormalization):
     [-1.342, -1.342, -0.447, -0.447, 0.447, 0.447, 1.342, 1.342]
     """
 
+    needs_time_axis = True
+
     _per_timestep, _center, _factor = True, False, 1.0
 
     def __init__(
@@ -274,7 +276,7 @@ class TDBN(_BatchNormalization):
 
     Scales the currents to the threshold:
 
-        gamma alpha theta / lam (x - mean(x)) / sqrt(var(x) + epsilon) + beta
+        gamma (alpha theta / lam) (x - mean(x)) / sqrt(var(x) + epsilon) + beta
 
     In training, the mean and variance are taken over batch, space and time
     together. In inference, and if the layer is not `trainable`, it uses their
@@ -317,6 +319,8 @@ class TDBN(_BatchNormalization):
     >>> [round(float(t), 3) for t in (y.mean(), y.std())]
     [0.0, 0.5]
     """
+
+    needs_time_axis = True
 
     _per_timestep, _center = False, True
     _factor = property(lambda self: self.alpha * self.theta / self.lam)

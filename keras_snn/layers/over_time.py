@@ -9,7 +9,12 @@ from keras_snn import dynamics
 from keras_snn.layers.constants import Constants
 from keras_snn.layers.states import Stateful
 from keras_snn.precision import at_least_float32
-from keras_snn.validation import check_choice, check_shape, check_time_axis
+from keras_snn.validation import (
+    check_choice,
+    check_float_dtype,
+    check_shape,
+    check_time_axis,
+)
 
 __all__ = ["OverTime"]
 
@@ -27,6 +32,8 @@ class OverTime(Constants, Stateful, keras.layers.Layer):
         **kwargs: Keywords of `keras.layers.Layer`.
     """
 
+    needs_time_axis = True
+
     def __init__(
         self,
         return_sequences=True,
@@ -36,11 +43,7 @@ class OverTime(Constants, Stateful, keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if "float" not in self.compute_dtype:
-            raise ValueError(
-                "`dtype` must be a float dtype or a policy of one. "
-                f"Received: dtype={self.compute_dtype!r}"
-            )
+        check_float_dtype(self)
         flags = (False, True)
         self.return_sequences = check_choice(
             "return_sequences", return_sequences, flags

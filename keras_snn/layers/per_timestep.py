@@ -12,15 +12,11 @@ import warnings
 import keras
 from keras import ops, tree
 
-from keras_snn.layers.normalization import BNTT, TDBN
-from keras_snn.layers.over_time import OverTime
 from keras_snn.layers.walk import walk
 from keras_snn.validation import check_count, check_shape, check_time_axis
 
 __all__ = ["FoldTime", "PerTimestep", "UnfoldTime"]
 
-# Layers that need the time axis.
-_OVER_TIME = (OverTime, BNTT, TDBN, keras.layers.RNN)
 # Layers whose mask selects positions inside a sample. A masked timestep would
 # leave them no position at all.
 _WITHIN_SAMPLES = (keras.layers.GlobalAveragePooling1D, keras.layers.Softmax)
@@ -65,6 +61,10 @@ class PerTimestep(keras.layers.Wrapper):
         `(batch, timesteps, ...)`, the layer's output for every timestep. It has
         the structure of the layer's output.
 
+    Raises:
+        ValueError: If the layer, or one inside it, needs the time axis; or, in
+            calls, if inputs differ in their timesteps or a mask does not fit.
+
     Example:
     >>> tuple(PerTimestep(keras.layers.Dense(3))(ops.ones((2, 5, 4))).shape)
     (2, 5, 3)
@@ -73,7 +73,8 @@ class PerTimestep(keras.layers.Wrapper):
     def __init__(self, layer, **kwargs):
         super().__init__(layer, **kwargs)
         for inside in walk(layer):
-            if isinstance(inside, _OVER_TIME):
+            recurrent = isinstance(inside, keras.layers.RNN)
+            if recurrent or getattr(inside, "needs_time_axis", False):
                 raise ValueError(
                     "`layer` must not need the time axis, which `PerTimestep` "
                     f"folds into the batch. Received: {inside.name!r} of class "
@@ -193,6 +194,8 @@ def _folded_mask(mask, inputs):
 class FoldTime(keras.layers.Layer):
     """Folds the time axis into the batch axis, without a copy.
 
+    It drops masks. `PerTimestep` passes them on.
+
     Call arguments:
         inputs: `(batch, timesteps, ...)`.
 
@@ -203,6 +206,8 @@ class FoldTime(keras.layers.Layer):
     >>> tuple(FoldTime()(ops.ones((2, 5, 4))).shape)
     (10, 4)
     """
+
+    needs_time_axis = True
 
     def call(self, inputs):
         """Reshapes the inputs."""
@@ -222,7 +227,8 @@ class UnfoldTime(keras.layers.Layer):
     """Reverses `FoldTime`: restores the time axis, without a copy.
 
     Args:
-        timesteps: Length of the time axis, at least 1.
+        timesteps: Length of the time axis, at least 1. It must divide the
+            batch.
         **kwargs: Keywords of `keras.layers.Layer`.
 
     Call arguments:
@@ -235,6 +241,8 @@ class UnfoldTime(keras.layers.Layer):
     >>> tuple(UnfoldTime(5)(ops.ones((10, 4))).shape)
     (2, 5, 4)
     """
+
+    needs_time_axis = True
 
     def __init__(self, timesteps, **kwargs):
         super().__init__(**kwargs)

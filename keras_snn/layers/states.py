@@ -23,8 +23,9 @@ class Stateful:
     It does not count, save or load them, and `get_weights` and `set_weights`
     leave them out. So weights fit networks of any batch size, stateful or not.
 
-    Inherit from it before `keras.layers.Layer`. The subclass has a property
-    `states`: a list of variables, or `None` if it is not stateful.
+    Inherit from it before `keras.layers.Layer`. The subclass has the properties
+    `states`, a list of variables, or `None` if it is not stateful, and
+    `state_names`.
     """
 
     @property
@@ -39,7 +40,20 @@ class Stateful:
             store[f"{i}"] = weight
 
     def load_own_variables(self, store):
-        """Loads the weights. Files of early versions also hold states."""
+        """Loads the weights. Files of early versions also hold states.
+
+        Raises:
+            ValueError: If the file holds another number of weights, or the
+                layer was not built.
+        """
+        expected, found = len(self.weights), len(store.keys())
+        early = expected + len(self.state_names) if self.built else expected
+        if found not in (expected, early):
+            raise ValueError(
+                f"The file must hold {expected} weights for the layer "
+                f"`{self.name}`, which is {'' if self.built else 'not '}built. "
+                f"Received: {found}"
+            )
         for i, weight in enumerate(self.weights):
             weight.assign(store[f"{i}"])
 

@@ -71,7 +71,7 @@ class LossOverTime(keras.losses.Loss):
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         """Returns the loss of a batch."""
-        # Keras makes the labels numbers of the loss's dtype. bfloat16 holds
+        # Keras casts the labels to the loss's dtype. bfloat16 holds
         # integers up to 256, so the labels travel as two digits.
         labels = labels_of(y_true)
         y_true = ops.stack([labels // BASE, labels % BASE], axis=1)

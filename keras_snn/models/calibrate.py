@@ -78,7 +78,7 @@ def calibrate(model, x, rate=0.15, batch_size=None, surrogate=True):
     It measures as `fit` runs the model: dropout is active, and batch
     normalization uses the statistics of each batch. Moving averages, states and
     random generators stay as they were, so equal models get equal factors.
-    After an error or an interrupt, the weights are as before.
+    An error or an interrupt during the search restores the weights.
 
     It also gives all neurons the surrogate that keeps the norm of the gradient
     over many layers, `Exponential(theory.stationary_steepness(k, theta, ...))`,
@@ -140,12 +140,15 @@ def _set_surrogates(model, sweep, rate):
     """Gives all neurons the surrogate of the stationary law."""
     # The law has no steepness outside of this range.
     rate = float(np.clip(rate, theory.LOWEST_RATE, theory.HIGHEST_RATE))
+    found = []
     for neurons in sweep.found:
         constants = sweep.constants(neurons)
         k, theta = np.mean(constants.k), np.mean(constants.theta)
         timesteps = sweep.timesteps[neurons.name]
         a = theory.stationary_steepness(float(k), float(theta), rate, timesteps)
-        constants.set_gradient(Exponential(a), detach_reset=True)
+        found.append((constants, Exponential(a)))
+    for constants, surrogate in found:  # all or none, since the law takes long
+        constants.set_gradient(surrogate, detach_reset=True)
     for layer in walk(model):
         if isinstance(layer, keras.Model) and layer.compiled:
             layer.make_train_function(force=True)

@@ -36,7 +36,7 @@ AVERAGES = (
 )
 LOST = (
     "Too little of the gradient gets through the layers after it. Their "
-    "surrogate is too steep or too flat, or they are too many. "
+    "surrogate is too steep or too flat, or there are too many layers. "
     '`initializer="stationary", surrogate="auto"` sets one that fits in the '
     "builders, and `initializers.for_gradient` in your own layers. Plain "
     "networks of more than 20 layers need shortcuts or `CopyInitializer`."
@@ -279,7 +279,7 @@ def _check_labels(y, samples):
     if samples is None:
         raise ValueError(
             "`y` must be `None` if `x` comes in batches: pass both as arrays. "
-            "Received: labels beside batches"
+            "Received: labels together with batches"
         )
     shapes = [tuple(np.shape(x)) for x in keras.tree.flatten(y)]
     if not all(shape and shape[0] == samples for shape in shapes):
@@ -297,11 +297,21 @@ def _first(batches, y):
 
 
 class _Gradients(keras.optimizers.Optimizer):
-    """Assigns each variable its gradient instead of updating it."""
+    """Keeps the gradients instead of updating the variables.
+
+    A gradient stays at zero if Keras leaves out its variable, on which the loss
+    does not depend.
+    """
+
+    def build(self, variables):
+        if not self.built:
+            super().build(variables)
+            self.gradients = self.add_optimizer_variables(variables, "gradient")
 
     def update_step(self, gradient, variable, learning_rate):
         del learning_rate
-        self.assign(variable, gradient)
+        found = self.gradients[self._get_variable_index(variable)]
+        self.assign(found, ops.cast(gradient, found.dtype))
 
 
 def _effects(model, x, y):
@@ -312,26 +322,30 @@ def _effects(model, x, y):
             f"{model.name!r}, loss={getattr(model, 'loss', None)!r}"
         )
     variables = model.trainable_variables
-    before = [ops.convert_to_numpy(v.value).copy() for v in variables]
     copy = rerun(model, lambda call, *args, **kwargs: call(*args, **kwargs))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Keras would rather not write lambdas.
         weights = model.get_compile_config()["loss_weights"]
+    gradients = _Gradients(0.0, name="gradients")
     copy.compile(
-        _Gradients(0.0, name="gradients"),
+        gradients,
         model.loss,
         loss_weights=weights,
         # On TensorFlow, a single step does not repay the time to compile it.
         jit_compile=keras.config.backend() == "jax",
         auto_scale_loss=False,
     )
-    with restored(copy.variables):
+    with restored(copy.variables), warnings.catch_warnings():
+        # Their effect of 0 says the same.
+        warnings.filterwarnings("ignore", "Gradients do not exist")
         copy.train_on_batch(x, y)
-        gradients = [ops.convert_to_numpy(v.value) for v in variables]
+    pairs = zip(variables, gradients.gradients, strict=True)
     return {
-        variable.path: float(np.linalg.norm(weights) * np.linalg.norm(gradient))
-        for variable, weights, gradient in zip(
-            variables, before, gradients, strict=True
-        )
+        variable.path: _norm(variable) * _norm(gradient)
+        for variable, gradient in pairs
         if variable.name.endswith("kernel")
     }
+
+
+def _norm(variable):
+    return float(np.linalg.norm(ops.convert_to_numpy(variable.value)))

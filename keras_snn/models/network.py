@@ -72,7 +72,9 @@ class Network:
         seed,
     ):
         self.timesteps, self.neuron, self.gradient = timesteps, neuron, gradient
-        self.initializer = initializer
+        self.initializer = check_choice(
+            "initializer", initializer, initializers.NAMES
+        )
         if gradient["surrogate"] == "auto":
             law = initializers.for_gradient(
                 initializer, **neuron, timesteps=timesteps
@@ -238,8 +240,8 @@ class Network:
         if self.normalization == "batch":
             return keras.layers.BatchNormalization(**start, **options)
         if self.normalization == "bntt":
-            # BNTT has no shift. It would be smaller than the scale, so neurons
-            # fire without it.
+            # BNTT has no shift. The neurons fire without it, because the shift
+            # is smaller than the scale.
             scale = start["gamma_initializer"]
             return BNTT(self.timesteps, gamma_initializer=scale, **options)
         # TDBN multiplies by `theta / lam` itself.

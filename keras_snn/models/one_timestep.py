@@ -218,7 +218,8 @@ class OneDelta(_Wrapper):
         first = ops.where(begun, first, x)
         distance = (x - first) / self.layer.threshold
         up, down = distance - level >= 1, distance - level <= -1
-        level += ops.cast(up, level.dtype) - ops.cast(down, level.dtype)
+        # Not `+=`, which would change the caller's state on PyTorch.
+        level = level + ops.cast(up, level.dtype) - ops.cast(down, level.dtype)
         spikes = ops.concatenate([up, down], axis=-1)
         spikes = ops.cast(spikes, self.layer.compute_dtype)
         wrong = ops.isnan(ops.concatenate([distance, distance], axis=-1))

@@ -55,7 +55,8 @@ def five_layer_snn(
         readout: `"mean"`, `"sequence"`, `"rate"` or `"potential"`.
         width: Factor for the numbers of filters and units, above 0.
         data_format: `None`, `"channels_first"` or `"channels_last"`.
-        seed: `None`, or an integer that fixes weights, encoder and dropout.
+        seed: `None`, or an integer in `[0, 2**31)` that fixes weights, encoder
+            and dropout.
         recompute: Whether to trade time for memory in training.
         name: Name of the model.
 
@@ -114,7 +115,8 @@ def vgg9_snn(
         dropout: Fraction of the spikes to drop, in `[0, 1)`. The paper does not
             give it. All timesteps of a sample share one mask.
         data_format: `None`, `"channels_first"` or `"channels_last"`.
-        seed: `None`, or an integer that fixes weights, encoder and dropout.
+        seed: `None`, or an integer in `[0, 2**31)` that fixes weights, encoder
+            and dropout.
         recompute: Whether to trade time for memory in training.
         name: Name of the model.
 
@@ -176,7 +178,8 @@ def vgg9_dvs_snn(
         dropout: Fraction of the spikes to drop, in `[0, 1)`. The paper does not
             give it. All timesteps of a sample share one mask.
         data_format: `None`, `"channels_first"` or `"channels_last"`.
-        seed: `None`, or an integer that fixes weights, encoder and dropout.
+        seed: `None`, or an integer in `[0, 2**31)` that fixes weights, encoder
+            and dropout.
         recompute: Whether to trade time for memory in training.
         name: Name of the model.
 
@@ -239,7 +242,8 @@ def vgg11_snn(
         dropout: Fraction of the spikes to drop, in `[0, 1)`. The paper does not
             give it. All timesteps of a sample share one mask.
         data_format: `None`, `"channels_first"` or `"channels_last"`.
-        seed: `None`, or an integer that fixes weights, encoder and dropout.
+        seed: `None`, or an integer in `[0, 2**31)` that fixes weights, encoder
+            and dropout.
         recompute: Whether to trade time for memory in training.
         name: Name of the model.
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_snn.layers import PerTimestep
+from keras_snn.layers import BNTT, LeakyIntegratorCell, PerTimestep
 from keras_snn.layers.over_time import OverTime
 from keras_snn.layers.walk import walk
 from keras_snn.models.probe import is_spiking, observed_outputs
@@ -222,6 +222,8 @@ def _uncounted(model, counted):
     known = {id(inside) for layer in counted for inside in walk(layer)}
     for layer in walk(model):
         matrices = any(x.shape and len(x.shape) > 1 for x in layer.weights)
+        if isinstance(layer, BNTT):  # a scale per timestep, no products
+            continue
         if matrices and len(list(walk(layer))) == 1 and id(layer) not in known:
             yield layer.name
 
@@ -235,7 +237,11 @@ def _synapses(layer):
 
 def _has_states(layer):
     """Returns whether a layer consists of neurons or leaky integrators."""
-    return is_spiking(layer) or isinstance(layer, OverTime)
+    cell = getattr(layer, "cell", None)  # of `keras.layers.RNN`
+    integrates = isinstance(layer, OverTime) or isinstance(
+        cell, LeakyIntegratorCell
+    )
+    return is_spiking(layer) or integrates
 
 
 def _all_timesteps(layer, outputs, inputs, mask, name):

@@ -113,7 +113,8 @@ def residual_snn(
         width: Factor for the numbers of filters, above 0. The results are
             rounded to integers of at least 1.
         data_format: `None`, `"channels_first"` or `"channels_last"`.
-        seed: `None`, or an integer that fixes weights and encoder.
+        seed: `None`, or an integer in `[0, 2**31)` that fixes weights and
+            encoder.
         name: Name of the model.
 
     Returns:

@@ -91,7 +91,8 @@ def sequential_snn(
             inside the network. The default is the faster one:
             `"channels_first"` on PyTorch, `"channels_last"` elsewhere. Images
             and weights are the same for both.
-        seed: `None`, or an integer that fixes weights, encoder and dropout.
+        seed: `None`, or an integer in `[0, 2**31)` that fixes weights, encoder
+            and dropout.
         recompute: Whether to trade time for memory in training. One
             `layers.Recompute` wraps the layers between the encoder and the
             first dropout and processes an eighth of the batch at a time. Not

@@ -56,8 +56,8 @@ def step_model(model: keras.Model) -> StepModel:
     go to their encoder at every timestep. `PoissonEncoder` draws new
     spikes. `RetinaEncoder` and `LatencyEncoder` emit none after their last
     timestep.
-    `BNTT` counts timesteps. After its last one, it goes on with the weights of
-    the last.
+    `BNTT` counts timesteps. After its last, it keeps using the weights of that
+    timestep.
 
     Args:
         model: A built functional or `Sequential` model. Each of its inputs is

@@ -98,6 +98,10 @@ class Call:
         """Returns the argument `mask` of a layer, or `None`."""
         return self._bound(*self.fill(values)).arguments.get("mask")
 
+    def argument(self, name):
+        """Returns an argument of a layer, or `None`."""
+        return self._bound(*self.arguments).arguments.get(name)
+
     def _bound(self, args, kwargs):
         return inspect.signature(self.operation.call).bind(*args, **kwargs)
 

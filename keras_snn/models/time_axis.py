@@ -7,7 +7,6 @@ import numpy as np
 from keras import tree
 
 from keras_snn import encoders, layers
-from keras_snn.layers.over_time import OverTime
 from keras_snn.layers.walk import walk
 
 __all__ = [
@@ -55,15 +54,6 @@ DIRECT = (
 ELEMENTWISE = ("Add", "Maximum", "Minimum", "Multiply", "Subtract")
 # Layers that run another one on every timestep.
 PER_TIMESTEP = (keras.layers.TimeDistributed, layers.PerTimestep)
-# Layers that only have a meaning on a time axis.
-OVER_TIME = (
-    OverTime,
-    encoders.DeltaEncoder,
-    layers.BNTT,
-    layers.FoldTime,
-    layers.TDBN,
-    layers.UnfoldTime,
-)
 # Encoders that do the same at every timestep.
 STATIONARY = (encoders.ConstantEncoder, encoders.PoissonEncoder)
 # Encoders of images whose spikes depend on the time.
@@ -166,13 +156,13 @@ def needs_time(layer):
     """Returns whether a layer, or one inside it, only works over time."""
     if not isinstance(layer, keras.layers.Layer):
         return False
-    return any(isinstance(x, OVER_TIME) for x in walk(layer))
+    return any(getattr(x, "needs_time_axis", False) for x in walk(layer))
 
 
 def _same_rank(tensors):
-    """Returns whether no axis of one tensor stands beside the time of another.
+    """Returns whether all tensors have the same rank.
 
-    Without the time axis, it would stand beside the next axis.
+    Otherwise broadcasting aligns other axes once the time axis is gone.
     """
     tensors = [x for x in tree.flatten(tensors) if is_symbolic(x)]
     return len({len(x.shape) for x in tensors}) == 1

@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_snn.models.probe import spiking_outputs
 from keras_snn.models.rates import Batches, as_inputs, restored
+from keras_snn.models.synapses import constants_of, recurrent_kernel
 from keras_snn.validation import check_choice
 
 __all__ = ["Trace", "potentials", "traces"]
@@ -142,9 +143,7 @@ def potentials(trace):
             `initial_state`.
     """
     layer, shape = trace.layer, trace.currents.shape
-    outer = getattr(layer, "cell", layer)  # of a `keras.layers.RNN`
-    neurons = getattr(outer, "cell", outer)  # of a `RecurrentCell`
-    kernel = getattr(outer, "recurrent_kernel", None)
+    neurons, kernel = constants_of(layer), recurrent_kernel(layer)
     names = neurons.neuron.RANGES
     system = neurons.neuron.system(**{x: getattr(neurons, x) for x in names})
     count = len(system.gain)

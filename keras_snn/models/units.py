@@ -56,8 +56,9 @@ def unit_neurons(model):
     Raises:
         ValueError: If the weights alone cannot take the factor: if spikes or
             inputs reach neurons without weights on the way, as through a
-            shortcut, if weights serve other purposes, too, or if `lam` or
-            `theta` is learnt or an array of different numbers.
+            shortcut, if weights serve other purposes, too, if `lam` or `theta`
+            is learnt or an array of different numbers, or if a layer has an
+            `initial_state` or `return_state`.
 
     Example:
     >>> from keras_snn.models import five_layer_snn
@@ -82,8 +83,17 @@ def _factors(graph):
     """Returns pairs of a weight and its factor."""
     found, layers = {}, {}
     for neurons in graph.neurons():
-        layer = graph.calls[neurons.index].operation
-        factor = _ratio(layer)
+        call = graph.calls[neurons.index]
+        layer = call.operation
+        lam, theta = _lam_and_theta(layer)
+        if (lam, theta) != (1, 1):
+            _check_states(call)
+        factor = lam / theta
+        constants = constants_of(layer)
+        for name, unit in (("coupling", lam), ("jump", factor)):
+            if name in constants.learn:
+                weight = constants.weight_of(name)
+                found[id(weight)] = weight, unit
         kernel = recurrent_kernel(layer)
         if kernel is not None:
             found[id(kernel)] = kernel, factor
@@ -113,8 +123,20 @@ def _factors(graph):
     return list(found.values())
 
 
-def _ratio(layer):
-    """Returns `lam / theta` of a layer of neurons."""
+def _check_states(call):
+    """Raises an error if a potential enters or leaves a layer of neurons."""
+    layer = call.operation
+    enters = call.argument("initial_state") is not None
+    if enters or getattr(layer, "return_state", False):
+        name = "initial_state" if enters else "return_state"
+        raise ValueError(
+            "`model` must have no potentials among its tensors, which would "
+            f"keep their unit. Received: layer {layer.name!r} with `{name}`"
+        )
+
+
+def _lam_and_theta(layer):
+    """Returns `lam` and `theta` of a layer of neurons."""
     cell = constants_of(layer)
     values = {}
     for name in ("lam", "theta"):
@@ -125,14 +147,11 @@ def _ratio(layer):
                 f"{layer.name!r}, whose `{name}` is learnt or an array"
             )
         values[name] = float(found[0])
-    return values["lam"] / values["theta"]
+    return values["lam"], values["theta"]
 
 
 def _check_path(graph, neurons):
-    """Raises an error if something before the neurons is not homogeneous.
-
-    Strictly speaking, its output must grow with its inputs.
-    """
+    """Raises an error if something before the neurons does not scale."""
     for call in (graph.calls[index] for index in neurons.path):
         name = _hindrance(call)
         if name is not None:

@@ -86,9 +86,10 @@ def to_node(layer, value, dt):
 
 def _check_decay(layer, name, values):
     if np.any(values == 1):
+        alone = ", or 1 for all neurons of a layer without synaptic currents"
         raise ValueError(
-            f"`{name}` of layer {layer.name!r} must be below 1 to have a time "
-            f"constant, or `k` 1 everywhere and no synapse. Received: {name}=1"
+            f"`{name}` of layer {layer.name!r} must be below 1"
+            f"{alone * (name == 'k')}. Received: {name}=1"
         )
 
 

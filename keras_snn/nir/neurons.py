@@ -47,7 +47,7 @@ def neurons(recipes, layer, value, dt, reset):
     if not fires and type(unit) not in NEURONS:
         raise refusal(layer, "there is no such node")
     if value.averaged:
-        raise refusal(layer, "it stands behind a mean over time")
+        raise refusal(layer, "it comes after a mean over time")
     if fires:
         zeros = np.zeros(value.shape)
         name = recipes.add(

@@ -40,8 +40,9 @@ def from_nir(
     """Builds a model from a graph of NIR.
 
     The model computes the same as the graph, one timestep after another. Its
-    layers have the names of the nodes, with `_` in place of signs that Keras
-    does not allow. `probe` and `step_model` accept it, and it can be trained.
+    layers have the names of the nodes, with `_` in place of characters that
+    Keras does not allow. `probe` and `step_model` accept it, and it can be
+    trained.
 
     A connection from neurons to themselves, with weights or without, carries
     the spikes of the timestep before. Other cycles are refused. Several inputs
@@ -242,6 +243,12 @@ class _Builder:
         shape = tuple(x.shape[2:])
         constants, offset = from_node(name, node, shape, self.dt, self.firing)
         alpha = constants.pop("alpha", 0.0)
+        if np.any(alpha) and not np.all(alpha):
+            raise ValueError(
+                f"`tau_syn` of node {name!r} must be above `dt` everywhere or "
+                f"nowhere, {self.dt:g}. Received: {np.min(node.tau_syn):g} to "
+                f"{np.max(node.tau_syn):g}"
+            )
         if np.any(alpha):
             synapse = LeakyIntegrator(alpha, 1.0, name=f"{label}_synapse")
             x = synapse(x)

@@ -81,9 +81,9 @@ def moved(recipes, layer, value, lead):
         return value
     if kind is keras.layers.GlobalAveragePooling1D:
         if len(lead) != 2 or layer.keepdims:
-            raise refusal(layer, "it is no mean over time")
+            raise refusal(layer, "it is not a mean over time")
         if layer.data_format != "channels_last" or where.ndim != 1:
-            raise refusal(layer, "it is no mean over time")
+            raise refusal(layer, "it is not a mean over time")
         return value.but(averaged=True)
     if _adds_time(layer, lead):
         return value

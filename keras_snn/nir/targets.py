@@ -25,7 +25,7 @@ def _without_gain(kind, parameters, dt):
 
 
 def _of_norse(kind, parameters, dt):
-    """Returns the `r` that Norse takes for granted."""
+    """Returns the `r` that Norse assumes."""
     return {"CubaLIF": parameters["r"], "IF": 1 / dt, "LIF": 1.0}[kind]
 
 

@@ -63,7 +63,7 @@ def dense(recipes, layer, value, lead):
 def flat(recipes, layer, value):
     """Returns a vector of the elements of a value, in the node's order."""
     if value.where.ndim != 1:
-        raise refusal(layer, "its inputs are no vectors")
+        raise refusal(layer, "its inputs are not vectors")
     return flattened(recipes, layer.name, value)
 
 
@@ -118,7 +118,7 @@ def _channelwise(recipes, layer, value, axis, scale, offset):
     if image and not (
         axis in (0, value.where.ndim - 1) and value.is_image(axis == 0)
     ):
-        raise refusal(layer, "its axis is no axis of channels")
+        raise refusal(layer, "its axis is not the channel axis")
     if not image:
         value = flat(recipes, layer, value)
         scale, offset = map(value.in_order, (scale, offset))

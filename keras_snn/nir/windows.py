@@ -18,7 +18,7 @@ def _is_first(layer):
 def _space(layer, value):
     """Returns the sides of an image, padding included."""
     if not value.is_image(_is_first(layer)):
-        raise refusal(layer, "its inputs are no images in NIR's order of axes")
+        raise refusal(layer, "its inputs are not images with NIR's axes")
     given = value.padding or (0,) * (len(value.shape) - 1)
     return [n + 2 * p for n, p in zip(value.shape[1:], given, strict=True)]
 

@@ -84,7 +84,7 @@ def to_nir(model, dt=1e-4, *, path=None, reset="zero", target=None):
 
     Raises:
         ImportError: If the package `nir` is not installed.
-        ValueError: If NIR cannot express a layer, or the target not read it.
+        ValueError: If NIR cannot express a layer, or the target cannot read it.
 
     Example:
     >>> inputs = keras.Input((None, 3))
@@ -252,7 +252,7 @@ class Writer:
         (value,) = values
         write = STATELESS.get(type(layer))
         if value.padding and write not in WINDOWS:
-            raise refusal(layer, "it stands behind padding with zeros")
+            raise refusal(layer, "it comes after padding with zeros")
         if write is not None:
             return [write(self.recipes, layer, value, lead)]
         found = moved(self.recipes, layer, value, lead)

@@ -175,7 +175,6 @@ def _edges(places: Array) -> Array:
 
 def _trailing_mean(values: Sequence[float], width: int) -> Array:
     """Averages each value with the values before it, `width` in all."""
-    sums = np.cumsum(np.append(0.0, values))
-    stop = np.arange(1, len(sums))
-    start = np.maximum(stop - width, 0)
-    return (sums[stop] - sums[start]) / (stop - start)
+    # Differences of cumulative sums would not recover from infinity.
+    stops = range(1, len(values) + 1)
+    return np.array([np.mean(values[max(0, x - width) : x]) for x in stops])

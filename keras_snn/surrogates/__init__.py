@@ -6,9 +6,9 @@ backward pass uses the derivative `h'` of a smooth step `h` instead. The forward
 pass always uses `H`.
 
 `Sigmoid`, `Tanh`, `HardTanh` and `Arctan` are the paper's. `FastSigmoid`,
-`Triangular`, `Exponential` and `Gaussian` come from other simulators. Except
-for that of `FastSigmoid`, every `h` rises from 0 to 1. The same derivatives in
-two simulators:
+`Triangular`, `Exponential` and `Gaussian` come from other simulators. Every
+`h` rises from 0 to 1, except for those of `FastSigmoid` and `SpikeGated`. The
+same derivatives in two simulators:
 
 | here | `h'(0)` | SpikingJelly | snnTorch |
 | --- | --- | --- | --- |

@@ -18,7 +18,7 @@ class Sigmoid(Steep):
     """`h(x) = 1 / (1 + exp(-a x))`, `h'(x) = a h (1 - h)` (Table A3).
 
     Args:
-        a: Steepness, above 0. The paper uses 2.
+        a: Steepness, above 0. The default, 2, is the paper's.
     """
 
     a: float = 2.0
@@ -49,7 +49,7 @@ class Tanh(Sigmoid):
     Both are those of a sigmoid twice as steep, and computed as such.
 
     Args:
-        a: Steepness, above 0. The paper uses 2.
+        a: Steepness, above 0. The default, 2, is the paper's.
     """
 
     def _derive(self):
@@ -62,7 +62,7 @@ class HardTanh(Steep):
     """`h(x) = clip(a x + 1/2, 0, 1)`, `h'(x) = a` on the ramp (Table A3).
 
     Args:
-        a: Steepness, above 0. The paper uses 1.
+        a: Steepness, above 0. The default, 1, is the paper's.
     """
 
     a: float = 1.0
@@ -89,8 +89,8 @@ class Arctan(Steep):
     See Table A3.
 
     Args:
-        a: Steepness, above 0. The paper uses 2 in its main runs and 1 in
-            Table A7.
+        a: Steepness, above 0. The paper uses 2, the default, in its main
+            runs and 1 in Table A7.
     """
 
     a: float = 2.0

@@ -196,9 +196,14 @@ def rate_slope(
         The slope, from a change of all rates by 5 % up and down.
 
     Raises:
-        ValueError: As `moments_after`.
+        ValueError: As `moments_after`, or if a rate is above 0.95.
     """
     change = 0.05
+    if np.ndim(moments) == 2 and np.max(np.diag(moments)) * (1 + change) > 1:
+        raise ValueError(
+            "`moments` must have rates of at most 0.95. "
+            f"Received: {np.max(np.diag(moments)):g}"
+        )
     found = []
     for factor in (1 + change, 1 - change):
         # Two timesteps have the product of their rates.

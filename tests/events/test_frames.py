@@ -193,6 +193,7 @@ def test_no_event_of_real_recordings_is_lost():
     [
         ((4, 5), slice(0, 4), slice(0, 5)),
         ((2, 3), slice(1, 3), slice(1, 4)),
+        (np.array([2, 3]), slice(1, 3), slice(1, 4)),
         ((1, 2), slice(1, 2), slice(1, 3)),  # the odd ones are below and right
         ((4, 1), slice(0, 4), slice(2, 3)),
     ],
@@ -281,6 +282,7 @@ def test_events_out_of_range_are_refused(recording, why):
         ({"timesteps": 2, "crop": (35, 1)}, "`crop` must not be larger"),
         ({"timesteps": 2, "crop": (1, 35)}, "`crop` must not be larger"),
         ({"timesteps": 2, "crop": (0, 1)}, "`crop` must be at least 1"),
+        ({"timesteps": 2, "crop": 0}, "`crop` must"),
         ({"timesteps": 2, "downsample": 4}, "`downsample` must divide .* 34"),
         ({"timesteps": 2, "crop": (32, 33), "downsample": 2}, "width 33"),
         ({"timesteps": 2, "crop": (33, 32), "downsample": 2}, "height 33"),

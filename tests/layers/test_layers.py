@@ -358,3 +358,5 @@ def test_a_mask_may_be_a_list():
 def test_integers_are_no_dtype_for_neurons():
     with pytest.raises(ValueError, match="`dtype` must be a float.*int32"):
         LIF(dtype="int32")
+    with pytest.raises(ValueError, match="`dtype` must be a float.*int32"):
+        LIFRNNCell(3, dtype="int32")

@@ -6,6 +6,7 @@ import pytest
 from backend import to_numpy
 from keras import layers, ops
 
+from keras_snn.encoders import DeltaEncoder
 from keras_snn.layers import (
     BNTT,
     LIF,
@@ -177,8 +178,10 @@ def test_inputs_and_masks_that_do_not_fit_are_refused():
         lambda: layers.RNN(LIFRNNCell(3)),
         lambda: layers.Bidirectional(layers.GRU(3)),
         lambda: keras.Sequential([layers.Dense(3), LIF()]),
+        FoldTime,
+        lambda: UnfoldTime(2),
+        lambda: DeltaEncoder(0.5),
     ],
-    ids=["LIF", "BNTT", "TDBN", "LSTM", "RNN", "Bidirectional", "Sequential"],
 )
 def test_layers_that_need_the_time_axis_are_refused(layer):
     with pytest.raises(ValueError, match="`layer` must not need the time axis"):

@@ -13,6 +13,7 @@ from keras_snn.layers import (
     LIFRNNCell,
     PerTimestep,
     Recompute,
+    RecurrentLIF,
     reset_states,
 )
 
@@ -294,3 +295,15 @@ def test_a_whole_model_is_reset(current):
     assert (to_numpy(outside(current)) != first).any()
     reset_states(outside)
     np.testing.assert_array_equal(to_numpy(outside(current)), first)
+
+
+def test_weights_of_another_number_are_refused():
+    layer = RecurrentLIF(3)
+    with pytest.raises(ValueError, match="0 weights .*not built.*: 1"):
+        layer.load_own_variables({"0": np.ones((3, 3))})
+    layer = LIF(**NEURON, learn=("k",))
+    layer.build((None, 5, 3))
+    with pytest.raises(ValueError, match="hold 1 weights for the layer"):
+        layer.load_own_variables({"0": 0.0, "1": 0.0, "2": 0.0})
+    with pytest.raises(ValueError, match="hold 1 weights .*Received: 0"):
+        layer.load_own_variables({})

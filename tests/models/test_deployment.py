@@ -276,6 +276,17 @@ def test_unrolled_neurons_give_the_same_and_roll_up_again(rng, monkeypatch):
     assert not any(x.unroll for x in neurons)
 
 
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_unrolled_neurons_add_currents_in_float32(policy):
+    # In half precision, 0.3 i would be rounded before it is added.
+    layer = layers.LIF(k=0.9, lam=0.3, theta=1.0, dtype=policy)
+    x = np.linspace(0.5, 1.5, 6 * 64, dtype="float32").reshape(6, 64, 1)
+    x = keras.ops.cast(x, layer.compute_dtype)
+    expected = to_numpy(layer(x))
+    with layers.unrolled(layer):
+        np.testing.assert_array_equal(to_numpy(layer(x)), expected)
+
+
 def test_only_layers_are_unrolled():
     with (
         pytest.raises(TypeError, match="`model` must be a Keras model or"),

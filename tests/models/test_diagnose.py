@@ -258,6 +258,30 @@ def test_the_effect_has_the_weight_of_the_loss(digits):
         assert effect == pytest.approx(3 * once[name], rel=1e-4)
 
 
+def test_a_kernel_that_the_loss_does_not_need_has_no_effect(digits):
+    images, labels = digits
+    inputs = keras.Input((4, 5))
+    x = LIF(lam=1.0, name="lif")(keras.layers.Dense(6, name="in")(inputs))
+    x = keras.layers.GlobalAveragePooling1D()(x)
+    heads = [keras.layers.Dense(10, name=name)(x) for name in "ab"]
+    model = keras.Model(inputs, dict(zip("ab", heads, strict=True)))
+    model.compile("sgd", loss={"a": LOSS, "b": None})
+    series = np.repeat(images.reshape(8, 1, 64)[..., :5], 4, axis=1) * 9
+    effects = diagnose(model, series, {"a": labels, "b": labels}).effects
+    assert effects["a/kernel"] > 0
+    assert effects["b/kernel"] == 0
+
+
+def test_a_constraint_does_not_change_the_effect(digits):
+    def effects(**options):
+        model = network()
+        model.get_layer("logits").kernel.constraint = options.get("limit")
+        return diagnose(model, *digits).effects
+
+    limited = effects(limit=keras.constraints.UnitNorm())
+    assert limited == pytest.approx(effects(), rel=1e-5)
+
+
 def test_labels_need_a_loss(digits):
     model = sequential_snn("FC4", (8, 8, 1), 10, timesteps=2)
     model.compile("sgd")

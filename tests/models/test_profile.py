@@ -202,6 +202,22 @@ def test_integrators_and_second_states_are_updated(rng):
     assert found["integrator"].rate is None
 
 
+def test_an_rnn_of_integrators_is_updated(rng):
+    inputs = keras.Input((5, 3))
+    cell = layers.LeakyIntegratorCell(3)
+    x = keras.layers.RNN(cell, return_sequences=True, name="rnn")(inputs)
+    found = profile(keras.Model(inputs, x), spikes(rng, 2, 5, 3)).layers
+    assert found["rnn"].updates == 15
+    assert found["rnn"].rate is None
+
+
+def test_a_normalization_has_no_products(rng):
+    inputs = keras.Input((5, 3))
+    x = layers.BNTT(5)(keras.layers.BatchNormalization()(inputs))
+    model = keras.Model(inputs, layers.LIF()(x))
+    assert profile(model, spikes(rng, 2, 5, 3)).uncounted == ()
+
+
 def test_what_is_not_counted_is_named(rng):
     inputs = keras.Input((3, 6, 6, 2))
     wrapped = layers.PerTimestep(keras.layers.SeparableConv2D(4, 3, name="sep"))

@@ -64,3 +64,20 @@ def test_changes_of_a_series_stream(tmp_path, rng):
     loaded = keras.saving.load_model(tmp_path / "step.keras")
     found = [to_numpy(x) for x in loaded.stream(series.swapaxes(0, 1))]
     np.testing.assert_array_equal(np.stack(found, 1), whole)
+
+
+def test_a_stream_may_branch(rng):
+    inputs = keras.Input((TIMESTEPS, 3))
+    model = keras.Model(inputs, encoders.DeltaEncoder(0.5)(inputs))
+    step = step_model(model)
+    first, second = (
+        keras.ops.convert_to_tensor(rng.normal(size=(4, 3)), "float32")
+        for _ in "ab"
+    )
+    _, *states = step([first, *step.initial_states(4)])
+    kept = [np.array(to_numpy(x)) for x in states]
+    once, again = (to_numpy(step([second, *states])[0]) for _ in "ab")
+    assert once.any()
+    np.testing.assert_array_equal(again, once)
+    for state, before in zip(states, kept, strict=True):
+        np.testing.assert_array_equal(to_numpy(state), before)

@@ -67,6 +67,12 @@ NETWORKS = {
     "adaptation": lambda: model_of(
         dense(), AdaptiveLIF(**NEURON, coupling=0.5, jump=2.0)
     ),
+    "learnt adaptation": lambda: model_of(
+        dense(),
+        AdaptiveLIF(
+            **NEURON, coupling=0.5, jump=2.0, learn=("coupling", "jump")
+        ),
+    ),
     "recurrent": lambda: model_of(
         dense(),
         RecurrentLIF(UNITS, **NEURON, recurrent_initializer="identity"),
@@ -162,6 +168,15 @@ def learnt(inputs, first):
     return LIF(**NEURON, learn=("theta",))(dense()(first))
 
 
+def initial_state(inputs, first):
+    potential = keras.layers.Lambda(lambda x: x[:, 0])(inputs)
+    return LIF(**NEURON, name="end")(dense()(first), initial_state=potential)
+
+
+def return_state(inputs, first):
+    return LIF(**NEURON, return_state=True, name="end")(dense()(first))
+
+
 def fast(inputs, first):
     return LIF(**NEURON, surrogate="fast_sigmoid")(dense()(first))
 
@@ -174,6 +189,8 @@ REFUSED = {
     "two weights": (weights_twice, "layer 'both', which .* uses"),
     "tanh": (tanh, "behind 'activation"),
     "tanh inside": (inner_tanh, "behind 'dense"),
+    "potential in": (initial_state, "layer 'end' with `initial_state`"),
+    "potential out": (return_state, "layer 'end' with `return_state`"),
     "learnt": (learnt, "`theta` must be one fixed number"),
     "surrogate": (fast, "`surrogate` must be one whose derivative"),
 }

@@ -304,6 +304,10 @@ REFUSED = {
         nir.CubaLIF(*(full(x, 3) for x in (0.1, 1, 1, 0, 1))),
         (3,),
     ),
+    "`tau_syn` of node '0' must be above `dt` everywhere": (
+        nir.CubaLI(np.array([DT, 1.0, 1.0]), *(full(x, 3) for x in (1, 1, 0))),
+        (3,),
+    ),
     "`r` of node '0' must be above 0": (lif(3, r=-1), (3,)),
     "`v_threshold` of node '0' must be above `v_reset`": (
         lif(3, v_reset=0.5),

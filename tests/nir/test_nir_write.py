@@ -285,8 +285,8 @@ REFUSED = {
         (7, 2),
         each(K.Conv1D(3, 3, padding="causal")),
     ),
-    "its inputs are no vectors": (IMAGE, K.Dense(2)),
-    "behind padding with zeros": (
+    "its inputs are not vectors": (IMAGE, K.Dense(2)),
+    "after padding with zeros": (
         IMAGE,
         each(keras.Sequential([K.ZeroPadding2D(1), K.Flatten()])),
     ),
@@ -294,7 +294,7 @@ REFUSED = {
         IMAGE,
         K.Rescaling(1.0, sixteenths(*IMAGE).tolist()),
     ),
-    "no axis of channels": (IMAGE, K.BatchNormalization(axis=3)),
+    "is not the channel axis": (IMAGE, K.BatchNormalization(axis=3)),
     "moved or flattened": (IMAGE, each(K.Flatten())),
     "`k` of layer 'mixed' must be below 1": (
         (2,),
@@ -316,7 +316,7 @@ def test_neurons_after_a_mean_over_time_are_refused():
     inputs = keras.Input((6, 3))
     mean = keras.ops.expand_dims(K.GlobalAveragePooling1D()(inputs), 1)
     model = keras.Model(inputs, layers.LIF()(mean))
-    with pytest.raises(ValueError, match="behind a mean over time"):
+    with pytest.raises(ValueError, match="after a mean over time"):
         to_nir(model)
 
 
