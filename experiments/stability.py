@@ -213,13 +213,12 @@ def figure(rows: list[dict], title: str, layers: bool = False):
         steep = ", ".join(f"{k * theta * x:g}" for x in steepness)
         axes[0, column].set_title(f"{name}\nk θ a = {steep}", fontsize=7)
         axes[2, column].set_xlabel("iteration", **SMALL)
-    labels = ("gradient\nof a kernel", "spread of potential\nover θ")
-    labels += ("firing rate",)
-    if not layers:
-        labels = (
-            f"largest {labels[0]}",
-            *(f"{x}, layer 1" for x in labels[1:]),
-        )
+    most, first = ("", "") if layers else ("largest ", ", layer 1")
+    labels = (
+        f"{most}gradient\nof a kernel",
+        f"spread of potential\nover θ{first}",
+        f"firing rate{first}",
+    )
     for axis, label in zip(axes[:, 0], labels, strict=True):
         axis.set_ylabel(label, fontsize=8)
     axes[0, 0].set_yscale("log")

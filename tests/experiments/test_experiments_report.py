@@ -168,6 +168,20 @@ def test_the_test_accuracy_shows_the_longest_runs(fake):
     assert figure.axes[0].lines[0].get_xdata()[-1] == 10
 
 
+def test_a_single_test_has_an_interval(fake):
+    records = [
+        fake([0.5] * 10, tested=[[10, hits]], seed=seed)
+        for seed, hits in enumerate((170, 190))
+    ]
+    gathered = {(): {"asymptote": records}}
+    figure = figures.early_curves(gathered, "title", 10, "tested")
+    (interval,) = figure.axes[2].collections
+    (line,) = interval.get_segments()
+    # Student's interval of two values: 12.706 standard errors of 10 of 360.
+    half = 12.7062 * 10 / 360
+    np.testing.assert_allclose(line[:, 1], [0.5 - half, 0.5 + half], atol=1e-4)
+
+
 def test_bars_show_which_seeds_get_there(fake):
     gathered = {
         ("n",): {
@@ -319,6 +333,10 @@ def test_bars_stand_above_the_test_accuracy(fake):
     figure = figures.iterations_to_60(gathered, "title", 300)
     (line,) = figure.axes[1].lines
     np.testing.assert_allclose(line.get_ydata(), [0.25, 0.75])  # of 360
+    # No line joins the neurons without leak to the others.
+    figure = figures.iterations_to_60(gathered, "title", 300, leaky=1)
+    found = [x.get_xdata() for x in figure.axes[1].lines]
+    assert found == [[0], [1]]
 
 
 def test_a_map_shows_what_was_mostly_run():

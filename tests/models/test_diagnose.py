@@ -273,13 +273,12 @@ def test_a_kernel_that_the_loss_does_not_need_has_no_effect(digits):
 
 
 def test_a_constraint_does_not_change_the_effect(digits):
-    def effects(**options):
-        model = network()
-        model.get_layer("logits").kernel.constraint = options.get("limit")
-        return diagnose(model, *digits).effects
-
-    limited = effects(limit=keras.constraints.UnitNorm())
-    assert limited == pytest.approx(effects(), rel=1e-5)
+    model = network()
+    expected = diagnose(model, *digits).effects
+    unit_norm = keras.constraints.UnitNorm()
+    model.get_layer("logits").kernel.constraint = unit_norm
+    effects = diagnose(model, *digits).effects
+    assert effects == pytest.approx(expected, rel=1e-5)
 
 
 def test_labels_need_a_loss(digits):
