@@ -308,9 +308,13 @@ class _Gradients(keras.optimizers.Optimizer):
             super().build(variables)
             self.gradients = self.add_optimizer_variables(variables, "gradient")
 
+    def of(self, variable):
+        """Returns the gradient of a variable, as a variable."""
+        return self.gradients[self._get_variable_index(variable)]
+
     def update_step(self, gradient, variable, learning_rate):
         del learning_rate
-        found = self.gradients[self._get_variable_index(variable)]
+        found = self.of(variable)
         self.assign(found, ops.cast(gradient, found.dtype))
 
 
@@ -321,7 +325,6 @@ def _effects(model, x, y):
             "`y` needs a model that is compiled with a loss. Received: model "
             f"{model.name!r}, loss={getattr(model, 'loss', None)!r}"
         )
-    variables = model.trainable_variables
     copy = rerun(model, lambda call, *args, **kwargs: call(*args, **kwargs))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Keras would rather not write lambdas.
@@ -339,10 +342,9 @@ def _effects(model, x, y):
         # Their effect of 0 says the same.
         warnings.filterwarnings("ignore", "Gradients do not exist")
         copy.train_on_batch(x, y)
-    pairs = zip(variables, gradients.gradients, strict=True)
     return {
-        variable.path: _norm(variable) * _norm(gradient)
-        for variable, gradient in pairs
+        variable.path: _norm(variable) * _norm(gradients.of(variable))
+        for variable in model.trainable_variables
         if variable.name.endswith("kernel")
     }
 
