@@ -275,7 +275,7 @@ class _Worker:
 def compare(args: argparse.Namespace) -> dict[str, Any]:
     """Trains the contenders in turns and returns the rows of each.
 
-    The file `args.out` has all results after every turn.
+    The file `args.out` has all results after every turn, the first included.
 
     Args:
         args: The flags of the command line.
@@ -300,14 +300,14 @@ def compare(args: argparse.Namespace) -> dict[str, Any]:
     with Race(makes, args.backend, **options) as race:
         results |= {"about": race.hellos, "failed": race.failed}
         results["contenders"] = rows = {name: [] for name in makes}
-        _store(results, args.out)
         for turn in range(math.ceil(args.minutes / args.every)):
             until = min((turn + 1) * args.every, args.minutes)
             for name, row in race.ask("train", until):
                 rows[name].append(row)
                 about = f"{name}, {row['minutes']:.1f} minutes"
                 print(f"{about}: {row['accuracy']:.2%}", flush=True)
-            _store(results, args.out)
+            if any(rows.values()):
+                _store(results, args.out)
     return results
 
 
@@ -335,8 +335,8 @@ def draw(results: dict[str, Any]) -> "Figure":
     figure = Figure(figsize=(7, 4), layout="constrained")
     axis = figure.subplots()
     for name, rows in results["contenders"].items():
-        minutes = [row["minutes"] for row in rows]
-        accuracy = [row["accuracy"] for row in rows]
+        minutes = [float(row["minutes"]) for row in rows]
+        accuracy = [float(row["accuracy"]) for row in rows]
         axis.plot(minutes, accuracy, "o-", ms=3, label=name, color=colors[name])
     settings = results["settings"]
     title = f"CIFAR-10, {settings['layout']}, width {settings['width']:g}"
@@ -372,8 +372,14 @@ def _flags(argv):
             fits = value >= 0 if name in SIGNED else value > 0
             if not (fits and math.isfinite(value)):
                 least = "at least 0" if name in SIGNED else "above 0"
+                least = f"finite and {least}" if math.isinf(value) else least
                 flag = "--" + name.replace("_", "-")
                 parser.error(f"{flag} must be {least}. Received: {value}")
+    if args.backend not in BACKENDS:  # of the environment
+        parser.error(
+            f"--backend must be one of {', '.join(BACKENDS)}. "
+            f"Received: {args.backend}"
+        )
     kind = "a file of results" if args.draw else "a new file"
     fits = args.out.is_file() if args.draw else not args.out.exists()
     if not (fits and args.out.suffix == ".json"):
@@ -385,14 +391,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Runs the command line, and saves a picture beside the results."""
     args = _flags(argv)
     if not args.draw:
-        compare(args)
+        results = compare(args)
+        if not any(results["contenders"].values()):
+            reasons = "; ".join(map(": ".join, results["failed"].items()))
+            raise SystemExit(f"no contender could be trained: {reasons}")
     try:
-        results = json.loads(args.out.read_text())
-        figure = draw(results)
-    except (KeyError, TypeError, ValueError) as error:
+        figure = draw(json.loads(args.out.read_text()))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise SystemExit(f"`{args.out}` is damaged: {error!r}") from error
-    if not any(results["contenders"].values()):
-        raise SystemExit("no contender could be trained")
     figure.savefig(args.out.with_suffix(".png"), dpi=130)
 
 

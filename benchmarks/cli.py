@@ -123,7 +123,10 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     chosen = args.contenders or allowed
     for name in chosen:
         if name not in allowed:
-            parser.error(f"{args.workload} has no contender {name}")
+            parser.error(
+                f"--contenders of {args.workload} must be among "
+                f"{', '.join(allowed)}. Received: {name}"
+            )
     against = ["against"] if args.against else []
     args.contenders = list(dict.fromkeys(["keras_snn", *against, *chosen]))
     return args
@@ -133,7 +136,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit status."""
     args = parse(argv)
     folder = args.out or results.FOLDER
-    stored = results.load(folder)
+    try:
+        stored = results.load(folder)
+    except results.Damaged as error:
+        print(error, file=sys.stderr)
+        return 1
     if args.command in ("table", "docs") and not stored:
         print(f"no results in the folder {folder}", file=sys.stderr)
         return 1

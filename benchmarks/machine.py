@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["commit", "cores", "describe", "has_gpu"]
+__all__ = ["commit", "cores", "cpu", "describe", "has_gpu"]
 
 CHECKOUT = pathlib.Path(__file__).parents[1]
 # What a commit must change to make results out of date.
@@ -27,7 +27,7 @@ def describe(code: Sequence[str] = CODE) -> dict[str, Any]:
         code: As in `commit`.
     """
     return {
-        "cpu": _cpu(),
+        "cpu": cpu(),
         "cores": cores(),
         "gpu": _gpu(),
         "load_average": list(os.getloadavg()),
@@ -43,11 +43,20 @@ def describe(code: Sequence[str] = CODE) -> dict[str, Any]:
     }
 
 
-def cores() -> int | None:
+def cores() -> int:
     """Returns the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
-    return os.cpu_count()
+    return os.cpu_count() or 1
+
+
+def cpu() -> str:
+    """Returns the name of the CPU."""
+    if CPUINFO.exists():
+        for line in CPUINFO.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
 
 
 def has_gpu() -> bool:
@@ -67,14 +76,6 @@ def _gpu():
     query = "nvidia-smi --query-gpu=name --format=csv,noheader"
     names = _output(query.split()) or "unknown"
     return names.splitlines()[0].strip()
-
-
-def _cpu():
-    if CPUINFO.exists():
-        for line in CPUINFO.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def commit(code: Sequence[str] = CODE) -> str | None:

@@ -8,7 +8,16 @@ from typing import Any
 
 from benchmarks import cases, contenders
 
-__all__ = ["FOLDER", "fill", "load", "notes", "path_of", "store", "tables"]
+__all__ = [
+    "FOLDER",
+    "Damaged",
+    "fill",
+    "load",
+    "notes",
+    "path_of",
+    "store",
+    "tables",
+]
 
 FOLDER = pathlib.Path(__file__).with_name("results")
 LABELS = {
@@ -23,6 +32,10 @@ LABELS = {
     "spyx": "Spyx",
 }
 BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
+
+
+class Damaged(ValueError):
+    """A file of results cannot be read."""
 
 
 def path_of(result: dict[str, Any], folder: pathlib.Path = FOLDER):
@@ -42,17 +55,35 @@ def store(path: pathlib.Path, key: str, result: dict[str, Any]) -> None:
     # Imported late, because it imports Keras. Only `store` needs it here.
     from keras_snn.files import replacing
 
-    stored = json.loads(path.read_text()) if path.exists() else {}
+    stored = _read(path) if path.exists() else {}
     stored = dict(sorted((stored | {key: result}).items()))
     with replacing(path) as partial:
         partial.write_text(json.dumps(stored, indent=1) + "\n")
 
 
 def load(folder: pathlib.Path = FOLDER) -> list[dict[str, dict[str, Any]]]:
-    """Reads all files of a folder, sorted by name."""
-    return [
-        json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))
-    ]
+    """Reads all files of a folder, sorted by name.
+
+    Raises:
+        Damaged: If a file does not hold results.
+    """
+    return [_read(path) for path in sorted(folder.glob("*.json"))]
+
+
+def _read(path):
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:
+        found = error
+    if not (
+        isinstance(found, dict)
+        and all(isinstance(x, dict) and "case" in x for x in found.values())
+    ):
+        raise Damaged(
+            f"`{path}` must hold an object of results. Delete it to measure "
+            f"again. Received: {str(found)[:80]}"
+        )
+    return found
 
 
 def fill(page: str, stored: Iterable[dict[str, dict[str, Any]]]) -> str:

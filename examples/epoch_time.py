@@ -75,8 +75,9 @@ def main():
     parser.add_argument("--flops", type=float, default=1e14)
     parser.add_argument("--bandwidth", type=float, default=1.5e12)
     args = parser.parse_args()
-    if not (args.flops > 0 and args.bandwidth > 0):
-        parser.error("--flops and --bandwidth must be above 0")
+    for flag, value in vars(args).items():
+        if not value > 0:
+            parser.error(f"--{flag} must be above 0. Received: {value}")
     head = "recipe", "samples", "parameters", "MACs per sample"
     head += "bytes per sample", "seconds per epoch"
     print(f"| {' | '.join(head)} |\n{'| --- ' * len(head)}|")

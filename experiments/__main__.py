@@ -45,7 +45,9 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     run = commands.add_parser("run", help="train the missing runs")
     reported = commands.add_parser("report", help="write tables and figures")
     trained = commands.add_parser("train", help="train a single recipe")
-    stable = commands.add_parser("stability", help="gradients under SGD")
+    stable = commands.add_parser(
+        "stability", help="gradients of two kinds of SGD"
+    )
     deep = commands.add_parser("rates", help="rates of deep plain networks")
     for command in (listed, run, reported, stable, deep):
         add = command.add_argument
@@ -56,7 +58,8 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
         add("--full", action="store_true", help="as long as in the paper")
     for command in (run, trained):
         add = command.add_argument
-        add("--iterations", type=positive_integer, help="stop after this many")
+        text = "stop after this many, or after the last epoch"
+        add("--iterations", type=positive_integer, help=text)
     for command in (run, trained, stable):
         add = command.add_argument
         add("--data-dir", metavar="FOLDER", help="folder of the data")
@@ -75,25 +78,28 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     add("recipe", metavar="RECIPE", help="as `list` shows")
     text = "change the recipe, such as network.k=0.5 training.epochs=3"
     fields = {"default": [], "metavar": "FIELD=VALUE", "help": text}
-    add("--set", nargs="+", type=assignment, **fields)
+    add("--set", nargs="+", action="extend", type=assignment, **fields)
     add("--out", type=pathlib.Path, help=f"folder (default: {OUT}/RECIPE)")
     add("--resume", action="store_true", help="resume the run in --out")
     return parser.parse_args(argv)
 
 
 def positive_integer(text):
-    """Converts a flag. argparse shows the function's name in its errors."""
-    value = int(text)
-    if value < 1:
-        raise ValueError
-    return value
+    """Converts a flag."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(
+            f"must be an integer of at least 1. Received: {text}"
+        )
+    return int(text)
 
 
 def assignment(text):
     """Converts `network.k=0.5` to a path and a Python value or string."""
     path, sign, value = text.partition("=")
     if not sign:
-        raise ValueError
+        raise argparse.ArgumentTypeError(
+            f"must be FIELD=VALUE, such as network.k=0.5. Received: {text}"
+        )
     try:
         return path, ast.literal_eval(value)
     except (ValueError, SyntaxError):
@@ -117,6 +123,9 @@ def main(argv: list[str] | None = None) -> None:
         "rates": measure_rates,
     }
     try:
+        folder = getattr(args, "results", None)
+        if folder and folder.exists() and not folder.is_dir():
+            raise Stop(f"--results must be a folder. Received: {folder}")
         command[args.command](args)
     except (Damaged, OSError, Refused, Stop) as error:
         raise SystemExit(str(error)) from error
@@ -159,7 +168,7 @@ def run(args):
     except ValueError as error:
         raise Stop(str(error)) from error
     if args.ray and not importlib.util.find_spec("ray"):
-        raise Stop("--ray needs Ray: pip install ray")
+        raise Stop("--ray needs Ray: pip install '.[ray]'")
     args.results.mkdir(parents=True, exist_ok=True)
     longest = {}
     for name in names:
@@ -195,8 +204,10 @@ def run(args):
             text = outcome(record)
         else:
             failed += 1
-            traceback.print_exception(record)
-            text = f"FAILED {type(record).__name__}: {record}"
+            text = f"FAILED: {record}"
+            if not isinstance(record, Refused):
+                traceback.print_exception(record)
+                text = f"FAILED {type(record).__name__}: {record}"
         head = f"[{number}/{len(todo)}, {minutes:.1f} min]"
         print(f"{head} {each}: {text}", flush=True)
     if failed:
@@ -250,7 +261,7 @@ def report(args):
 
 
 def measure_stability(args):
-    """Measures gradients in the first iterations of SGD."""
+    """Measures gradients in the first iterations of SGD and averaged SGD."""
     stability.run(args.results / stability.FILE, args.data_dir)
 
 
@@ -262,6 +273,13 @@ def measure_rates(args):
 def train(args):
     """Trains one recipe."""
     folder = args.out or OUT / args.recipe
+    # Two runs in one folder would mix their files.
+    with locked(folder, wait=False):
+        train_in(folder, args)
+
+
+def train_in(folder, args):
+    """Trains one recipe in a folder."""
     try:
         recipe = recipes.get(args.recipe).vary(dict(args.set))
         check_folder(folder, recipe, args.resume)

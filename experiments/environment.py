@@ -2,13 +2,13 @@
 
 import datetime
 import importlib
-import os
 import pathlib
-import platform
 import subprocess
 from typing import Any
 
 import keras
+
+from benchmarks import machine
 
 __all__ = ["COMMIT", "describe", "versions"]
 
@@ -44,16 +44,10 @@ def describe() -> dict[str, Any]:
         "backend": keras.config.backend(),
         "versions": versions(),
         "device": _device(),
-        "cores": _cores(),
+        "cores": machine.cores(),
         "commit": COMMIT,
         "time": datetime.datetime.now(datetime.UTC).isoformat("T", "seconds"),
     }
-
-
-def _cores():
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _device():
@@ -68,12 +62,7 @@ def _device():
         for gpu in framework.config.list_physical_devices("GPU"):
             details = framework.config.experimental.get_device_details(gpu)
             return details.get("device_name", "GPU")
-    cpuinfo = pathlib.Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    return machine.cpu()
 
 
 def versions() -> dict[str, str]:

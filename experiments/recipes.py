@@ -236,6 +236,8 @@ class Recipe:
         options = dict(self.data)
         name = check_choice("data.name", options.pop("name"), datasets.NAMES)
         split = options.pop("split", None)
+        if split is not None:
+            split = check_count("data.split", split, low=0)
         if datasets.INFO[name].events:
             options["timesteps"] = self.network["timesteps"]
         data = datasets.load(name, data_dir, **options)
@@ -265,6 +267,11 @@ class Recipe:
         builders = [x for x in models.__all__ if x.endswith("_snn")]
         name = check_choice("network.name", options.pop("name"), builders)
         if "a" in options:
+            if options["surrogate"] == "auto":
+                raise ValueError(
+                    "`network.a` must be left out with surrogate='auto'. "
+                    f"Received: network.a={options['a']!r}"
+                )
             surrogate: Any = surrogates.get(options["surrogate"])
             surrogate = dataclasses.replace(surrogate, a=options.pop("a"))
             options["surrogate"] = surrogate
@@ -272,7 +279,7 @@ class Recipe:
             "network.start", options.pop("start", "published"), STARTS
         )
         normalization = options.get("normalization")
-        if start == "published" and normalization in PUBLISHED:
+        if start == "published" and normalization in tuple(PUBLISHED):
             options["normalization"] = functools.partial(
                 PUBLISHED[normalization], self.network
             )

@@ -263,14 +263,24 @@ class Report:
         rows = Measurements(self.folder.parent / stability.FILE).read()
         if not rows:
             return [f"{SGD}: not run"]
-        title = "Not in the paper. Gradients under SGD, seed 0"
-        figure = stability.figure(rows, title)
-        title += f", every layer, a={stability.STEEPNESS[-1]:g}"
-        layers = stability.figure(rows, title, layers=True)
+        pictures = []
+        for name, label in stability.OPTIMIZERS.items():
+            optimizer = {"training.optimizer": name}
+            chosen = [
+                x for x in rows if optimizer.items() <= x["changes"].items()
+            ]
+            if not chosen:
+                continue
+            title = f"Not in the paper. Gradients under {label}, seed 0"
+            figure = stability.figure(chosen, title)
+            title += f", every layer, a={stability.STEEPNESS[-1]:g}"
+            layers = stability.figure(chosen, title, layers=True)
+            name = f"stability-{name}"
+            pictures.append(self.picture(name, figure))
+            pictures.append(self.picture(f"{name}-layers", layers))
         return [
             f"## {SGD}",
-            self.picture("stability", figure),
-            self.picture("stability-layers", layers),
+            *pictures,
             "Attached, the reset multiplies the gradient of a neuron at its "
             "threshold by about k θ a per timestep; see "
             "`experiments/stability.py`. `python -m experiments stability` "

@@ -5,11 +5,12 @@ before is about `-k u h'`, and `u h'` is about `theta a` for arctan. If
 `k theta a > 1`, the gradient of a neuron that stays there grows at every
 timestep. A detached reset removes the factor.
 
-This experiment trains six neurons of Table A6 with SGD, with three steepnesses
-`a`, and with the reset attached and detached. It stores norms of gradients,
-spread of potentials and firing rates.
+This experiment trains six neurons of Table A6 with SGD and averaged SGD, with
+three steepnesses `a`, and with the reset attached and detached. It stores norms
+of gradients, spread of potentials and firing rates.
 """
 
+import itertools
 import pathlib
 
 import keras
@@ -27,6 +28,7 @@ from keras_snn.layers import LIF
 __all__ = [
     "FILE",
     "NEURONS",
+    "OPTIMIZERS",
     "STEEPNESS",
     "figure",
     "gradient_norms",
@@ -46,6 +48,7 @@ NEURONS = (
 )
 COLORS = {0.5: "#56b4e9", 1.0: "#0072b2", 2.0: "#d55e00"}
 STEEPNESS = tuple(COLORS)
+OPTIMIZERS = {"sgd": "SGD", "asgd": "averaged SGD"}
 ITERATIONS, EVERY = 60, 5
 FILE = "stability.json"  # in the folder of the results
 SAMPLES = 64  # of the batch that is measured
@@ -158,29 +161,29 @@ def run(path: pathlib.Path, data_dir=None, neurons=NEURONS, recipe=None):
     stored = Measurements(path)
     data = recipe.load(data_dir)
     x, y = (each[:SAMPLES] for each in data[0])
-    for k, lam, theta in neurons:
-        for a in STEEPNESS:
-            for detached in (False, True):
-                changes = {
-                    "network.k": k,
-                    "network.lam": lam,
-                    "network.theta": theta,
-                    "network.a": a,
-                    "network.detach_reset": detached,
-                    "training.optimizer": "sgd",
-                }
-                key = {"changes": changes}
-                if stored.has(key):
-                    continue
-                varied = recipe.vary(changes)
-                loss = losses.get(varied.training.loss)
-                watch = _Measurements(loss, x, y)
-                record = Trainer(varied, data, ITERATIONS).run(watchers=[watch])
-                end = record.accuracy_at(ITERATIONS)
-                stored.add(key, {"accuracy": end} | watch.history)
-                name = f"{neuron(k, lam, theta)}, a={a:g}"
-                name += ", detached" * detached
-                print(f"{name}: accuracy {end:.2f}", flush=True)
+    settings = OPTIMIZERS, neurons, STEEPNESS, (False, True)
+    for optimizer, constants, a, detached in itertools.product(*settings):
+        k, lam, theta = constants
+        changes = {
+            "network.k": k,
+            "network.lam": lam,
+            "network.theta": theta,
+            "network.a": a,
+            "network.detach_reset": detached,
+            "training.optimizer": optimizer,
+        }
+        key = {"changes": changes}
+        if stored.has(key):
+            continue
+        varied = recipe.vary(changes)
+        loss = losses.get(varied.training.loss)
+        watch = _Measurements(loss, x, y)
+        record = Trainer(varied, data, ITERATIONS).run(watchers=[watch])
+        end = record.accuracy_at(ITERATIONS)
+        stored.add(key, {"accuracy": end} | watch.history)
+        name = f"{optimizer}, {neuron(*constants)}, a={a:g}"
+        name += ", detached" * detached
+        print(f"{name}: accuracy {end:.2f}", flush=True)
 
 
 def figure(rows: list[dict], title: str, layers: bool = False):

@@ -25,7 +25,7 @@ SHARING = {
 
 
 class Refused(ValueError):
-    """The cluster has too few resources."""
+    """A run cannot start: no data, or too small a cluster."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +55,10 @@ class Workers:
 
     def train(self, run: Run) -> Record:
         """Trains one run, in this process or in a Ray task."""
-        data = run.recipe.load(self.data_dir)
+        try:
+            data = run.recipe.load(self.data_dir)
+        except (ImportError, RuntimeError, TypeError, ValueError) as error:
+            raise Refused(str(error)) from error
         folder = self.folder(run)
         try:
             return Trainer(run.recipe, data, run.iterations, folder).run()

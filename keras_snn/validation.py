@@ -55,7 +55,10 @@ def check_number(
         kind, bounds = "a finite number", "finite"
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"`{name}` must be {kind}. Received: {name}={value!r}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # an integer of more than 308 digits
+        number = math.inf if value > 0 else -math.inf
     inside = low < number < high or (
         (at_low and number == low) or (at_high and number == high)
     )

@@ -27,6 +27,12 @@ def test_a_number_outside_its_range_is_refused(value, bounds, message):
         validation.check_number("x", value, **bounds)
 
 
+@pytest.mark.parametrize("value", [10**400, -(10**400)], ids=["+", "-"])
+def test_an_integer_beyond_floats_is_refused(value):
+    with pytest.raises(ValueError, match="finite and above 0. Received: x=-?1"):
+        validation.check_number("x", value)
+
+
 @pytest.mark.parametrize("value", ["0.5", True, None, 1j, np.ones(2)], ids=str)
 def test_a_number_must_be_real(value):
     with pytest.raises(TypeError, match="`x` must be a number above 0. Rec"):

@@ -157,7 +157,10 @@ def residual_snn(
 def _stages(depth):
     """Returns the number of blocks in each stage."""
     if isinstance(depth, (tuple, list)) and len(depth):
-        return tuple(check_count("depth", blocks) for blocks in depth)
+        return tuple(
+            check_count(f"depth[{stage}]", blocks)
+            for stage, blocks in enumerate(depth)
+        )
     try:
         layers = check_count("depth", depth, 8)
         blocks, rest = divmod(layers - 2, 6)

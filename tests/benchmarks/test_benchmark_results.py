@@ -92,19 +92,20 @@ def test_ratios_need_the_same_rounds():
 
 def test_results_of_other_cases_stay_in_the_file(tmp_path):
     path = tmp_path / "new" / "results.json"
-    results.store(path, "b", {"n": 1})
-    results.store(path, "a", {"n": 2})
-    results.store(path, "b", {"n": 3})
-    assert json.loads(path.read_text()) == {"a": {"n": 2}, "b": {"n": 3}}
-    assert results.load(path.parent) == [{"a": {"n": 2}, "b": {"n": 3}}]
+    first, second = result(), result(rounds=3)
+    results.store(path, "b", first)
+    results.store(path, "a", first)
+    results.store(path, "b", second)
+    assert json.loads(path.read_text()) == {"a": first, "b": second}
+    assert results.load(path.parent) == [{"a": first, "b": second}]
 
 
 def test_a_failed_write_keeps_the_old_file(tmp_path):
     path = tmp_path / "results.json"
-    results.store(path, "a", {"n": 1})
+    results.store(path, "a", result())
     with pytest.raises(TypeError, match="not JSON serializable"):
-        results.store(path, "a", {"n": object()})
-    assert json.loads(path.read_text()) == {"a": {"n": 1}}
+        results.store(path, "a", result(rounds=object()))
+    assert json.loads(path.read_text()) == {"a": result()}
     assert [x for x in tmp_path.iterdir() if x.suffix == ".json"] == [path]
 
 
@@ -283,7 +284,7 @@ def test_notes_say_what_makes_numbers_doubtful():
         ("--backend theano", "invalid choice: 'theano'"),
         ("--rounds 0", "must be an integer of at least 1. Received: 0"),
         ("--batch x", "must be an integer of at least 1. Received: x"),
-        ("--contenders copy", "W0 has no contender copy"),
+        ("--contenders copy", "--contenders of W0 must be among keras_snn, "),
         ("--dtype float16", "invalid choice: 'float16'"),
         ("--against docs", "must be a folder that contains keras_snn"),
     ],
@@ -367,3 +368,11 @@ def test_the_parent_imports_no_framework():
         check=True,
     )
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"W0": {}}', '{"W0": 5}'])
+@pytest.mark.parametrize("command", ["table", "plan", "measure"])
+def test_a_damaged_file_is_named(command, text, tmp_path, capsys):
+    (tmp_path / "cpu.json").write_text(text)
+    assert cli.main([command, "--out", str(tmp_path)]) == 1
+    assert "cpu.json` must hold an object of results" in capsys.readouterr().err

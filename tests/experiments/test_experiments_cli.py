@@ -11,6 +11,7 @@ from experiments import catalogue, recipes
 from experiments.__main__ import main
 from experiments.records import Run, Store
 from experiments.workers import Workers
+from keras_snn.files import locked
 
 TRAIN = ["train", "digits-poisson", "--set", "network.timesteps=3"]
 TRAIN += ["network.width=0.25", "training.batch_size=256"]
@@ -21,11 +22,14 @@ TRAIN += ["training.epochs=2"]
     ("words", "message"),
     [
         (["run"], "required: NAME"),
-        (["run", "fig5", "--seeds", "0"], "--seeds: invalid positive_integer"),
-        (["run", "fig5", "--iterations", "x"], "--iterations: invalid positi"),
+        (
+            ["run", "fig5", "--seeds", "0"],
+            "--seeds: must be an integer of at l",
+        ),
+        (["run", "fig5", "--iterations", "x"], "at least 1. Received: x"),
         (["run", "fig5", "--gpus", "x"], "--gpus: invalid float value: 'x'"),
         (["run", "fig5", "--initializers", "lecun"], "invalid choice: 'lecun'"),
-        (["train", "digits-poisson", "--set", "k"], "invalid assignment value"),
+        (["train", "digits-poisson", "--set", "k"], "must be FIELD=VALUE"),
     ],
 )
 def test_bad_flags_are_refused(words, message, capsys):
@@ -45,12 +49,44 @@ def test_bad_flags_are_refused(words, message, capsys):
         ([*TRAIN, "network.surrogate=relu"], "Received: surrogate='relu'"),
         (["train", "nmnist"], "`data_dir`"),
         ([*TRAIN, "--iterations", "99"], "must be at most 12"),
+        ([*TRAIN, "--set", "training.epochs=1", "network.k=2"], "`k` must be"),
+        ([*TRAIN, "data.split=-1"], "`data.split` must be at least 0"),
+        ([*TRAIN, "network.normalization=[1]"], "`normalization` must be one"),
+        (
+            [*TRAIN, "network.surrogate=auto", "network.a=2"],
+            "`network.a` must be left out with surrogate='auto'",
+        ),
+        *(
+            ([x, "--results", __file__], "--results must be a folder. Received")
+            for x in ("list", "report", "stability", "rates")
+        ),
     ],
 )
 def test_bad_values_are_refused(words, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match=message):
         main(words)
+
+
+def test_settings_add_up(tmp_path, monkeypatch):
+    settings = []
+    monkeypatch.setattr(
+        recipes.Recipe, "vary", lambda _, changes: settings.append(changes)
+    )
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "digits-poisson", "--set", "network.k=0.5", "seed=1"]
+    with pytest.raises(AttributeError):
+        main([*words, "--set", "training.epochs=3"])
+    expected = {"network.k": 0.5, "seed": 1, "training.epochs": 3}
+    assert settings == [expected]
+
+
+def test_a_folder_takes_one_run_at_a_time(tmp_path):
+    with (
+        locked(tmp_path / "run"),
+        pytest.raises(SystemExit, match="run` is locked by another process"),
+    ):
+        main([*TRAIN, "--out", str(tmp_path / "run")])
 
 
 def test_a_missing_ray_is_named(monkeypatch):
@@ -120,6 +156,16 @@ def test_failed_runs_are_counted(tmp_path, digits, monkeypatch, capsys):
     with pytest.raises(SystemExit, match="1 of 1 runs failed"):
         main([*words, "--checkpoints", str(tmp_path / "c")])
     assert "FAILED RuntimeError: no memory" in capsys.readouterr().out
+
+
+def test_missing_data_are_a_sentence(tmp_path, capsys):
+    words = ["run", "fig4-nmnist", "--initializers", "he", "--iterations", "1"]
+    words += ["--results", str(tmp_path), "--data-dir", str(tmp_path)]
+    with pytest.raises(SystemExit, match="1 of 1 runs failed"):
+        main([*words, "--checkpoints", str(tmp_path / "c")])
+    printed = capsys.readouterr()
+    assert "FAILED: " in printed.out
+    assert "Traceback" not in printed.err
 
 
 def test_a_report_needs_runs(tmp_path):

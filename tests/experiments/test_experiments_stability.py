@@ -102,8 +102,14 @@ def test_a_stopped_run_goes_on(tmp_path, monkeypatch):
     half = json.loads(path.read_text())
     stability.run(path, neurons=neurons, recipe=TINY)
     rows = json.loads(path.read_text())
-    assert rows[:2] == half
-    assert [row["iteration"] for row in rows] == [[0, 5]] * 4
+    assert rows[:4] == half
+    assert [row["iteration"] for row in rows] == [[0, 5]] * 8
+    used = [row["changes"]["training.optimizer"] for row in rows]
+    assert used == ["sgd", "sgd", "asgd", "asgd"] * 2
+    # They start from the same weights and go different ways.
+    assert rows[0]["norms"][0] == rows[2]["norms"][0]
+    assert rows[0]["norms"][1] != rows[2]["norms"][1]
+    rows = [x for x in rows if x["changes"]["training.optimizer"] == "sgd"]
     figure = stability.figure(rows, "title")
     assert len(figure.axes) == 6
     (attached, detached) = figure.axes[0].lines
