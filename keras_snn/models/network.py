@@ -42,6 +42,7 @@ POOLING = {
     "max": (keras.layers.MaxPooling2D, keras.layers.GlobalMaxPooling2D),
 }
 NORMALIZATIONS = (None, "batch", "bntt", "tdbn")
+STARTS = ("asymptote", "stationary")  # that set its scale and shift
 READOUTS = ("mean", "sequence", "rate", "potential")
 DATA_FORMATS = ("channels_first", "channels_last")
 PARTS = 8  # parts of the batch for `recompute`
@@ -88,6 +89,10 @@ class Network:
         if not callable(normalization):
             check_choice("normalization", normalization, NORMALIZATIONS)
         self.normalization = normalization
+        # A normalization makes up for the size of the weights, but the larger
+        # they are, the less a step of Adam changes the outputs.
+        scaled = isinstance(normalization, str) and initializer in STARTS
+        self.hidden = "glorot" if scaled else initializer
         if isinstance(normalization, (type, keras.layers.Layer)):
             raise ValueError(
                 "`normalization` must be a name or a function that takes the "
@@ -313,11 +318,16 @@ class Network:
         return initializers.padded_fan_in((*shape, channels), size, strides)
 
     def _laws(self, fan_in=None, name=None):
-        """Returns the initializers of the next layer of synapses."""
+        """Returns the initializers of the next layer of synapses.
+
+        Args:
+            fan_in: As in `initializers.for_layer`.
+            name: Its `name`; by default, that of the layers before neurons.
+        """
         self._counts["synapses"] += 1
         seed = self._seed(self._counts["synapses"])
         return initializers.for_layer(
-            name or self.initializer,
+            name or self.hidden,
             **self.neuron,
             seed=seed,
             timesteps=self.timesteps,

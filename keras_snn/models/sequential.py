@@ -76,9 +76,12 @@ def sequential_snn(
             over batch, time and space), `"bntt"` (`layers.BNTT`) or `"tdbn"`
             (`layers.TDBN`). With normalization, the layers before it have no
             bias. Scale and shift start as `initializers.for_normalization`
-            says: under the asymptote initialization, they suit the neurons.
-            For another start or another layer, pass a function that takes the
-            channel axis and returns a layer.
+            says. Under `"asymptote"` and `"stationary"`, they suit the neurons,
+            and the kernels before them start as under `"glorot"`: with the
+            larger weights of these laws, networks learn more slowly. For
+            another start or another layer, pass a function that takes the
+            channel axis and returns a layer. Then all kernels follow
+            `initializer`.
         readout: `"mean"` averages the spikes of the last neurons over time, and
             a dense layer without neurons turns them into logits. `"sequence"`
             gives the logits of every timestep, for losses over time. `"rate"`

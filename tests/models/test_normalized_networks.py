@@ -44,6 +44,40 @@ def test_other_initializations_have_the_usual_start(normalization):
             np.testing.assert_array_equal(to_numpy(layer.beta), 0)
 
 
+def kernels(model):
+    return [to_numpy(model.get_layer(x).kernel) for x in ("conv1", "dense1")]
+
+
+@pytest.mark.parametrize("normalization", NAMES)
+@pytest.mark.parametrize("initializer", ["asymptote", "stationary"])
+def test_kernels_before_a_normalization_start_small(normalization, initializer):
+    model = network(normalization, initializer=initializer, **NEURON)
+    for kernel in kernels(model):
+        *window, inputs, outputs = kernel.shape
+        # Glorot and Bengio (2010), Eq. 16.
+        limit = math.sqrt(6 / (math.prod(window) * (inputs + outputs)))
+        assert 0.9 * limit < np.abs(kernel).max() <= limit
+    # The last layer has no normalization.
+    plain = network(None, initializer=initializer, **NEURON)
+    last, expected = (
+        to_numpy(x.get_layer("logits").kernel) for x in (model, plain)
+    )
+    np.testing.assert_array_equal(last, expected)
+
+
+def test_kernels_before_a_normalization_of_ones_own_follow_the_law():
+    def unit(axis):
+        return keras.layers.BatchNormalization(axis=axis)
+
+    for initializer, normalization in (("asymptote", unit), ("he", "batch")):
+        model = network(normalization, initializer=initializer, **NEURON)
+        plain = network(None, initializer=initializer, **NEURON)
+        for kernel, expected in zip(
+            kernels(model), kernels(plain), strict=True
+        ):
+            np.testing.assert_array_equal(kernel, expected)
+
+
 def rates(model):
     (images, _), _ = datasets.load("digits")
     found = callbacks.firing_rates(model, images[:64], training=True)
