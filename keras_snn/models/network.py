@@ -43,6 +43,9 @@ POOLING = {
 }
 NORMALIZATIONS = (None, "batch", "bntt", "tdbn")
 STARTS = ("asymptote", "stationary")  # that set its scale and shift
+# PyTorch's default. With Keras's, 0.99, moving averages lag behind the weights
+# for hundreds of iterations.
+MOMENTUM = 0.9
 READOUTS = ("mean", "sequence", "rate", "potential")
 DATA_FORMATS = ("channels_first", "channels_last")
 PARTS = 8  # parts of the batch for `recompute`
@@ -241,7 +244,7 @@ class Network:
         start = initializers.for_normalization(
             self.initializer, **self.neuron, timesteps=self.timesteps
         )
-        options = {"axis": axis, "name": self._name(kind)}
+        options = {"axis": axis, "momentum": MOMENTUM, "name": self._name(kind)}
         if self.normalization == "batch":
             return keras.layers.BatchNormalization(**start, **options)
         if self.normalization == "bntt":

@@ -81,7 +81,7 @@ def sequential_snn(
             larger weights of these laws, networks learn more slowly. For
             another start or another layer, pass a function that takes the
             channel axis and returns a layer. Then all kernels follow
-            `initializer`.
+            `initializer`. The moving averages have a momentum of 0.9.
         readout: `"mean"` averages the spikes of the last neurons over time, and
             a dense layer without neurons turns them into logits. `"sequence"`
             gives the logits of every timestep, for losses over time. `"rate"`

@@ -78,6 +78,18 @@ def test_kernels_before_a_normalization_of_ones_own_follow_the_law():
             np.testing.assert_array_equal(kernel, expected)
 
 
+@pytest.mark.parametrize("normalization", ["batch", "tdbn"])
+def test_inference_follows_training_from_the_first_epochs(normalization):
+    keras.utils.set_random_seed(0)
+    (x, y), test = datasets.load("digits")
+    model = network(normalization, k=0.8, lam=0.2)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(1e-3), loss, metrics=["accuracy"])
+    history = model.fit(x, y, epochs=3, validation_data=test, verbose=0).history
+    # With moving averages that lag, it would be at chance level.
+    assert history["val_accuracy"][-1] > history["accuracy"][-1] - 0.25
+
+
 def rates(model):
     (images, _), _ = datasets.load("digits")
     found = callbacks.firing_rates(model, images[:64], training=True)
