@@ -12,8 +12,9 @@ so that other work on the machine slows all of them.
 - `spikingjelly`: SpikingJelly's layers and neurons in multi-step mode, with its
   defaults. The first convolution runs once for all timesteps, as in keras_snn.
 
-The neurons are those that SpikingJelly has by default: k = lam = 1/2. Weights,
-surrogates and the constants of normalization are the defaults of each library.
+The neurons are those that SpikingJelly has by default: k = lam = 1/2. Its
+weights, surrogate and normalization are its defaults, too. `keras_snn` starts
+from the stationary law, with the surrogate that suits it.
 Images are flipped and shifted. The learning rate falls along a cosine over the
 given minutes. Compilation counts as training, evaluation does not.
 """
@@ -31,8 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks import machine
-from benchmarks.contenders import BACKENDS
+from benchmarks import contenders, machine
 from benchmarks.measure import Race
 from benchmarks.workers import TIMEOUT, version
 
@@ -275,7 +275,8 @@ class _Worker:
 def compare(args: argparse.Namespace) -> dict[str, Any]:
     """Trains the contenders in turns and returns the rows of each.
 
-    The file `args.out` has all results after every turn, the first included.
+    After every turn, the file `args.out` has all results so far. There is none
+    before a contender has trained.
 
     Args:
         args: The flags of the command line.
@@ -283,6 +284,7 @@ def compare(args: argparse.Namespace) -> dict[str, Any]:
     os.environ["KERAS_BACKEND"] = args.backend  # before Keras is imported
 
     from keras_snn import datasets
+    from keras_snn.files import locked
 
     data = datasets.load("cifar10", progress=False)
     settings = {"layout": LAYOUT, "rate": RATE} | vars(args)
@@ -297,7 +299,9 @@ def compare(args: argparse.Namespace) -> dict[str, Any]:
         "settings": settings,
         "machine": machine.describe(machine.ACCURACY),
     }
-    with Race(makes, args.backend, **options) as race:
+    # Not the lock of the file itself, which every write takes.
+    alone = locked(args.out.with_suffix(""), wait=False)
+    with alone, Race(makes, args.backend, **options) as race:
         results |= {"about": race.hellos, "failed": race.failed}
         results["contenders"] = rows = {name: [] for name in makes}
         for turn in range(math.ceil(args.minutes / args.every)):
@@ -355,7 +359,8 @@ def _flags(argv):
     add = parser.add_argument
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     add("--contenders", nargs="+", choices=CONTENDERS, default=CONTENDERS)
-    add("--backend", default=backend, choices=BACKENDS, help="of Keras")
+    text = "of Keras; default: KERAS_BACKEND, or tensorflow"
+    add("--backend", type=contenders.backend, default=backend, help=text)
     add("--minutes", type=float, default=120, help="of training, each")
     add("--every", type=float, default=5, help="minutes between evaluations")
     add("--threads", type=int, default=1, help="cores of a contender")
@@ -375,11 +380,6 @@ def _flags(argv):
                 least = f"finite and {least}" if math.isinf(value) else least
                 flag = "--" + name.replace("_", "-")
                 parser.error(f"{flag} must be {least}. Received: {value}")
-    if args.backend not in BACKENDS:  # of the environment
-        parser.error(
-            f"--backend must be one of {', '.join(BACKENDS)}. "
-            f"Received: {args.backend}"
-        )
     kind = "a file of results" if args.draw else "a new file"
     fits = args.out.is_file() if args.draw else not args.out.exists()
     if not (fits and args.out.suffix == ".json"):
@@ -390,13 +390,16 @@ def _flags(argv):
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the command line, and saves a picture beside the results."""
     args = _flags(argv)
-    if not args.draw:
-        results = compare(args)
+    try:
+        results = None if args.draw else compare(args)
+    except OSError as error:
+        raise SystemExit(str(error)) from error
+    try:
+        results = results or json.loads(args.out.read_text())
         if not any(results["contenders"].values()):
             reasons = "; ".join(map(": ".join, results["failed"].items()))
             raise SystemExit(f"no contender could be trained: {reasons}")
-    try:
-        figure = draw(json.loads(args.out.read_text()))
+        figure = draw(results)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise SystemExit(f"`{args.out}` is damaged: {error!r}") from error
     figure.savefig(args.out.with_suffix(".png"), dpi=130)

@@ -57,7 +57,7 @@ def _parser():
     add("--workload", choices=cases.CASES, default="W0", help="default: W0")
     add(
         "--backend",
-        choices=contenders.BACKENDS,
+        type=contenders.backend,
         default=os.environ.get("KERAS_BACKEND", "tensorflow"),
         help="default: KERAS_BACKEND, or tensorflow",
     )
@@ -112,11 +112,6 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.smoke:
         vars(args).update(SMOKE)
-    if args.backend not in contenders.BACKENDS:  # of the environment
-        parser.error(
-            f"--backend must be one of {', '.join(contenders.BACKENDS)}. "
-            f"Received: {args.backend}"
-        )
     if args.out and args.out.exists() and not args.out.is_dir():
         parser.error(f"--out must be a folder. Received: {args.out}")
     allowed = contenders.names(args.workload)
@@ -135,12 +130,16 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit status."""
     args = parse(argv)
-    folder = args.out or results.FOLDER
     try:
-        stored = results.load(folder)
+        return _command(args)
     except results.Damaged as error:
         print(error, file=sys.stderr)
         return 1
+
+
+def _command(args):
+    folder = args.out or results.FOLDER
+    stored = results.load(folder)
     if args.command in ("table", "docs") and not stored:
         print(f"no results in the folder {folder}", file=sys.stderr)
         return 1

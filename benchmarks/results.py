@@ -77,11 +77,14 @@ def _read(path):
         found = error
     if not (
         isinstance(found, dict)
-        and all(isinstance(x, dict) and "case" in x for x in found.values())
+        and all(
+            isinstance(x, dict) and isinstance(x.get("case"), dict)
+            for x in found.values()
+        )
     ):
         raise Damaged(
-            f"`{path}` must hold an object of results. Delete it to measure "
-            f"again. Received: {str(found)[:80]}"
+            f"`{path}` must hold results of `python -m benchmarks`. Move it to "
+            f"another folder. Received: {str(found)[:80]}"
         )
     return found
 

@@ -119,8 +119,8 @@ class Clock(keras.callbacks.Callback):
         self.path, self.settings, self.rows = path, settings, []
         if path.exists():
             try:
-                before = json.loads(path.read_text())
-                self.rows, before = before["rows"], before["settings"]
+                stored = json.loads(path.read_text())
+                self.rows, before = stored["rows"], stored["settings"]
             except (KeyError, TypeError, ValueError) as error:
                 raise SystemExit(
                     f"{path} is damaged. Choose another --out. "

@@ -24,9 +24,10 @@ from experiments import (
     results,
     stability,
 )
+from experiments.recipes import Refused
 from experiments.records import FOLDER, Damaged, Record, Store, find
 from experiments.training import Trainer
-from experiments.workers import Refused, Workers
+from experiments.workers import Workers
 from keras_snn import initializers
 from keras_snn.files import locked, replacing
 
@@ -45,9 +46,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     run = commands.add_parser("run", help="train the missing runs")
     reported = commands.add_parser("report", help="write tables and figures")
     trained = commands.add_parser("train", help="train a single recipe")
-    stable = commands.add_parser(
-        "stability", help="gradients of two kinds of SGD"
-    )
+    stable = commands.add_parser("stability", help="gradients under SGD")
     deep = commands.add_parser("rates", help="rates of deep plain networks")
     for command in (listed, run, reported, stable, deep):
         add = command.add_argument
@@ -168,7 +167,7 @@ def run(args):
     except ValueError as error:
         raise Stop(str(error)) from error
     if args.ray and not importlib.util.find_spec("ray"):
-        raise Stop("--ray needs Ray: pip install '.[ray]'")
+        raise Stop("--ray needs Ray: pip install ray")
     args.results.mkdir(parents=True, exist_ok=True)
     longest = {}
     for name in names:
@@ -273,15 +272,18 @@ def measure_rates(args):
 def train(args):
     """Trains one recipe."""
     folder = args.out or OUT / args.recipe
-    # Two runs in one folder would mix their files.
-    with locked(folder, wait=False):
-        train_in(folder, args)
-
-
-def train_in(folder, args):
-    """Trains one recipe in a folder."""
     try:
         recipe = recipes.get(args.recipe).vary(dict(args.set))
+    except (TypeError, ValueError) as error:
+        raise Stop(str(error)) from error
+    # Two runs in one folder would mix their files.
+    with locked(folder / "run", wait=False):
+        train_in(folder, recipe, args)
+
+
+def train_in(folder, recipe, args):
+    """Trains a recipe in a folder."""
+    try:
         check_folder(folder, recipe, args.resume)
         data = recipe.load(args.data_dir)
         trainer = Trainer(recipe, data, args.iterations, folder)

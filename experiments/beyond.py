@@ -25,9 +25,9 @@ TEXTS = {
     "stationary": "with the paper's optimizers and rates. Runs before commit "
     "e610c48 count the padding of convolutions as inputs, which makes their "
     "weights 2 to 5 % smaller." + _SURROGATE,
-    "normalization": "with k=0.8, λ=0.2, θ=1. Batch normalization starts with "
-    "a scale of 1 and a shift of 0, as in Keras, or with those of the "
-    "asymptote.",
+    "normalization": "with k=0.8, λ=0.2, θ=1. The scale and the shift of batch "
+    "normalization start for the neurons under the asymptote, and as in Keras "
+    "under Glorot. The kernels before them start alike.",
 }
 NUMBERS = (
     "Test accuracy in percent with its 95 % interval, and in brackets the "

@@ -8,7 +8,7 @@ from experiments.recipes import neuron
 __all__ = ["BATCH_NORMALIZED", "DEEP", "RESIDUAL", "VGG9"]
 
 BATCH_NORMALIZED = recipes.get("digits-poisson").vary(
-    {"network.normalization": "batch"}
+    {"network.normalization": "batch", "network.start": "neuron"}
 )
 # Plain networks deeper than the paper's, on digits. Each initialization has the
 # surrogate that suits it. The dataset's own test digits, its last 360, differ

@@ -30,6 +30,7 @@ __all__ = [
     "OPTIMIZERS",
     "RECIPES",
     "Recipe",
+    "Refused",
     "Training",
     "get",
     "neuron",
@@ -146,6 +147,10 @@ class Training:
         return optimizer(rate, **settings)
 
 
+class Refused(ValueError):
+    """A run cannot start: its data cannot be loaded, or a cluster is small."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     """An experiment.
@@ -157,7 +162,8 @@ class Recipe:
             random.
         network: `"name"` of a builder in `keras_snn.models`, and its keywords.
             `"a"` is the steepness of the surrogate. A `"normalization"` starts
-            as published, or with `"start": "neuron"` as in the builder.
+            as published, after kernels of `initializer`. With
+            `"start": "neuron"`, both start as in the builder.
         training: How the network is trained.
         seed: Fixes weights, coding, dropout and the order of the batches.
     """
@@ -232,7 +238,16 @@ class Recipe:
 
         Returns:
             `(x_train, y_train), (x_test, y_test)`.
+
+        Raises:
+            Refused: If they cannot be loaded.
         """
+        try:
+            return self._load(data_dir)
+        except (ImportError, RuntimeError, TypeError, ValueError) as error:
+            raise Refused(str(error)) from error
+
+    def _load(self, data_dir):
         options = dict(self.data)
         name = check_choice("data.name", options.pop("name"), datasets.NAMES)
         split = options.pop("split", None)

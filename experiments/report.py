@@ -259,15 +259,14 @@ class Report:
         ]
 
     def stability(self) -> list[str]:
-        """Shows the gradients under SGD, if they were measured."""
+        """Shows gradients under SGD and averaged SGD, if measured."""
         rows = Measurements(self.folder.parent / stability.FILE).read()
         if not rows:
             return [f"{SGD}: not run"]
         pictures = []
         for name, label in stability.OPTIMIZERS.items():
-            optimizer = {"training.optimizer": name}
             chosen = [
-                x for x in rows if optimizer.items() <= x["changes"].items()
+                x for x in rows if x["changes"]["training.optimizer"] == name
             ]
             if not chosen:
                 continue
@@ -275,9 +274,9 @@ class Report:
             figure = stability.figure(chosen, title)
             title += f", every layer, a={stability.STEEPNESS[-1]:g}"
             layers = stability.figure(chosen, title, layers=True)
-            name = f"stability-{name}"
-            pictures.append(self.picture(name, figure))
-            pictures.append(self.picture(f"{name}-layers", layers))
+            file = f"stability-{name}"
+            pictures.append(self.picture(file, figure))
+            pictures.append(self.picture(f"{file}-layers", layers))
         return [
             f"## {SGD}",
             *pictures,

@@ -8,11 +8,12 @@ import shutil
 import keras
 
 from experiments import environment
+from experiments.recipes import Refused
 from experiments.records import Record, Run, Store, find
 from experiments.training import Trainer
 from keras_snn.files import locked
 
-__all__ = ["Refused", "Workers"]
+__all__ = ["Workers"]
 
 RETRIES = 3  # of a Ray task that died
 # Settings of Keras and TensorFlow that Ray tasks need as well.
@@ -22,10 +23,6 @@ SHARING = {
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",
 }
-
-
-class Refused(ValueError):
-    """A run cannot start: no data, or too small a cluster."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,10 +52,7 @@ class Workers:
 
     def train(self, run: Run) -> Record:
         """Trains one run, in this process or in a Ray task."""
-        try:
-            data = run.recipe.load(self.data_dir)
-        except (ImportError, RuntimeError, TypeError, ValueError) as error:
-            raise Refused(str(error)) from error
+        data = run.recipe.load(self.data_dir)
         folder = self.folder(run)
         try:
             return Trainer(run.recipe, data, run.iterations, folder).run()

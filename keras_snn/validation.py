@@ -57,7 +57,7 @@ def check_number(
         raise TypeError(f"`{name}` must be {kind}. Received: {name}={value!r}")
     try:
         number = float(value)
-    except OverflowError:  # an integer of more than 308 digits
+    except OverflowError:  # an integer too large for a float
         number = math.inf if value > 0 else -math.inf
     inside = low < number < high or (
         (at_low and number == low) or (at_high and number == high)

@@ -13,6 +13,7 @@ A contender has:
 snnax 0.0.1 is missing because it cannot be imported.
 """
 
+import argparse
 import importlib
 import importlib.util
 from typing import Any
@@ -22,6 +23,7 @@ __all__ = [
     "NEURONS",
     "OWN",
     "PEERS",
+    "backend",
     "framework",
     "has_spikes_of_lif",
     "make",
@@ -31,6 +33,17 @@ __all__ = [
 ]
 
 BACKENDS = ("tensorflow", "jax", "torch")
+
+
+def backend(text: str) -> str:
+    """Checks the flag `--backend`, and its default from the environment."""
+    if text not in BACKENDS:
+        raise argparse.ArgumentTypeError(
+            f"must be one of {', '.join(BACKENDS)}. Received: {text}"
+        )
+    return text
+
+
 # The contenders in Keras, and for which cases:
 # - relu: the same network with ReLU in place of the neurons.
 # - rnn: Keras's own RNN of the cell.

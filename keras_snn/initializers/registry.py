@@ -253,8 +253,8 @@ def for_normalization(
     - `"stationary"`: the scale is the standard deviation of the currents if the
       inputs fire at a rate of 0.15. The shift is the bias.
 
-    Leave the kernel before it at Keras's default. A larger one gives the same
-    outputs, but learns more slowly.
+    Keep Keras's default initializer for the kernel before it. A larger kernel
+    gives the same outputs but learns more slowly.
 
     Args:
         name: One of `NAMES`. All but these two have the usual start.

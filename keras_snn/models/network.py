@@ -42,7 +42,7 @@ POOLING = {
     "max": (keras.layers.MaxPooling2D, keras.layers.GlobalMaxPooling2D),
 }
 NORMALIZATIONS = (None, "batch", "bntt", "tdbn")
-STARTS = ("asymptote", "stationary")  # that set its scale and shift
+SCALED = ("asymptote", "stationary")  # start a normalization for the neurons
 # PyTorch's default. With Keras's, 0.99, moving averages lag behind the weights
 # for hundreds of iterations.
 MOMENTUM = 0.9
@@ -94,7 +94,7 @@ class Network:
         self.normalization = normalization
         # A normalization makes up for the size of the weights, but the larger
         # they are, the less a step of Adam changes the outputs.
-        scaled = isinstance(normalization, str) and initializer in STARTS
+        scaled = isinstance(normalization, str) and initializer in SCALED
         self.hidden = "glorot" if scaled else initializer
         if isinstance(normalization, (type, keras.layers.Layer)):
             raise ValueError(
@@ -325,7 +325,7 @@ class Network:
 
         Args:
             fan_in: As in `initializers.for_layer`.
-            name: Its `name`; by default, that of the layers before neurons.
+            name: As there. By default, that of hidden layers.
         """
         self._counts["synapses"] += 1
         seed = self._seed(self._counts["synapses"])

@@ -99,7 +99,8 @@ def residual_snn(
         surrogate: See `sequential_snn`. `"auto"` suits the initialization.
         detach_reset: Whether the gradient stops at the reset.
         initializer: A name in `keras_snn.initializers.NAMES`. It also sets the
-            start of the normalization, see `initializers.for_normalization`:
+            start of the normalization, see `initializers.for_normalization`,
+            and with a named one, kernels start as in `sequential_snn`:
             for neurons with a small `lam`, only `"asymptote"` and
             `"stationary"` suit. Without normalization, the 1x1 convolutions
             between currents start as copies under any name.

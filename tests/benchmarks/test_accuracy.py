@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks import accuracy
 from keras_snn import datasets
+from keras_snn.files import locked
 
 BACKEND = keras.config.backend()
 
@@ -109,6 +110,15 @@ def test_a_contender_that_fails_is_reported(few_images, tmp_path):
     assert not list(tmp_path.iterdir())  # the same command can run again
 
 
+def test_a_file_takes_one_run_at_a_time(few_images, tmp_path):
+    path = tmp_path / "accuracy.json"
+    with (
+        locked(path.with_suffix(""), wait=False),
+        pytest.raises(SystemExit, match="accuracy` is locked by another"),
+    ):
+        accuracy.main(tiny(path, "relu"))
+
+
 def test_a_run_needs_a_new_file(tmp_path, capsys):
     path = tmp_path / "accuracy.json"
     path.write_text("{}")
@@ -121,7 +131,7 @@ def test_a_backend_of_the_environment_is_checked(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("KERAS_BACKEND", "theano")
     with pytest.raises(SystemExit):
         accuracy.main(["--out", str(tmp_path / "accuracy.json")])
-    text = "--backend must be one of tensorflow, jax, torch. Received: theano"
+    text = "--backend: must be one of tensorflow, jax, torch. Received: theano"
     assert text in capsys.readouterr().err
 
 

@@ -65,17 +65,23 @@ def test_kernels_before_a_normalization_start_small(normalization, initializer):
     np.testing.assert_array_equal(last, expected)
 
 
-def test_kernels_before_a_normalization_of_ones_own_follow_the_law():
-    def unit(axis):
-        return keras.layers.BatchNormalization(axis=axis)
-
-    for initializer, normalization in (("asymptote", unit), ("he", "batch")):
-        model = network(normalization, initializer=initializer, **NEURON)
-        plain = network(None, initializer=initializer, **NEURON)
-        for kernel, expected in zip(
-            kernels(model), kernels(plain), strict=True
-        ):
-            np.testing.assert_array_equal(kernel, expected)
+@pytest.mark.parametrize(
+    ("initializer", "normalization"),
+    [
+        ("asymptote", lambda axis: keras.layers.BatchNormalization(axis=axis)),
+        ("he", "batch"),
+    ],
+    ids=["custom", "he"],
+)
+def test_other_kernels_before_a_normalization_follow_the_law(
+    initializer, normalization
+):
+    model, plain = (
+        network(x, initializer=initializer, **NEURON)
+        for x in (normalization, None)
+    )
+    for kernel, expected in zip(kernels(model), kernels(plain), strict=True):
+        np.testing.assert_array_equal(kernel, expected)
 
 
 @pytest.mark.parametrize("normalization", ["batch", "tdbn"])

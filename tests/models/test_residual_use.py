@@ -35,6 +35,12 @@ def test_the_ends_of_branches_start_small(normalization):
         if normalization != "bntt":
             assert to_numpy(first.beta).all()
             assert not to_numpy(last.beta).any()
+        for name in ("conv4", "shortcut1"):
+            kernel = to_numpy(found[name].kernel)
+            *window, inputs, outputs = kernel.shape
+            # Glorot and Bengio (2010), Eq. 16.
+            limit = math.sqrt(6 / (math.prod(window) * (inputs + outputs)))
+            assert 0.9 * limit < np.abs(kernel).max() <= limit
         return
     first, last = found["conv4"], found["conv5"]
     # sqrt(2 / fan_in) theta / lam, known up to 3 % from 2,304 weights.
