@@ -43,9 +43,6 @@ POOLING = {
 }
 NORMALIZATIONS = (None, "batch", "bntt", "tdbn")
 SCALED = ("asymptote", "stationary")  # start a normalization for the neurons
-# PyTorch's default. With Keras's, 0.99, moving averages lag behind the weights
-# for hundreds of iterations.
-MOMENTUM = 0.9
 READOUTS = ("mean", "sequence", "rate", "potential")
 DATA_FORMATS = ("channels_first", "channels_last")
 PARTS = 8  # parts of the batch for `recompute`
@@ -244,9 +241,13 @@ class Network:
         start = initializers.for_normalization(
             self.initializer, **self.neuron, timesteps=self.timesteps
         )
-        options = {"axis": axis, "momentum": MOMENTUM, "name": self._name(kind)}
+        options = {"axis": axis, "name": self._name(kind)}
         if self.normalization == "batch":
-            return keras.layers.BatchNormalization(**start, **options)
+            # As in BNTT, TDBN and PyTorch. With 0.99, Keras's default, moving
+            # averages lag behind the weights for hundreds of iterations.
+            return keras.layers.BatchNormalization(
+                momentum=0.9, **start, **options
+            )
         if self.normalization == "bntt":
             # BNTT has no shift. The neurons fire without it, because the shift
             # is smaller than the scale.

@@ -73,15 +73,15 @@ def sequential_snn(
             input already has a time axis, like event frames.
         pooling: `"average"` or `"max"`. The paper does not say which.
         normalization: `None`, `"batch"` (`keras.layers.BatchNormalization`
-            over batch, time and space), `"bntt"` (`layers.BNTT`) or `"tdbn"`
-            (`layers.TDBN`). With normalization, the layers before it have no
-            bias. Scale and shift start as `initializers.for_normalization`
-            says. Under `"asymptote"` and `"stationary"`, they suit the neurons,
-            and the kernels before them start as under `"glorot"`: with the
-            larger weights of these laws, networks learn more slowly. For
-            another start or another layer, pass a function that takes the
-            channel axis and returns a layer. Then all kernels follow
-            `initializer`. The moving averages have a momentum of 0.9.
+            over batch, time and space, with a momentum of 0.9), `"bntt"`
+            (`layers.BNTT`) or `"tdbn"` (`layers.TDBN`). With normalization, the
+            layers before it have no bias. Scale and shift start as
+            `initializers.for_normalization` says. Under `"asymptote"` and
+            `"stationary"`, they suit the neurons, and the kernels before them
+            start as under `"glorot"`: with the larger weights of these laws,
+            networks learn more slowly. For another start or another layer,
+            pass a function that takes the channel axis and returns a layer.
+            Then all kernels follow `initializer`.
         readout: `"mean"` averages the spikes of the last neurons over time, and
             a dense layer without neurons turns them into logits. `"sequence"`
             gives the logits of every timestep, for losses over time. `"rate"`
