@@ -118,19 +118,13 @@ class Clock(keras.callbacks.Callback):
         self.rate, self.epochs, self.minutes = rate, epochs, minutes
         self.path, self.settings, self.rows = path, settings, []
         if path.exists():
-            try:
-                stored = json.loads(path.read_text())
-                self.rows, before = stored["rows"], stored["settings"]
-            except (KeyError, TypeError, ValueError) as error:
+            before = json.loads(path.read_text())
+            if before["settings"] != settings:
                 raise SystemExit(
-                    f"{path} is damaged. Choose another --out. "
-                    f"Received: {error!r}"
-                ) from error
-            if before != settings:
-                raise SystemExit(
-                    f"{path.parent} holds a run with {before}. "
+                    f"{path.parent} holds a run with {before['settings']}. "
                     f"Choose another --out. Received: {settings}"
                 )
+            self.rows = before["rows"]
         if len(self.rows) > epochs:
             raise SystemExit(
                 f"--epochs must be at least {len(self.rows)}, the number in "
