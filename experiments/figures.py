@@ -51,7 +51,8 @@ def make(rows, columns, size, title, **options):
     """Makes a figure and its axes, in a grid."""
     from matplotlib.figure import Figure
 
-    size = size[0] * columns, size[1] * rows + 0.6
+    # A single small panel leaves room for the title and the legend.
+    size = max(5, size[0] * columns), size[1] * rows + 0.6
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, **options)
     for axis in axes.flat:
