@@ -275,8 +275,7 @@ class _Worker:
 def compare(args: argparse.Namespace) -> dict[str, Any]:
     """Trains the contenders in turns and returns the rows of each.
 
-    After every turn, the file `args.out` has all results so far. There is none
-    before a contender has trained.
+    After a turn in which one has trained, `args.out` has all results so far.
 
     Args:
         args: The flags of the command line.
@@ -284,7 +283,7 @@ def compare(args: argparse.Namespace) -> dict[str, Any]:
     os.environ["KERAS_BACKEND"] = args.backend  # before Keras is imported
 
     from keras_snn import datasets
-    from keras_snn.files import locked
+    from keras_snn.files import locked, replacing
 
     data = datasets.load("cifar10", progress=False)
     settings = {"layout": LAYOUT, "rate": RATE} | vars(args)
@@ -311,17 +310,9 @@ def compare(args: argparse.Namespace) -> dict[str, Any]:
                 about = f"{name}, {row['minutes']:.1f} minutes"
                 print(f"{about}: {row['accuracy']:.2%}", flush=True)
             if any(rows.values()):
-                _store(results, args.out)
+                with replacing(args.out) as partial:
+                    partial.write_text(json.dumps(results, indent=1) + "\n")
     return results
-
-
-def _store(results, path):
-    # Imported late, because a contender's process imports this module before it
-    # chooses the backend.
-    from keras_snn.files import replacing
-
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(results, indent=1) + "\n")
 
 
 def draw(results: dict[str, Any]) -> "Figure":

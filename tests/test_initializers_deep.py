@@ -53,7 +53,11 @@ def test_padding_is_not_an_input(shape, size, strides):
 
 @pytest.mark.parametrize("encoder", [None, "constant", "poisson"])
 @pytest.mark.parametrize("data_format", ["channels_first", "channels_last"])
-@pytest.mark.parametrize("normalization", [None, "batch"])
+@pytest.mark.parametrize(
+    "normalization",
+    [None, lambda axis: keras.layers.BatchNormalization(axis=axis)],
+    ids=["none", "custom"],
+)
 def test_builders_count_the_inputs_in_the_image(
     encoder, data_format, normalization
 ):

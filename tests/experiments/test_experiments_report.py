@@ -1,6 +1,5 @@
 """The report, its figures and the headline."""
 
-import json
 import re
 import shutil
 
@@ -385,20 +384,3 @@ def test_readings_are_ranked_by_their_distance_from_the_paper(tmp_path, fake):
 
 def test_every_initialization_has_a_color():
     assert set(initializers.NAMES) <= figures.COLORS.keys()
-
-
-def test_both_kinds_of_sgd_have_their_figures(tmp_path):
-    changes = {f"network.{x}": 1.0 for x in ("k", "lam", "theta")}
-    changes |= {"network.a": 2.0, "network.detach_reset": False}
-    values = {"iteration": [0], "norms": [[1.0]], "rates": [[0.1]]}
-    rows = [
-        {"changes": changes | {"training.optimizer": x}, "spreads": [[0.5]]}
-        | values
-        for x in ("sgd", "asgd")
-    ]
-    (tmp_path / stability.FILE).write_text(json.dumps(rows))
-    report.write({}, tmp_path)
-    text = (tmp_path / "REPORT.md").read_text()
-    for name in ("sgd", "sgd-layers", "asgd", "asgd-layers"):
-        assert f"(figures/stability-{name}.png)" in text
-        assert (tmp_path / "figures" / f"stability-{name}.png").exists()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import reference
 
-from experiments import losses, recipes, stability
+from experiments import losses, recipes, report, stability
 
 TINY = recipes.get("digits-poisson").vary(
     {"network.timesteps": 3, "network.width": 1 / 8}
@@ -90,6 +90,23 @@ def test_a_figure_shows_every_layer_of_the_steepest_surrogate():
     assert rates.lines[3].get_ydata().tolist() == [0.6, 0.8]
     assert rates.lines[3].get_linestyle() == "--"
     assert norms.get_title().endswith("k θ a = 1.6")
+
+
+def test_both_kinds_of_sgd_have_their_figures(tmp_path):
+    changes = {f"network.{x}": 1.0 for x in ("k", "lam", "theta")}
+    changes |= {"network.a": 2.0, "network.detach_reset": False}
+    values = {"iteration": [0], "norms": [[1.0]], "rates": [[0.1]]}
+    rows = [
+        {"changes": changes | {"training.optimizer": x}, "spreads": [[0.5]]}
+        | values
+        for x in ("sgd", "asgd")
+    ]
+    (tmp_path / stability.FILE).write_text(json.dumps(rows))
+    report.write({}, tmp_path)
+    text = (tmp_path / "REPORT.md").read_text()
+    for name in ("sgd", "sgd-layers", "asgd", "asgd-layers"):
+        assert f"(figures/stability-{name}.png)" in text
+        assert (tmp_path / "figures" / f"stability-{name}.png").exists()
 
 
 @pytest.mark.slow
