@@ -24,7 +24,6 @@ from experiments import (
     results,
     stability,
 )
-from experiments.recipes import Refused
 from experiments.records import FOLDER, Damaged, Record, Store, find
 from experiments.training import Trainer
 from experiments.workers import Workers
@@ -126,7 +125,7 @@ def main(argv: list[str] | None = None) -> None:
         if folder and folder.exists() and not folder.is_dir():
             raise Stop(f"--results must be a folder. Received: {folder}")
         command[args.command](args)
-    except (Damaged, OSError, Refused, Stop) as error:
+    except (Damaged, OSError, recipes.Refused, Stop) as error:
         raise SystemExit(str(error)) from error
     except KeyboardInterrupt:
         if args.command == "train" and not args.resume:
@@ -204,7 +203,7 @@ def run(args):
         else:
             failed += 1
             text = f"FAILED: {record}"
-            if not isinstance(record, Refused):
+            if not isinstance(record, recipes.Refused):
                 traceback.print_exception(record)
                 text = f"FAILED {type(record).__name__}: {record}"
         head = f"[{number}/{len(todo)}, {minutes:.1f} min]"

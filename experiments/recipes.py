@@ -148,7 +148,7 @@ class Training:
 
 
 class Refused(ValueError):
-    """A run cannot start: its data cannot be loaded, or a cluster is small."""
+    """A run cannot start, for want of its data or of a large enough machine."""
 
 
 @dataclasses.dataclass(frozen=True)

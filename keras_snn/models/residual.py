@@ -99,11 +99,11 @@ def residual_snn(
         surrogate: See `sequential_snn`. `"auto"` suits the initialization.
         detach_reset: Whether the gradient stops at the reset.
         initializer: A name in `keras_snn.initializers.NAMES`. It also sets the
-            start of the normalization, see `initializers.for_normalization`,
-            and with a named one, kernels start as in `sequential_snn`:
+            start of the normalization, see `initializers.for_normalization`:
             for neurons with a small `lam`, only `"asymptote"` and
-            `"stationary"` suit. Without normalization, the 1x1 convolutions
-            between currents start as copies under any name.
+            `"stationary"` suit. With a normalization, kernels start as in
+            `sequential_snn`. Without, the 1x1 convolutions between currents
+            start as copies under any name.
         encoder: `"constant"`, `"poisson"`, `"retina"` or `None`.
         normalization: `None`, `"batch"`, `"bntt"`, `"tdbn"` or a function, as
             in `sequential_snn`. The layers that a function returns keep their

@@ -22,10 +22,7 @@ TRAIN += ["training.epochs=2"]
     ("words", "message"),
     [
         (["run"], "required: NAME"),
-        (
-            ["run", "fig5", "--seeds", "0"],
-            "--seeds: must be an integer",
-        ),
+        (["run", "fig5", "--seeds", "0"], "--seeds: must be an integer"),
         (["run", "fig5", "--iterations", "x"], "at least 1. Received: x"),
         (["run", "fig5", "--gpus", "x"], "--gpus: invalid float value: 'x'"),
         (["run", "fig5", "--initializers", "lecun"], "invalid choice: 'lecun'"),
