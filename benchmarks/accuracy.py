@@ -13,8 +13,8 @@ so that other work on the machine slows all of them.
   defaults. The first convolution runs once for all timesteps, as in keras_snn.
 
 The neurons are those that SpikingJelly has by default: k = lam = 1/2. Its
-weights, surrogate and normalization are its defaults, too. `keras_snn` starts
-from the stationary law, with the surrogate that suits it.
+weights, surrogate and normalization are its defaults, too. `keras_snn` has
+Keras's kernels, with the normalization and surrogate of `"stationary"`.
 Images are flipped and shifted. The learning rate falls along a cosine over the
 given minutes. Compilation counts as training, evaluation does not.
 """
@@ -58,8 +58,7 @@ def augmented(
     Args:
         x: Images, bytes of shape `(samples, height, width, channels)`.
         y: Their labels.
-        batch: Images per batch. Images that do not fill one wait for the next
-            epoch.
+        batch: Images per batch. An epoch leaves out those that do not fill one.
         seed: Integer that fixes order, flips and shifts.
     """
     if len(x) < batch:
@@ -147,7 +146,7 @@ def _relu(width):
                 kernel_initializer="he_normal",
                 **order,
             )
-            norm = layers.BatchNormalization(1 if first else -1)
+            norm = layers.BatchNormalization(1 if first else -1, momentum=0.9)
             steps += [convolution, norm, layers.ReLU()]
     return keras.Sequential([*steps, layers.Dense(CLASSES)])
 
@@ -263,8 +262,7 @@ class _Worker:
         }
 
     def _accuracy(self):
-        x, y = self.tested
-        hits = 0
+        (x, y), hits = self.tested, 0
         for start in range(0, len(x), TESTED):
             part = slice(start, start + TESTED)
             logits = self.network.logits(x[part].astype("float32") / 255)
@@ -285,19 +283,19 @@ def compare(args: argparse.Namespace) -> dict[str, Any]:
     from keras_snn import datasets
     from keras_snn.files import locked, replacing
 
-    data = datasets.load("cifar10", progress=False)
+    try:
+        data = datasets.load("cifar10", progress=False)
+    except (ImportError, OSError, RuntimeError) as error:
+        raise SystemExit(str(error)) from error
     settings = {"layout": LAYOUT, "rate": RATE} | vars(args)
     del settings["out"], settings["draw"]
     makes = {
         name: functools.partial(_Worker, name, args, data)
         for name in args.contenders
     }
-    timeout = TIMEOUT + 60 * args.every
-    options = {"timeout": timeout, "threads": args.threads}
-    results = {
-        "settings": settings,
-        "machine": machine.describe(machine.ACCURACY),
-    }
+    options = {"timeout": TIMEOUT + 60 * args.every, "threads": args.threads}
+    about = machine.describe(machine.ACCURACY)
+    results = {"settings": settings, "machine": about}
     # Not the lock of the file itself, which every write takes.
     alone = locked(args.out.with_suffix(""), wait=False)
     with alone, Race(makes, args.backend, **options) as race:
@@ -350,7 +348,7 @@ def _flags(argv):
     add = parser.add_argument
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     add("--contenders", nargs="+", choices=CONTENDERS, default=CONTENDERS)
-    text = "of Keras; default: KERAS_BACKEND, or tensorflow"
+    text = "tensorflow, jax or torch; default: KERAS_BACKEND, or tensorflow"
     add("--backend", type=contenders.backend, default=backend, help=text)
     add("--minutes", type=float, default=120, help="of training, each")
     add("--every", type=float, default=5, help="minutes between evaluations")
@@ -383,6 +381,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = _flags(argv)
     try:
         results = None if args.draw else compare(args)
+    except BlockingIOError as error:
+        raise SystemExit(f"another run writes to `{args.out}`") from error
     except OSError as error:
         raise SystemExit(str(error)) from error
     try:

@@ -59,7 +59,7 @@ def _parser():
         "--backend",
         type=contenders.backend,
         default=os.environ.get("KERAS_BACKEND", "tensorflow"),
-        help="default: KERAS_BACKEND, or tensorflow",
+        help="tensorflow, jax or torch; default: KERAS_BACKEND, or tensorflow",
     )
     add(
         "--contenders",

@@ -20,17 +20,24 @@ __all__ = ["run"]
 @functools.cache
 def _gpu_module():
     """Returns the module `jax_gpu`, or `None` where it cannot run."""
-    # XLA would copy the arrays of all devices to each for a kernel.
-    if jax.default_backend() != "gpu" or jax.device_count() > 1:
+    if jax.default_backend() != "gpu":
         return None
-    for package in ("triton", "jax_triton"):
-        if importlib.util.find_spec(package) is None:
-            warnings.warn(
-                f"{package} is not installed: spiking neurons run on the GPU "
-                "as one operation per timestep, which is slow.",
-                stacklevel=2,
-            )
-            return None
+    reasons = [
+        f"{package} is not installed"
+        for package in ("triton", "jax_triton")
+        if importlib.util.find_spec(package) is None
+    ]
+    devices = jax.device_count()
+    if devices > 1:
+        # XLA would copy the arrays of all devices to each for a kernel.
+        reasons.append(f"JAX sees {devices} devices, and kernels need one")
+    if reasons:
+        warnings.warn(
+            f"{reasons[0]}: spiking neurons run on the GPU as one operation "
+            "per timestep, which is slow.",
+            stacklevel=2,
+        )
+        return None
     from keras_snn.dynamics import jax_gpu
 
     return jax_gpu

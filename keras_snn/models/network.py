@@ -42,7 +42,7 @@ POOLING = {
     "max": (keras.layers.MaxPooling2D, keras.layers.GlobalMaxPooling2D),
 }
 NORMALIZATIONS = (None, "batch", "bntt", "tdbn")
-SCALED = ("asymptote", "stationary")  # start a normalization for the neurons
+SCALED = ("asymptote", "stationary")  # normalization scales to the neurons
 READOUTS = ("mean", "sequence", "rate", "potential")
 DATA_FORMATS = ("channels_first", "channels_last")
 PARTS = 8  # parts of the batch for `recompute`
@@ -58,6 +58,7 @@ class Network:
             With constant coding, the layers before the first neurons are
             `"still"`: they give the same at every timestep, so they run once.
         channels: The axis of the channels of images with a time axis.
+        hidden: Initialization of all kernels but that of the logits.
     """
 
     def __init__(

@@ -114,9 +114,20 @@ def test_a_file_takes_one_run_at_a_time(few_images, tmp_path):
     path = tmp_path / "accuracy.json"
     with (
         locked(path.with_suffix(""), wait=False),
-        pytest.raises(SystemExit, match="accuracy` is locked by another"),
+        pytest.raises(SystemExit, match=r"another run writes to .*\.json`"),
     ):
         accuracy.main(tiny(path, "relu"))
+
+
+@pytest.mark.parametrize("error", [ImportError, OSError, RuntimeError])
+def test_missing_data_are_reported(monkeypatch, tmp_path, error):
+    def load(*args, **options):
+        raise error("no CIFAR-10")
+
+    monkeypatch.setattr(datasets, "load", load)
+    with pytest.raises(SystemExit, match="no CIFAR-10"):
+        accuracy.main(tiny(tmp_path / "accuracy.json", "relu"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_run_needs_a_new_file(tmp_path, capsys):

@@ -222,6 +222,35 @@ def test_jax_transformations_change_nothing(rng):
     np.testing.assert_allclose(at_once, one_by_one, rtol=1e-6)
 
 
+@pytest.mark.skipif(
+    keras.config.backend() != "jax", reason="kernels that JAX calls"
+)
+@pytest.mark.parametrize(
+    ("installed", "devices", "reason"),
+    [
+        (["triton"], 1, "jax_triton is not installed"),
+        (["jax_triton"], 1, "triton is not installed"),
+        (["triton", "jax_triton"], 2, "JAX sees 2 devices"),
+    ],
+)
+def test_a_gpu_without_kernels_is_reported(
+    installed, devices, reason, monkeypatch
+):
+    import jax
+
+    from keras_snn.dynamics import jax as fused
+
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(jax, "device_count", lambda: devices)
+    monkeypatch.setattr(
+        fused.importlib.util,
+        "find_spec",
+        lambda name: name if name in installed else None,
+    )
+    with pytest.warns(UserWarning, match=f"^{reason}.*: .* which is slow"):
+        assert fused._gpu_module.__wrapped__() is None
+
+
 @pytest.mark.parametrize("jit_compile", [False, True])
 @pytest.mark.skipif(
     keras.config.backend() != "tensorflow", reason="tf.function is TensorFlow's"
