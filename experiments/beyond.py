@@ -19,7 +19,8 @@ _SPLIT = (
 TEXTS = {
     "depth": "of Adam(3e-4) with a batch of 64. " + _SPLIT + _SURROGATE,
     "residual": "of Adam with a batch of 32, at 2e-3 for 20 layers, 1e-3 for "
-    "110 and 5e-4 for 1,000. " + _SPLIT,
+    "110 and 5e-4 for 1,000, 4 timesteps, constant coding and k=0.8, λ=0.2, "
+    "θ=1. " + _SPLIT + _SURROGATE,
     "vgg9": "of Adam(1e-3) with a batch of 32, 8 timesteps, Poisson coding and "
     "k=0.8, λ=0.2, θ=1." + _SURROGATE,
     "stationary": "with the paper's optimizers and rates. Runs before commit "

@@ -8,7 +8,20 @@ from experiments.recipes import Recipe, neuron
 from experiments.records import Run
 from keras_snn import datasets, initializers
 
-__all__ = ["EXPERIMENTS", "METHODS", "Experiment", "select"]
+__all__ = [
+    "EPOCH",
+    "EXPERIMENTS",
+    "LEAKY",
+    "METHODS",
+    "NEURONS",
+    "SIX",
+    "STEEPNESS",
+    "TWO",
+    "WITHOUT_LEAK",
+    "Experiment",
+    "select",
+    "variant",
+]
 
 METHODS = published.METHODS
 TWO = METHODS[:2]

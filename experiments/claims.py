@@ -126,9 +126,9 @@ def trains_alone(gathered) -> tuple[str, str]:
             ours = stored.pop("asymptote", None)
             if panel == EXCEPTION or not ours or not stored:
                 continue
-            lengths.add(at)
             if all(trains(x, at) for x in stored.values()):
                 continue
+            lengths.add(at)
             met.append(trains(ours, at))
             if not met[-1]:
                 full = EXPERIMENTS[name].full(ours[0].recipe)

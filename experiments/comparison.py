@@ -81,7 +81,8 @@ class Cell:
         shown = results.longest(self.records)
         mean, low, high = (100 * x for x in results.accuracy_interval(shown))
         digits = 2 if self.length == self.full else 1
-        text = f"{mean:.{digits}f} ({low:.1f}–{high:.1f})"
+        mean, low, high = (f"{x:.{digits}f}" for x in (mean, low, high))
+        text = f"{mean} ({low}–{high})"
         if self.length < most:
             text += f" at {self.length:,}"
         return f"{text} / {theirs}"

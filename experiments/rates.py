@@ -141,6 +141,7 @@ def table(rows: list[dict]) -> list[list[str]]:
             )
             last = np.median([x[-1] for x in found])
             texts.append(f"{inside} of {len(found)}, {last:.3f}")
-        layers = len(found[0])
+        (row, *_), *_ = laws.values()
+        layers = len(row["rates"])
         lines.append([f"{layers} layers, {network}, T={timesteps}", *texts])
     return lines

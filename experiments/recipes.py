@@ -221,8 +221,9 @@ class Recipe:
     def key(self) -> str:
         """Twelve hexadecimal digits that identify the course of training.
 
-        A short run is the beginning of a longer one. The number of epochs is
-        therefore part of the key only if the schedule depends on it.
+        On the same backend, a short run is the beginning of a longer one. The
+        number of epochs is therefore part of the key only if the schedule
+        depends on it.
         """
         fields = dataclasses.asdict(self)
         if not self.training.schedule.startswith("cosine"):
@@ -370,8 +371,6 @@ RECIPES = {
     # Table A4 gives no frame size. We keep all 128x128 pixels of the sensor:
     # five poolings reduce them to 4x4, as VGG9's three poolings reduce 32x32.
     "cifar10-dvs": _recipe("cifar10_dvs", None, VGG9_DVS, LONG_DVS),
-    "cifar100-bntt": _recipe("cifar100", "poisson", BNTT, LONG),
-    "tiny-imagenet-bntt": _recipe("tiny_imagenet", "poisson", BNTT, LONG),
     # Not in the paper: trained like the other dataset with 128x128 pixels.
     "dvs-gesture": _recipe("dvs_gesture", None, VGG9_DVS, LONG_DVS),
     # Not in the paper: trains in seconds.

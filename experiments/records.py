@@ -14,7 +14,18 @@ from experiments.recipes import Recipe
 from keras_snn import datasets
 from keras_snn.files import locked, replacing
 
-__all__ = ["FOLDER", "Damaged", "Measurements", "Record", "Run", "Store"]
+__all__ = [
+    "FOLDER",
+    "LAST",
+    "TRAINS",
+    "Damaged",
+    "Measurements",
+    "Record",
+    "Run",
+    "Store",
+    "find",
+    "trains",
+]
 
 FOLDER = pathlib.Path(__file__).parent / "results"
 LAST = 20  # iterations averaged at the end of a curve

@@ -121,15 +121,22 @@ def mean_and_interval(
         Mean, low and high: Student's interval over the seeds, or Wilson's over
         the test samples if there is one seed.
     """
-    from scipy import stats
-
     mean = float(np.mean(values))
     if len(values) == 1:
-        test = stats.binomtest(round(mean * samples), samples)
-        low, high = test.proportion_ci(method="wilson")
-        return mean, float(low), float(high)
+        return mean, *_wilson(mean, samples)
     half = float(half_interval(values))
     return mean, max(0.0, mean - half), min(1.0, mean + half)
+
+
+def _wilson(mean, samples):
+    # SciPy's takes whole hits, and the mean of several seeds has none.
+    from scipy import stats
+
+    z = float(stats.norm.ppf(0.975))
+    center = mean + z**2 / (2 * samples)
+    half = z * math.sqrt(mean * (1 - mean) / samples + (z / samples) ** 2 / 4)
+    scale = 1 + z**2 / samples
+    return max(0.0, (center - half) / scale), min(1.0, (center + half) / scale)
 
 
 def accuracy_interval(
@@ -142,10 +149,16 @@ def accuracy_interval(
         iteration: When, by default at the end.
 
     Returns:
-        As `mean_and_interval`.
+        As `mean_and_interval`. If all seeds share their test samples, the
+        interval is at least as wide as Wilson's of the mean.
     """
     values = [x.test_accuracy(iteration) for x in records]
-    return mean_and_interval(values, records[0].test_samples)
+    first = records[0]
+    mean, low, high = mean_and_interval(values, first.test_samples)
+    if len(values) > 1 and "split" not in first.recipe.data:
+        least, most = _wilson(mean, first.test_samples)
+        low, high = min(low, least), max(high, most)
+    return mean, low, high
 
 
 def seeds(records: list) -> str:

@@ -120,7 +120,7 @@ def measure(model: keras.Model, loss, x, y) -> dict[str, list[float]]:
     return {"norms": norms, "spreads": spreads, "rates": rates}
 
 
-class _Measurements(keras.callbacks.Callback):
+class _Watch(keras.callbacks.Callback):
     """Measures the model before training and every few iterations."""
 
     def __init__(self, loss, x, y):
@@ -177,7 +177,7 @@ def run(path: pathlib.Path, data_dir=None, neurons=NEURONS, recipe=None):
             continue
         varied = recipe.vary(changes)
         loss = losses.get(varied.training.loss)
-        watch = _Measurements(loss, x, y)
+        watch = _Watch(loss, x, y)
         record = Trainer(varied, data, ITERATIONS).run(watchers=[watch])
         end = record.accuracy_at(ITERATIONS)
         stored.add(key, {"accuracy": end} | watch.history)

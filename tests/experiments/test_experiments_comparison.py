@@ -41,10 +41,10 @@ def test_cells_are_compared_with_the_papers(row):
     assert cells[2].distance == pytest.approx(4.5)
     assert cells[1].distance is None
     # Wilson's interval of 342 of 360, by hand: with z = 1.96 and
-    # z^2 / n = 0.01067, (0.95 + 0.005335 -+ 0.02473) / 1.01067.
+    # z^2 / n = 0.01067, (0.95 + 0.005335 -+ 0.02314) / 1.01067.
     assert one.text() == [
-        *("name", "90.00 (86.5–92.7) / 91", "– / –"),
-        *("95.00 (92.2–96.8) / 90.5", "· / 90"),
+        *("name", "90.00 (86.47–92.69) / 91", "– / –"),
+        *("95.00 (92.24–96.81) / 90.5", "· / 90"),
     ]
     text = agreement([one])
     assert "Stored: 3 of 4 cells" in text

@@ -49,6 +49,15 @@ def test_a_stopped_run_goes_on(tmp_path, capsys):
     assert len(capsys.readouterr().out.splitlines()) == len(rows) - 1
 
 
+def test_table_shows_what_an_unfinished_run_has():
+    row = {"network": "dense", "timesteps": 4, "neuron": [0.5, 1, 1]}
+    row |= {"law": "stationary", "rates": [0.15, 0.18]}
+    assert rates.table([row]) == [
+        ["network", "stationary", "asymptote"],
+        ["2 layers, dense, T=4", "1 of 1, 0.180", ""],
+    ]
+
+
 def test_table_counts_networks_that_stay_at_the_target():
     row = {"network": "dense", "timesteps": 4, "neuron": [0.5, 1, 1]}
     rows = [

@@ -166,6 +166,18 @@ def test_several_seeds_have_students_interval():
     assert (mean, low, high) == pytest.approx(expected, abs=1e-5)
 
 
+def test_seeds_that_share_test_samples_share_their_error(fake):
+    fields = {"tested": [[9, 15]], "test_samples": 148}
+    seeds = [fake([0.5] * 9, **fields) for _ in range(2)]
+    # Wilson's interval of 15 of 148, from that table. Student's has no width.
+    expected = (15 / 148, 0.0624, 0.1605)
+    found = results.accuracy_interval(seeds)
+    assert found == pytest.approx(expected, abs=5e-5)
+    of_their_own = seeds[0].recipe.vary({"data.split": 0})
+    seeds = [dataclasses.replace(x, recipe=of_their_own) for x in seeds]
+    assert results.accuracy_interval(seeds) == pytest.approx((15 / 148,) * 3)
+
+
 @pytest.fixture
 def experiment(digits):
     return Experiment("any", {("a", "b"): digits}, epochs=1)
