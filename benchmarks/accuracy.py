@@ -285,7 +285,7 @@ def compare(args: argparse.Namespace) -> dict[str, Any]:
 
     try:
         data = datasets.load("cifar10", progress=False)
-    except (ImportError, OSError, RuntimeError) as error:
+    except (ImportError, RuntimeError, ValueError) as error:
         raise SystemExit(str(error)) from error
     settings = {"layout": LAYOUT, "rate": RATE} | vars(args)
     del settings["out"], settings["draw"]
@@ -294,8 +294,8 @@ def compare(args: argparse.Namespace) -> dict[str, Any]:
         for name in args.contenders
     }
     options = {"timeout": TIMEOUT + 60 * args.every, "threads": args.threads}
-    about = machine.describe(machine.ACCURACY)
-    results = {"settings": settings, "machine": about}
+    here = machine.describe(machine.ACCURACY)
+    results = {"settings": settings, "machine": here}
     # Not the lock of the file itself, which every write takes.
     alone = locked(args.out.with_suffix(""), wait=False)
     with alone, Race(makes, args.backend, **options) as race:

@@ -337,7 +337,6 @@ VGG9_DVS = VGG9 | {"name": "vgg9_dvs_snn"}
 # or normalization. Theta, codings, dropout rate and training are our choices.
 VGG11 = NETWORK | {"name": "vgg11_snn", "dropout": 0.5, "k": 0.5, "lam": 0.5}
 TINY = VGG11 | {"dropout": 0.0}
-BNTT = TINY | {"k": 0.99, "lam": 1.0, "normalization": "bntt"}
 
 LONG = Training(epochs=150, schedule="multistep")  # Table A4, VGG9
 LONG_DVS = dataclasses.replace(LONG, batch_size=16)

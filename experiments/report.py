@@ -135,9 +135,9 @@ class Report:
             f"least {TRAINS:g} times that of chance. A network that does not "
             "train in a reduced run may do so later. 95 % intervals are "
             "Wilson's over the test samples for one seed, and Student's over "
-            "several, at least as wide as Wilson's where seeds share test "
-            "samples. Runs shorter than an epoch are tested on 1,000 images. "
-            "Backends may differ within a table or a cell.",
+            "several, in tables at least as wide as Wilson's, because seeds "
+            "share test samples. Runs shorter than an epoch are tested on "
+            "1,000 images. Backends may differ within a table or a cell.",
         ]
 
     def claims(self) -> list[str]:
@@ -317,8 +317,8 @@ class Report:
             "neuron in discrete time fires every n-th timestep, so its rate is "
             "1/n. Noise of the size that Eq. 11 gives a network "
             f"({figures.NOISE} θ/λ) smooths that out. Theorem 1 also has k - 1 "
-            "where discrete time gives ln k: at k = 0.2, just above the "
-            "threshold, it predicts a rate of 0.51 instead of 1.",
+            "where discrete time gives ln k: at k = 0.2 and a current just "
+            "above θ/λ, it predicts a rate of 0.51 instead of 1.",
             headline.markdown([head, *rows]),
         ]
 

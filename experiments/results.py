@@ -149,13 +149,13 @@ def accuracy_interval(
         iteration: When, by default at the end.
 
     Returns:
-        As `mean_and_interval`. If all seeds share their test samples, the
+        As `mean_and_interval`. All seeds share their test samples, so the
         interval is at least as wide as Wilson's of the mean.
     """
     values = [x.test_accuracy(iteration) for x in records]
     first = records[0]
     mean, low, high = mean_and_interval(values, first.test_samples)
-    if len(values) > 1 and "split" not in first.recipe.data:
+    if len(values) > 1:  # all share their test samples
         least, most = _wilson(mean, first.test_samples)
         low, high = min(low, least), max(high, most)
     return mean, low, high

@@ -33,8 +33,8 @@ def _gpu_module():
         reasons.append(f"JAX sees {devices} devices, and kernels need one")
     if reasons:
         warnings.warn(
-            f"{reasons[0]}: spiking neurons run on the GPU as one operation "
-            "per timestep, which is slow.",
+            f"{' and '.join(reasons)}: spiking neurons run on the GPU as one "
+            "operation per timestep, which is slow.",
             stacklevel=2,
         )
         return None

@@ -42,7 +42,7 @@ POOLING = {
     "max": (keras.layers.MaxPooling2D, keras.layers.GlobalMaxPooling2D),
 }
 NORMALIZATIONS = (None, "batch", "bntt", "tdbn")
-SCALED = ("asymptote", "stationary")  # normalization scales to the neurons
+SCALED = ("asymptote", "stationary")  # give a normalization its scale
 READOUTS = ("mean", "sequence", "rate", "potential")
 DATA_FORMATS = ("channels_first", "channels_last")
 PARTS = 8  # parts of the batch for `recompute`
