@@ -118,14 +118,15 @@ def mean_and_interval(
         samples: Number of test samples of each.
 
     Returns:
-        Mean, low and high: Student's interval over the seeds, or Wilson's over
-        the test samples if there is one seed.
+        Mean, low and high: Wilson's interval over the test samples, which all
+        seeds share. With several seeds, also all of Student's over them.
     """
     mean = float(np.mean(values))
-    if len(values) == 1:
-        return mean, *_wilson(mean, samples)
-    half = float(half_interval(values))
-    return mean, max(0.0, mean - half), min(1.0, mean + half)
+    low, high = _wilson(mean, samples)
+    if len(values) > 1:
+        half = float(half_interval(values))
+        low, high = min(low, mean - half), max(high, mean + half)
+    return mean, max(0.0, low), min(1.0, high)
 
 
 def _wilson(mean, samples):
@@ -136,7 +137,7 @@ def _wilson(mean, samples):
     center = mean + z**2 / (2 * samples)
     half = z * math.sqrt(mean * (1 - mean) / samples + (z / samples) ** 2 / 4)
     scale = 1 + z**2 / samples
-    return max(0.0, (center - half) / scale), min(1.0, (center + half) / scale)
+    return (center - half) / scale, (center + half) / scale
 
 
 def accuracy_interval(
@@ -149,16 +150,10 @@ def accuracy_interval(
         iteration: When, by default at the end.
 
     Returns:
-        As `mean_and_interval`. All seeds share their test samples, so the
-        interval is at least as wide as Wilson's of the mean.
+        As `mean_and_interval`.
     """
     values = [x.test_accuracy(iteration) for x in records]
-    first = records[0]
-    mean, low, high = mean_and_interval(values, first.test_samples)
-    if len(values) > 1:  # all share their test samples
-        least, most = _wilson(mean, first.test_samples)
-        low, high = min(low, least), max(high, most)
-    return mean, low, high
+    return mean_and_interval(values, records[0].test_samples)
 
 
 def seeds(records: list) -> str:

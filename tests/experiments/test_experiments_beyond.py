@@ -39,7 +39,7 @@ def test_longer_runs_say_so(record):
 def test_a_network_that_mostly_fails_has_no_iteration(record):
     runs = [record(20, None), record(20, None), record(20, 7)]
     # Wilson's interval of 20 of 200, by hand: with z = 1.96 and
-    # z^2 / n = 0.0192, (0.1 + 0.0096 -+ 0.0427) / 1.0192. Student's is empty.
+    # z^2 / n = 0.0192, (0.1 + 0.0096 -+ 0.0427) / 1.0192. Student's has none.
     assert cell(*runs) == "10.0 (6.6–14.9, 3 seeds) [–]"
 
 

@@ -172,7 +172,7 @@ def finished(tmp_path_factory):
     return folder
 
 
-def same_weights(folder, other):
+def assert_same_weights(folder, other):
     models = (
         keras.models.load_model(x / "checkpoint.keras") for x in (folder, other)
     )
@@ -222,7 +222,7 @@ def test_interrupted_training_says_how_to_go_on(
     with pytest.raises(SystemExit, match="holds a run. Add --resume"):
         main(words)
     main([*words, "--resume"])
-    same_weights(tmp_path, finished)
+    assert_same_weights(tmp_path, finished)
     for name in ("log.jsonl", "run.json"):
         assert (tmp_path / name).read_text() == (finished / name).read_text()
     results = (
@@ -252,7 +252,7 @@ def test_more_epochs_follow_a_constant_rate(finished, tmp_path):
     words = [*TRAIN[:-1], "training.epochs=3"]
     main([*words, "--out", str(tmp_path / "longer"), "--resume"])
     main([*words, "--out", str(tmp_path / "anew")])
-    same_weights(tmp_path / "longer", tmp_path / "anew")
+    assert_same_weights(tmp_path / "longer", tmp_path / "anew")
 
 
 @pytest.mark.parametrize("content", [None, "{", "{}", '{"recipe": {}}'])
