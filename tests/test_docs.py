@@ -14,6 +14,7 @@ from peers import library
 import keras_snn
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
+PAGES = sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md"))
 # Blocks whose title begins with another library: its module, and its backend.
 LIBRARIES = {
     "snnTorch": ("snntorch", "torch"),
@@ -96,6 +97,18 @@ def test_every_example_is_on_its_page():
     assert set(re.findall(r"^python examples/(\w+\.py)", text, re.M)) == scripts
     for picture in re.findall(r"^!\[.+\]\((.+)\)$", text, re.M):
         assert (DOCS / picture).exists()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_to_a_file_of_the_site(page):
+    page = DOCS / page
+    text = page.read_text("utf-8")
+    for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
+        target = (page.parent / link).resolve()
+        assert target.exists(), link
+        # The hooks take the report along.
+        site = (DOCS, DOCS.parent / "experiments/results")
+        assert any(map(target.is_relative_to, site)), link
 
 
 def test_every_title_is_that_of_a_library():
