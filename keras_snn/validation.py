@@ -22,6 +22,9 @@ __all__ = [
     "check_time_axis",
 ]
 
+# The sizes of float32's normal numbers.
+TINY, HUGE = (float(getattr(np.finfo("float32"), x)) for x in ("tiny", "max"))
+
 
 def check_number(
     name: str,
@@ -31,6 +34,10 @@ def check_number(
     included: str = "high",
 ) -> float:
     """Returns `value` as a float if it is finite and within the bounds.
+
+    It must also be 0 or a normal number of float32, in which most of the
+    package computes. Otherwise 0 times an infinite gain would be NaN, and a
+    threshold would be 0.
 
     Args:
         name: Name of the argument, for the message.
@@ -67,6 +74,11 @@ def check_number(
     if not (inside and math.isfinite(number)):
         raise ValueError(
             f"`{name}` must be {bounds}. Received: {name}={value!r}"
+        )
+    if number and not TINY <= abs(number) <= HUGE:
+        raise ValueError(
+            f"`{name}` must have a size in [{TINY:.3g}, {HUGE:.3g}], the range "
+            f"of float32. Received: {name}={value!r}"
         )
     return number
 

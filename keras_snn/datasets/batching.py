@@ -71,11 +71,11 @@ def batches(
     >>> [batch.tolist() for batch in later] == epochs[2] != epochs[1]
     True
     """
-    check_count("batch_size", batch_size)
+    batch_size = check_count("batch_size", batch_size)
     check_choice("shuffle", shuffle, (False, True))
     check_choice("drop_remainder", drop_remainder, (False, True))
-    check_count("seed", seed, low=0)
-    check_count("first_epoch", first_epoch, low=0)
+    seed = check_count("seed", seed, low=0)
+    first_epoch = check_count("first_epoch", first_epoch, low=0)
     # Slicing an `np.memmap` is slow. Slicing a plain view of it is fast.
     arrays = [
         np.asarray(z) if isinstance(z, (list, tuple, np.memmap)) else z

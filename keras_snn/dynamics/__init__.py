@@ -15,7 +15,6 @@
 import importlib
 
 import keras
-from keras import ops
 
 from keras_snn.dynamics import reference
 from keras_snn.dynamics.neuron import Adaptive, Cuba, Integrator, Neuron
@@ -76,11 +75,6 @@ def run(
     backend = _backend
     if unroll:
         states = states or system.at_rest(current, recurrent)
-        backend, dtype = reference, states[0].dtype
-        entries = [
-            x if isinstance(x, float) else ops.convert_to_tensor(x, dtype)
-            for x in system.entries
-        ]
-        system = system.with_entries(entries)
+        backend, system = reference, system.with_tensors(states[0].dtype)
     states = None if states is None else tuple(states)
     return backend.run(system, current, states, mask, recurrent)

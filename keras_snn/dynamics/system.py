@@ -134,6 +134,15 @@ class System:
         """Returns a system with other entries."""
         return self._with(entries, self.surrogate)
 
+    def with_tensors(self, dtype: Any) -> "System":
+        """Returns a system whose arrays are tensors, as PyTorch needs."""
+        return self.with_entries(
+            [
+                x if isinstance(x, float) else ops.convert_to_tensor(x, dtype)
+                for x in self.entries
+            ]
+        )
+
     def _with(self, entries, surrogate):
         left = iter(entries)
 
@@ -185,6 +194,8 @@ class System:
         Args:
             states: `x_{t-1}`, tuple of float tensors of any shape.
             current: `i_t`, float tensor of the same shape.
+
+        Entries that are arrays must be tensors, see `with_tensors`.
 
         Returns:
             `(o_t, x_t)`: the spikes, and the states after the reset.

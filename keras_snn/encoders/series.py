@@ -70,6 +70,7 @@ class DeltaEncoder(keras.layers.Layer):
 
     def call(self, inputs, mask=None):
         """Encodes the series."""
+        check_time_axis(self, inputs.shape)
         series = ops.cast(inputs, "float32")
         counts = _counts(series, mask)
         # Counted in thresholds, so that the level is a whole number.

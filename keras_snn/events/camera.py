@@ -74,9 +74,9 @@ def saccade(
     """
     image = _brightness(image)
     size = check_size("sensor_size", sensor_size)
-    check_number("threshold", threshold)
-    check_count("duration", duration)
-    check_number("distance", distance)
+    threshold = check_number("threshold", threshold)
+    duration = check_count("duration", duration)
+    distance = check_number("distance", distance)
     # Position of the image's upper left corner at the turning points.
     margin = (np.array(size) - image.shape - distance) / 2
     corners = margin + distance * np.array([(0, 0), (1, 0.5), (0, 1), (0, 0)])

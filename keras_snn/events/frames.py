@@ -85,7 +85,7 @@ def to_frames(
     height, width = check_size("sensor_size", sensor_size)
     whole = height, width
     rows, columns = check_size("crop", whole if crop is None else crop)
-    check_count("downsample", downsample)
+    downsample = check_count("downsample", downsample)
     if rows > height or columns > width:
         raise ValueError(
             "`crop` must not be larger than `sensor_size`. Received: "
@@ -122,7 +122,7 @@ def _number(t, timesteps: Any, by, duration):
     """Checks the options and returns the number of frames."""
     check_choice("by", by, ("number", "time"))
     if duration is not None:
-        check_count("duration", duration)
+        duration = check_count("duration", duration)
         if by != "time":
             raise ValueError(
                 '`duration` must be `None` unless by="time". '
@@ -130,9 +130,8 @@ def _number(t, timesteps: Any, by, duration):
             )
         if timesteps is None:
             span = int(t[-1]) - int(t[0]) if len(t) else -1
-            return span // int(duration) + 1
-    check_count("timesteps", timesteps)
-    return timesteps
+            return span // duration + 1
+    return check_count("timesteps", timesteps)
 
 
 def _edges(t, frames, by, duration):

@@ -52,7 +52,7 @@ def remove_hot_pixels(
     >>> len(remove_hot_pixels(np.array(rows + hot, DTYPE)))
     100
     """
-    check_number("deviations", deviations)
+    deviations = check_number("deviations", deviations)
     _, x, y, _ = fields(events)
     if not len(x):
         return events.copy()

@@ -51,7 +51,7 @@ class _Cell(Constants, keras.layers.Layer):
     def call(self, inputs, states):
         """Advances by one timestep."""
         current = ops.cast(inputs, self.compute_dtype)
-        system = self._system((self.units,))
+        system = self._system((self.units,)).with_tensors(self.compute_dtype)
         outputs, states = system.step(tuple(states), current)
         return outputs, list(states)
 

@@ -149,6 +149,10 @@ def test_impossible_thresholds_are_refused(threshold, error):
 def test_a_series_has_a_time_axis():
     with pytest.raises(ValueError, match="`DeltaEncoder` expects .* time axis"):
         DeltaEncoder(1.0)(np.ones((2, 5)))
+    used = DeltaEncoder(1.0)
+    used(np.ones((1, 3, 2)))
+    with pytest.raises(ValueError, match="`DeltaEncoder` expects .* time axis"):
+        used(np.ones((1, 0, 2)))
 
 
 def test_a_mask_has_one_value_per_timestep(series):

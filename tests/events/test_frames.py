@@ -242,6 +242,28 @@ def test_other_integers_and_boolean_polarities_count_the_same():
     )
 
 
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int16, np.uint64])
+@pytest.mark.parametrize("by", ["number", "time"])
+def test_numpy_integers_count_like_pythons(kind, by, rng):
+    recording = np.zeros(500, events.DTYPE)
+    recording["t"] = np.sort(rng.integers(0, 10**6, 500))
+    recording["x"], recording["y"] = rng.integers(0, 128, (2, 500))
+    options = {"sensor_size": (128, 128), "by": by}
+    expected = events.to_frames(recording, 20, downsample=4, **options)
+    found = events.to_frames(recording, kind(20), downsample=kind(4), **options)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_duration_may_be_a_numpy_integer(rng):
+    recording = np.zeros(50, events.DTYPE)
+    recording["t"] = np.sort(rng.integers(0, 1000, 50))
+    options = {"timesteps": None, "by": "time"}
+    np.testing.assert_array_equal(
+        events.to_frames(recording, duration=np.uint8(100), **options),
+        events.to_frames(recording, duration=100, **options),
+    )
+
+
 SIGNED = [("t", "i8"), ("x", "i2"), ("y", "i2"), ("p", "i1")]
 
 

@@ -61,6 +61,40 @@ CELLS = {
 }
 
 
+@pytest.mark.parametrize("reset", ["zero", "subtract", "none"])
+@pytest.mark.parametrize("name", CELLS)
+def test_every_neuron_of_a_cell_may_have_its_own_constants(
+    name, reset, current
+):
+    _, shared = RECURRENT[name]
+    constants = {x: y * np.array([1, 0.5, 0.75]) for x, y in shared.items()}
+    cell = CELLS[name](3, **constants, reset=reset)
+    options = {"return_sequences": True, "return_state": True}
+    spikes, *states = keras.layers.RNN(cell, **options)(current)
+    expected, final = dual.simulate(
+        list(current.swapaxes(0, 1)),
+        [np.zeros((4, 3)) for _ in states],
+        constants,
+        lambda x: reference.DERIVATIVE["arctan"](x, 2.0),
+        reset=reset,
+    )
+    fired = np.stack([x.value for x in expected], 1)
+    assert 0 < fired.mean() < 1
+    np.testing.assert_array_equal(to_numpy(spikes), fired)
+    for ours, theirs in zip(states, final, strict=True):
+        np.testing.assert_allclose(to_numpy(ours), theirs.value, rtol=1e-6)
+
+
+def test_every_integrator_of_a_cell_may_have_its_own_constants(current):
+    k, lam = np.array([0.5, 0.25, 1.0]), np.array([0.25, 0.5, 1.0])
+    cell = layers.LeakyIntegratorCell(3, k=k, lam=lam)
+    found = keras.layers.RNN(cell, return_sequences=True)(current)
+    potential = np.zeros((4, 3))
+    for t, now in enumerate(current.swapaxes(0, 1)):
+        potential = k * potential + lam * now
+        np.testing.assert_allclose(to_numpy(found)[:, t], potential, rtol=1e-6)
+
+
 @pytest.mark.parametrize("name", RECURRENT)
 def test_recurrent_layer_equals_the_rnn_of_its_cell(name, current, rng):
     make, constants = RECURRENT[name]
