@@ -75,7 +75,8 @@ class LIFRNNCell(_Cell):
 
     Args:
         units: Number of neurons, and of features of the current.
-        k: Fraction of the potential kept per timestep, in `(0, 1]`.
+        k: Fraction of the potential kept per timestep, in `(0, 1]`. This and
+            the other constants are numbers, or arrays `(units,)`.
         lam: Gain of the input current, above 0.
         theta: Firing threshold, above 0, in the unit of the potential.
         surrogate: Surrogate from `keras_snn.surrogates`: a name, a config or an
