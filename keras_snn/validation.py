@@ -22,8 +22,7 @@ __all__ = [
     "check_time_axis",
 ]
 
-# The sizes of float32's normal numbers.
-TINY, HUGE = (float(getattr(np.finfo("float32"), x)) for x in ("tiny", "max"))
+LARGEST = float(np.finfo("float32").max)
 
 
 def check_number(
@@ -35,9 +34,8 @@ def check_number(
 ) -> float:
     """Returns `value` as a float if it is finite and within the bounds.
 
-    It must also be 0 or a normal number of float32, in which most of the
-    package computes. Otherwise 0 times an infinite gain would be NaN, and a
-    threshold would be 0.
+    Most of the package computes in float32, where a number above the largest
+    would become infinite.
 
     Args:
         name: Name of the argument, for the message.
@@ -75,10 +73,10 @@ def check_number(
         raise ValueError(
             f"`{name}` must be {bounds}. Received: {name}={value!r}"
         )
-    if number and not TINY <= abs(number) <= HUGE:
+    if abs(number) > LARGEST:
         raise ValueError(
-            f"`{name}` must have a size in [{TINY:.3g}, {HUGE:.3g}], the range "
-            f"of float32. Received: {name}={value!r}"
+            f"`{name}` must be at most {LARGEST:.3g} in absolute value, the "
+            f"largest float32. Received: {name}={value!r}"
         )
     return number
 

@@ -33,18 +33,18 @@ def test_an_integer_beyond_floats_is_refused(value):
         validation.check_number("x", value)
 
 
-@pytest.mark.parametrize("value", [1e39, -1e39, 1e-39, np.float64(1e-50)])
+@pytest.mark.parametrize("value", [1e39, -1e39, np.float64(1e300)])
 def test_a_number_fits_into_float32(value):
-    why = r"`x` must have a size in \[1.18e-38, 3.4e\+38\].* Received: x="
+    why = r"`x` must be at most 3.4e\+38 in absolute value.* Received: x="
     with pytest.raises(ValueError, match=why):
         validation.check_number("x", value, low=-np.inf)
     with pytest.raises(ValueError, match=why):
         validation.check_numbers("x", [1.0, value], -np.inf, np.inf, "high")
 
 
-def test_the_extremes_of_float32_are_numbers():
-    for value in (np.finfo("float32").tiny, np.finfo("float32").max):
-        assert validation.check_number("x", value) == float(value)
+@pytest.mark.parametrize("value", [5e-324, float(np.finfo("float32").max)])
+def test_small_numbers_and_the_largest_of_float32_are_taken(value):
+    assert validation.check_number("x", value) == value
 
 
 @pytest.mark.parametrize("value", ["0.5", True, None, 1j, np.ones(2)], ids=str)

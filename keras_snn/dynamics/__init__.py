@@ -72,9 +72,6 @@ def run(
         `current`, and the states after the last timestep. A system without
         spikes returns its potential in place of them.
     """
-    backend = _backend
-    if unroll:
-        states = states or system.at_rest(current, recurrent)
-        backend, system = reference, system.with_tensors(states[0].dtype)
+    backend = reference if unroll else _backend
     states = None if states is None else tuple(states)
     return backend.run(system, current, states, mask, recurrent)

@@ -12,6 +12,7 @@ def run(system, current, states, mask=None, recurrent=None):
     from exact ones.
     """
     outputs, states = [], states or system.at_rest(current, recurrent)
+    system = system.with_tensors(states[0].dtype)
     for t in range(current.shape[1]):
         now, own = ops.cast(current[:, t], states[0].dtype), states
         if recurrent is not None:

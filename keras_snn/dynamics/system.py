@@ -135,7 +135,10 @@ class System:
         return self._with(entries, self.surrogate)
 
     def with_tensors(self, dtype: Any) -> "System":
-        """Returns a system whose arrays are tensors, as PyTorch needs."""
+        """Returns a system with tensors in place of arrays.
+
+        PyTorch does not multiply tensors by NumPy arrays.
+        """
         return self.with_entries(
             [
                 x if isinstance(x, float) else ops.convert_to_tensor(x, dtype)
@@ -191,11 +194,11 @@ class System:
     def step(self, states, current):
         """Advances by one timestep. The backend can differentiate through it.
 
+        Convert entries that are arrays first, see `with_tensors`.
+
         Args:
             states: `x_{t-1}`, tuple of float tensors of any shape.
             current: `i_t`, float tensor of the same shape.
-
-        Entries that are arrays must be tensors, see `with_tensors`.
 
         Returns:
             `(o_t, x_t)`: the spikes, and the states after the reset.

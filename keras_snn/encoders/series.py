@@ -64,10 +64,6 @@ class DeltaEncoder(keras.layers.Layer):
         # Half precision would round the series on the way in.
         self.autocast = False
 
-    def build(self, input_shape):
-        """Checks the time axis."""
-        check_time_axis(self, input_shape)
-
     def call(self, inputs, mask=None):
         """Encodes the series."""
         check_time_axis(self, inputs.shape)
@@ -85,6 +81,7 @@ class DeltaEncoder(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         """Returns the input shape with twice as many features."""
+        check_time_axis(self, input_shape)
         *rest, features = input_shape
         return (*rest, None if features is None else 2 * features)
 

@@ -97,6 +97,8 @@ def to_frames(
             f"{columns}. Received: downsample={downsample!r}"
         )
     t, x, y, p = fields(events, x=width, y=height, p=2)
+    if duration is not None:
+        duration = check_count("duration", duration)
     frames = _number(t, timesteps, by, duration)
     shape = (frames, rows // downsample, columns // downsample, 2)
     if math.prod(shape) > MOST_VALUES:
@@ -122,7 +124,6 @@ def _number(t, timesteps: Any, by, duration):
     """Checks the options and returns the number of frames."""
     check_choice("by", by, ("number", "time"))
     if duration is not None:
-        duration = check_count("duration", duration)
         if by != "time":
             raise ValueError(
                 '`duration` must be `None` unless by="time". '
@@ -145,7 +146,7 @@ def _edges(t, frames, by, duration):
     # Python integers, because the products may exceed 64 bits.
     first, last, steps = int(t[0]), int(t[-1]), range(frames + 1)
     if duration is not None:
-        times = [min(first + i * int(duration), last + 1) for i in steps]
+        times = [min(first + i * duration, last + 1) for i in steps]
         return np.searchsorted(t, times)
     # Times are integers, so the beginning of a frame can be rounded up.
     times = [first - -i * (last - first) // frames for i in steps]

@@ -6,7 +6,7 @@ from keras import ops
 from keras_snn import dynamics
 from keras_snn.layers.constants import Constants
 from keras_snn.precision import at_least_float32
-from keras_snn.validation import check_count, check_float_dtype
+from keras_snn.validation import check_count, check_float_dtype, check_shape
 
 __all__ = [
     "AdaptiveLIFCell",
@@ -50,6 +50,7 @@ class _Cell(Constants, keras.layers.Layer):
 
     def call(self, inputs, states):
         """Advances by one timestep."""
+        check_shape("inputs", inputs, (None, self.units))
         current = ops.cast(inputs, self.compute_dtype)
         system = self._system((self.units,)).with_tensors(self.compute_dtype)
         outputs, states = system.step(tuple(states), current)
@@ -76,7 +77,8 @@ class LIFRNNCell(_Cell):
     Args:
         units: Number of neurons, and of features of the current.
         k: Fraction of the potential kept per timestep, in `(0, 1]`. This and
-            the other constants are numbers, or arrays `(units,)`.
+            the other constants are numbers, or arrays that broadcast with
+            `(units,)`.
         lam: Gain of the input current, above 0.
         theta: Firing threshold, above 0, in the unit of the potential.
         surrogate: Surrogate from `keras_snn.surrogates`: a name, a config or an

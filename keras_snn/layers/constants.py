@@ -45,6 +45,24 @@ class Constants:
 
     def _build_constants(self, features):
         """Checks the shapes of the constants, and adds the learnt ones."""
+        self._check_shapes(features)
+        for name in self.learn:
+            free = self._free(name)
+            self._weights_of[name] = self.add_weight(
+                shape=np.shape(free),
+                initializer=keras.initializers.Constant(free),
+                dtype=at_least_float32(self.compute_dtype),
+                autocast=False,  # A half-precision policy would round it.
+                name=name,
+            )
+        values = (getattr(self.neuron, x) for x in self.neuron.RANGES)
+        self._arrays = any(map(np.ndim, values))
+        self._built_for = tuple(features)
+        if not self.learn:
+            self._fix(features)
+
+    def _check_shapes(self, features):
+        """Checks that the constants broadcast with the features."""
         for name in self.neuron.RANGES:
             value = getattr(self.neuron, name)
             try:
@@ -60,20 +78,6 @@ class Constants:
                     f"`{name}` must be a number unless the shape of the "
                     f"features is known. Received: features {tuple(features)}"
                 )
-        for name in self.learn:
-            free = self._free(name)
-            self._weights_of[name] = self.add_weight(
-                shape=np.shape(free),
-                initializer=keras.initializers.Constant(free),
-                dtype=at_least_float32(self.compute_dtype),
-                autocast=False,  # A half-precision policy would round it.
-                name=name,
-            )
-        values = (getattr(self.neuron, x) for x in self.neuron.RANGES)
-        self._arrays = any(map(np.ndim, values))
-        self._built_for = tuple(features)
-        if not self.learn:
-            self._fix(features)
 
     def weight_of(self, name):
         """Returns the weight that holds a learnt constant, see the class."""
@@ -105,7 +109,10 @@ class Constants:
         pairs = zip(features, self._built_for, strict=True)
         features = tuple(y if x is None else x for x, y in pairs)
         # Only arrays depend on the features.
-        if self.learn or (self._arrays and features != self._built_for):
+        others = self._arrays and features != self._built_for
+        if others:
+            self._check_shapes(features)
+        if self.learn or others:
             return self._make_system(features)
         return self._fixed
 

@@ -8,7 +8,7 @@ from keras_snn.initializers import AsymptoteInitializer
 from keras_snn.layers.cells import LIFRNNCell
 from keras_snn.layers.neurons import LIF, AdaptiveLIF, CubaLIF
 from keras_snn.precision import at_least_float32
-from keras_snn.validation import check_count
+from keras_snn.validation import check_count, check_shape
 
 __all__ = [
     "RecurrentAdaptiveLIF",
@@ -42,6 +42,8 @@ class _Recurrent:
                 f"Received: shape={tuple(sequences_shape)}"
             )
         super().build(sequences_shape)
+        # Keras checks the shapes of later calls.
+        self.input_spec = keras.layers.InputSpec(shape=(None, None, self.units))
         _add_kernel(self, self.neuron)
 
     def _run(self, sequences, states, mask, features):
@@ -284,6 +286,7 @@ class RecurrentCell(keras.layers.Layer):
 
     def call(self, inputs, states):
         """Advances by one timestep."""
+        check_shape("inputs", inputs, (None, self.units))
         *states, spikes = states
         spikes = keras.ops.cast(spikes, self.recurrent_kernel.dtype)
         current = keras.ops.cast(inputs, self.recurrent_kernel.dtype)

@@ -196,6 +196,8 @@ def shi_steepness(
     0.648
     """
     k, _, theta = check_neuron(k, 1.0, theta)
+    if timesteps is not None:
+        timesteps = check_count("timesteps", timesteps)
     spread, potential, probability = _solve(k, rate, timesteps)
     q = (1 - rate) * k**2
     paths = 1 / (1 - q)

@@ -153,6 +153,8 @@ def test_a_series_has_a_time_axis():
     used(np.ones((1, 3, 2)))
     with pytest.raises(ValueError, match="`DeltaEncoder` expects .* time axis"):
         used(np.ones((1, 0, 2)))
+    with pytest.raises(ValueError, match="`DeltaEncoder` expects .* time axis"):
+        used(keras.Input((0, 2)))
 
 
 def test_a_mask_has_one_value_per_timestep(series):

@@ -92,7 +92,25 @@ def test_every_integrator_of_a_cell_may_have_its_own_constants(current):
     potential = np.zeros((4, 3))
     for t, now in enumerate(current.swapaxes(0, 1)):
         potential = k * potential + lam * now
-        np.testing.assert_allclose(to_numpy(found)[:, t], potential, rtol=1e-6)
+        np.testing.assert_array_equal(to_numpy(found)[:, t], potential)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        keras.layers.RNN(layers.LIFRNNCell(3)),
+        keras.layers.RNN(layers.RecurrentCell(layers.LIFRNNCell(3))),
+        layers.RecurrentLIF(3),
+        layers.LIF(k=[0.5, 0.25, 0.5]),
+    ],
+    ids=["cell", "recurrent cell", "recurrent", "arrays"],
+)
+@pytest.mark.parametrize("features", [1, 5])
+def test_shapes_are_checked_after_the_first_call_too(layer, features, current):
+    layer(current)
+    wrong = "`inputs` must have shape|incompatible with the layer|`k` must be"
+    with pytest.raises(ValueError, match=wrong):
+        layer(np.ones((4, 6, features), "float32"))
 
 
 @pytest.mark.parametrize("name", RECURRENT)
