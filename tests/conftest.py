@@ -8,6 +8,9 @@ import pytest
 
 # Hides the start-up messages of TensorFlow.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# On CPUs without AVX-512, TensorFlow leaves oneDNN off by default, and then has
+# no convolution with channels first.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 hypothesis.settings.register_profile(
     "repeatable", derandomize=True, deadline=None, max_examples=30
