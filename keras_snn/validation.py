@@ -34,8 +34,8 @@ def check_number(
 ) -> float:
     """Returns `value` as a float if it is finite and within the bounds.
 
-    Most of the package computes in float32, where a number above the largest
-    would become infinite.
+    Most of the package computes in float32, so numbers beyond its largest are
+    refused. They would become infinite.
 
     Args:
         name: Name of the argument, for the message.

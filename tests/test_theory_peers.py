@@ -161,6 +161,12 @@ def test_the_spread_grows_without_bound_at_the_limit(rate):
             theory.shi_stddev(1, k, LAM, THETA, rate)
 
 
+def test_timesteps_may_be_a_numpy_integer():
+    # 255 is the largest of this type, so adding 1 would overflow.
+    found = theory.shi_steepness(0.5, 1.0, timesteps=np.uint8(255))
+    assert found == theory.shi_steepness(0.5, 1.0, timesteps=255)
+
+
 def test_an_impossible_rate_is_refused():
     # With an infinite spread, the threshold is 0. For k = 1, a random walk that
     # starts over above 0 is there after two steps with the probability 3/8.

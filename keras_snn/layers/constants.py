@@ -109,10 +109,10 @@ class Constants:
         pairs = zip(features, self._built_for, strict=True)
         features = tuple(y if x is None else x for x, y in pairs)
         # Only arrays depend on the features.
-        others = self._arrays and features != self._built_for
-        if others:
+        other = self._arrays and features != self._built_for
+        if other:
             self._check_shapes(features)
-        if self.learn or others:
+        if self.learn or other:
             return self._make_system(features)
         return self._fixed
 
