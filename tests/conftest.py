@@ -1,6 +1,7 @@
 """Fixtures and settings of all tests."""
 
 import os
+import tempfile
 
 import hypothesis
 import numpy as np
@@ -11,6 +12,19 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # On CPUs without AVX-512, TensorFlow leaves oneDNN off by default, and then has
 # no convolution with channels first.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+# On JAX, most of the time goes into compiling: tests, and processes that they
+# start, share what is compiled. Workers do not, because JAX writes its files in
+# place, where another could read half of one.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    compiled = tempfile.TemporaryDirectory(prefix="keras-snn-tests-jax-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] += (
+        f"/{os.environ['PYTEST_XDIST_WORKER']}"
+    )
 
 hypothesis.settings.register_profile(
     "repeatable", derandomize=True, deadline=None, max_examples=30

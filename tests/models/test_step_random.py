@@ -46,13 +46,13 @@ def test_random_networks_stream(seed):
 @pytest.mark.skipif(
     keras.config.backend() != "torch", reason="compiles every network"
 )
-def test_hundreds_of_random_networks_stream():
+def test_many_random_networks_stream():
     used, alive = set(), 0
-    for seed in range(300):
+    for seed in range(150):
         network = RandomNetwork(seed)
         alive += assert_streams(network)
         used |= network.used
         if seed % 50 == 49:
             keras.backend.clear_session()
     assert used >= PARTS | {*NEURONS, *RESETS}
-    assert alive > 270
+    assert alive > 135
