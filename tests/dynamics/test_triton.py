@@ -68,6 +68,8 @@ tolerances = {torch.float16: 1e-3, torch.float32: 1e-6, torch.float64: 1e-14}
 for surrogate, reset, detached, (masked, dtype) in choices:
     if dtype == torch.float16 and surrogate != "arctan":
         continue
+    if dtype == torch.float64 and detached:
+        continue
     case = surrogate, reset, detached, masked, dtype
     double = dtype == torch.float64
     # float32 would round the constants for double precision.
