@@ -15,8 +15,8 @@ pytestmark = pytest.mark.skipif(
 on_torch = pytest.mark.skipif(
     keras.config.backend() != "torch", reason="PyTorch's kernels"
 )
-# Every choice and precision, a number of neurons that fills no block and is more
-# than one in float32 and float64, against the loops that the other tests check.
+# Every choice and precision, against the loops that the other tests check. The
+# last block is not full, and in float32 and float64 it follows a full one.
 # `Own` stands for all surrogates that the kernels do not know.
 INTERPRETED = """
 import dataclasses
