@@ -26,16 +26,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:
         f"/{os.environ['PYTEST_XDIST_WORKER']}"
     )
 
-
-def pytest_configure(config):
-    # A test that fills the disk or kills a process can leave half a file there.
-    # JAX warns and compiles.
-    config.addinivalue_line(
-        "filterwarnings",
-        "ignore:Error (reading|writing) persistent compilation cache entry",
-    )
-
-
 hypothesis.settings.register_profile(
     "repeatable", derandomize=True, deadline=None, max_examples=30
 )

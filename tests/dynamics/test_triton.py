@@ -68,7 +68,7 @@ tolerances = {torch.float16: 1e-3, torch.float32: 1e-6, torch.float64: 1e-14}
 for surrogate, reset, detached, (masked, dtype) in choices:
     if dtype == torch.float16 and surrogate != "arctan":
         continue
-    # Detaching leaves out a term, in any precision alike.
+    # Detaching leaves out the same term at any precision.
     if dtype == torch.float64 and detached:
         continue
     case = surrogate, reset, detached, masked, dtype
