@@ -9,7 +9,7 @@ at chance level until the biases have grown to the threshold.
 
 Prints the number of iterations to 60 % training accuracy, the final loss, the
 test accuracy with its 95 % interval, and the firing rate of each layer before
-training. Saves `curves.png`. Takes two to four minutes on two CPU cores.
+training. Saves `curves.png`. Takes about two to four minutes on two CPU cores.
 Other initializations, such as SpikeInit: `--initializers asymptote shi`.
 
 Reference: "Accelerating Training of Deep Spiking Neural Networks with Parameter
