@@ -16,8 +16,9 @@ CHECKOUT = pathlib.Path(__file__).parents[1]
 ACCURACY = ("keras_snn", "benchmarks", ":!benchmarks/results")
 CODE = (*ACCURACY, ":!benchmarks/accuracy.py")
 CPUINFO = pathlib.Path("/proc/cpuinfo")
-# Variables with these prefixes change what memory and threads cost.
-TUNING = ("MALLOC_", "THP_", "OMP_", "MKL_")
+# Variables with these prefixes change what memory and threads cost, and which
+# kernels TensorFlow takes.
+TUNING = ("MALLOC_", "THP_", "OMP_", "MKL_", "TF_ENABLE_ONEDNN")
 
 
 def describe(code: Sequence[str] = CODE) -> dict[str, Any]:

@@ -198,6 +198,16 @@ def test_import_times_have_a_table():
     assert expected in results.tables(stored)
 
 
+def test_settings_that_change_the_speed_are_recorded(monkeypatch):
+    settings = {"TF_ENABLE_ONEDNN_OPTS": "1", "OMP_NUM_THREADS": "1"}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("OTHER", "1")
+    found = machine.describe()["environment"]
+    assert found | settings == found
+    assert "OTHER" not in found
+
+
 def test_machines_and_cases_have_tables_of_their_own():
     other = result(machine=MACHINE | {"cpu": "Xeon", "cores": 4})
     neurons = result(case=case("W2"))

@@ -212,3 +212,18 @@ def test_imports_run_in_fresh_processes(monkeypatch):
     # Keras is imported here already, so it would take no time.
     assert times["keras"]["median"] > 0.1
     assert 0 < times["keras_snn"]["median"] < times["keras"]["median"]
+
+
+def test_imports_are_timed_after_compilation_to_bytecode(monkeypatch):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    printed = iter(["9 5", "3 1", "2 1", "4 1"])
+
+    def run(command, env, **options):
+        del options
+        assert "PYTHONDONTWRITEBYTECODE" not in env
+        return subprocess.CompletedProcess(command, 0, next(printed))
+
+    monkeypatch.setattr("benchmarks.measure.subprocess.run", run)
+    times = import_times(BACKEND)
+    assert times["keras"]["max"] == 4
+    assert times["keras_snn"]["max"] == 1
